@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: `make serve` and `make test`. Both make .venv and install what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help serve test lint types unit bench clean
+.DEFAULT_GOAL := help
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.core  ## install the core and start the server with the shipped model (ARGS="--port 9000")
+	$(BIN)/vicmae serve $(ARGS)
+
+test: lint types unit  ## install everything; run lint, types and all tests
+
+lint: $(VENV)/.everything  ## ruff: style and imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.everything  ## mypy, strict
+	$(BIN)/mypy
+
+unit: $(VENV)/.everything  ## the test suite (ARGS="-k search")
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.everything  ## run every benchmark; tables on the screen, JSON and plots in benchmarks/results
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove what the other commands made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "vicmae needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 serve"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.everything: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[train,export,parquet,dev]'
+	@touch $@ $(VENV)/.core

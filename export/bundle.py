@@ -1,0 +1,144 @@
+"""A bundle: the folder that a server loads. Reads and checks it; imports no torch.
+
+manifest.json   what the model is, where it comes from, how good it is, how far each engine drifts
+model.onnx      uint8 pixels (N, S, S, 3) in, unit vectors (N, D) out, normalisation and pooling inside
+canary.npz      made-up pixels and the fp32 PyTorch vectors they must give: checked at every start
+card.md         the manifest in words
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BundleError
+from ..media.spec import InputSpec
+from .card import card_of
+from .drift import Drift, compare, require_within_limits
+from .engine import Engine
+
+SCHEMA = 1
+POOLING = "mean of the patch tokens after the final LayerNorm, class token left out, L2-normalised"
+MANIFEST, CANARY, CARD = "manifest.json", "canary.npz", "card.md"
+
+
+@dataclass(frozen=True)
+class EngineFile:
+    """One engine file of a bundle, with its proof that it gives the trained model's vectors."""
+
+    sha256: str
+    bytes: int
+    precision: str
+    drift: Drift
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json. `architecture` is the ModelConfig; `provenance` says data, steps, command; `quality` is measured."""
+
+    name: str
+    fingerprint: str
+    spec: InputSpec
+    architecture: dict[str, Any]
+    parameters: int
+    engines: dict[str, EngineFile]
+    pooling: str = POOLING
+    provenance: dict[str, Any] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def fingerprint_of(weights: Mapping[str, NDArray[Any]], spec: InputSpec) -> str:
+    """sha256 over encoder weights (fp32), InputSpec and pooling: vectors are comparable if and only if it is equal."""
+    digest = hashlib.sha256(json.dumps([spec.to_dict(), POOLING], sort_keys=True).encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(weights[name], np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """The manifest of a bundle folder; BundleError says what is missing or not understood."""
+    path = bundle / MANIFEST
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise BundleError(f"{bundle} is not a bundle: {MANIFEST} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise BundleError(f"{path} is not JSON: {error}.") from error
+    schema = values.get("schema") if isinstance(values, dict) else None
+    if schema != SCHEMA:
+        raise BundleError(f"{path} has schema {schema!r}; this version of vicmae reads {SCHEMA}. Export it again.")
+    try:
+        engines = {n: EngineFile(**{**e, "drift": Drift(**e["drift"])}) for n, e in values["engines"].items()}
+        return Manifest(**{**values, "spec": InputSpec.from_dict(values["spec"]), "engines": engines})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{path} is damaged or from another version: {error!r}. Export it again.") from error
+
+
+def write_manifest(bundle: Path, manifest: Manifest) -> None:
+    aside = bundle / (MANIFEST + ".partial")
+    aside.write_text(manifest.to_json())
+    aside.rename(bundle / MANIFEST)
+
+
+def record_quality(bundle: Path, task: str, scores: dict[str, Any]) -> None:
+    """Adds the scores of one evaluation to the manifest, and writes the card anew."""
+    manifest = read_manifest(bundle)
+    manifest = replace(manifest, quality={**manifest.quality, task: scores})
+    write_manifest(bundle, manifest)
+    (bundle / CARD).write_text(card_of(manifest))
+
+
+def save_canary(bundle: Path, pixels: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:
+    np.savez_compressed(bundle / CANARY, pixels=pixels, vectors=vectors)
+
+
+def load_canary(bundle: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """-> pixels (C, S, S, 3) uint8 and the vectors (C, D) that fp32 PyTorch gave for them."""
+    try:
+        with np.load(bundle / CANARY, allow_pickle=False) as stored:
+            return stored["pixels"], stored["vectors"]
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f"{bundle / CANARY} cannot be read: {error}. Export the bundle again.") from error
+
+
+def open_engine(bundle: Path, threads: int = 0) -> Engine:
+    """Starts the bundle's engine and proves that it gives the trained model's vectors.
+
+    Refuses (BundleError, DriftError) an altered file, a drift report outside its limits, and canary vectors that
+    come out different on this machine. `threads` 0 uses every core.
+    """
+    from .onnxruntime_engine import OnnxRuntimeEngine
+
+    manifest = read_manifest(bundle)
+    if not manifest.engines:
+        raise BundleError(f"{bundle} has no engine file. Export it again.")
+    file_name, file = next(iter(manifest.engines.items()))
+    path = bundle / file_name
+    if not path.is_file():
+        raise BundleError(f"{bundle} lacks {file_name}, which its manifest names. Copy the whole bundle again.")
+    if sha256_of(path) != file.sha256:
+        raise BundleError(f"{path} is not the file that was exported (its sha256 differs). Copy the bundle again.")
+    require_within_limits(file.drift, file.precision, f"the drift report of {path}")
+    engine = OnnxRuntimeEngine(
+        path, manifest.spec, manifest.fingerprint, manifest.name, precision=file.precision, threads=threads
+    )
+    pixels, expected = load_canary(bundle)
+    require_within_limits(
+        compare(expected, engine.embed(pixels), source="canary"), file.precision, f"{path} on this machine"
+    )
+    return engine

@@ -1,0 +1,67 @@
+"""The seam between vectors and whatever computes them: a small base, and its fake.
+
+An engine knows pixels and vectors. It knows nothing of files, formats, collections or HTTP.
+"""
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..media.spec import InputSpec
+
+
+class Engine(ABC):
+    """Runs one bundle's encoder. An engine states its own limits; callers do not guess them."""
+
+    spec: InputSpec
+    fingerprint: str  # what makes vectors comparable: same weights, same InputSpec, same pooling
+    name: str  # the model's name, e.g. "vicmae-tiny"
+    max_batch: int
+    device: str  # "cpu", "cuda:0"
+    precision: str  # "fp32", "fp16", "int8"
+
+    @abstractmethod
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """pixels (n, S, S, 3) uint8, 1 <= n <= max_batch -> vectors (n, D) float32, unit length."""
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """pixels (N, S, S, 3) uint8 -> vectors (N, D) float32, unit length. Any N, also 0; thread-safe."""
+        size = self.spec.size
+        if pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
+            raise ValueError(f"pixels must be (N, {size}, {size}, 3) uint8, got {pixels.shape} {pixels.dtype}")
+        parts = [self._run(pixels[i : i + self.max_batch]) for i in range(0, len(pixels), self.max_batch)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.spec.dim), np.float32)
+
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to free
+        """Frees what the engine holds. Calling it twice is allowed."""
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class FakeEngine(Engine):
+    """Vectors without a model, for tests: the mean colours of an 8x8 grid, centred and normalised.
+
+    Similar pictures get similar vectors, so search and alignment can be tested for what they find.
+    """
+
+    def __init__(self, size: int = 32, max_batch: int = 16, fingerprint: str = "fake-0") -> None:
+        self.spec = InputSpec(size=size, patch=size // 8, dim=8 * 8 * 3)
+        self.fingerprint = fingerprint
+        self.name = "fake"
+        self.max_batch = max_batch
+        self.device = "cpu"
+        self.precision = "fp32"
+
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        cell = self.spec.patch
+        grid = pixels.reshape(len(pixels), 8, cell, 8, cell, 3).mean(axis=(2, 4))
+        flat = grid.reshape(len(pixels), -1).astype(np.float32) - 127.4
+        return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True), np.float32)

@@ -1,0 +1,28 @@
+"""The reference engine: the fp32 PyTorch encoder itself. Every other engine is compared with it; no server runs it."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from ..model.encoder import Encoder
+from .bundle import fingerprint_of
+from .engine import Engine
+
+
+class TorchEngine(Engine):
+    """An encoder as an Engine: pixels (N, S, S, 3) uint8 -> its pooled features, unit length."""
+
+    def __init__(self, encoder: Encoder, name: str, device: str = "cpu", max_batch: int = 32) -> None:
+        self.encoder = encoder.to(device).eval()
+        self.spec = encoder.spec
+        self.fingerprint = fingerprint_of({k: v.numpy(force=True) for k, v in encoder.state_dict().items()}, self.spec)
+        self.name = name
+        self.device = device
+        self.precision = "fp32"
+        self.max_batch = max_batch
+
+    @torch.inference_mode()
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pictures = self.encoder.normalise(torch.from_numpy(pixels).to(self.device))
+        return functional.normalize(self.encoder.pooled(pictures), dim=1).numpy(force=True)

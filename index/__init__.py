@@ -1,0 +1,1 @@
+"""Vectors, and what they are vectors of: catalog, collections, scans. Knows `export` (engine) and `media`."""

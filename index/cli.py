@@ -1,0 +1,276 @@
+"""The verbs of this room: `vicmae index`, `search` and `collections`. Words, options and exit codes only."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from ..errors import NotFound
+from ..settings import Settings, load_settings
+from ..terminal import (
+    FAILED,
+    OK,
+    PARTLY,
+    BundleOption,
+    CollectionOption,
+    DataOption,
+    JsonOption,
+    print_json,
+    progress,
+    say,
+)
+
+if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so that --help is quick
+    from ..media.limits import MediaLimits
+    from .collection import Collection
+    from .ingest import FileProgress, Outcome
+    from .report import Report
+    from .scan import Walk
+
+NAME_WIDTH = 32  # of a file name beside the progress bar
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs of this room."""
+    app.command("index")(index)
+    app.command("search")(search)
+    collections = typer.Typer(help="List the collections, or drop one.", invoke_without_command=True)
+    collections.callback()(list_collections)
+    collections.command("drop")(drop_collection)
+    app.add_typer(collections, name="collections")
+
+
+def index(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders; - reads a list on stdin.")],
+    collection: CollectionOption = "default",
+    fps: Annotated[float | None, typer.Option(help="Frames embedded per second of video [default: 2].")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try files again that failed before.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove items whose files are gone from PATH.")] = False,
+    data: DataOption = None,
+    bundle: BundleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take pictures and videos into a collection. Only new and changed files are read.
+
+    Exit 0: every file is in. 3: some could not be read, each with its reason. 1: none could or was there.
+    """
+    from ..export.bundle import open_engine
+    from .ingest import ingest_many
+    from .ledger import read_ledger
+    from .library import Library
+    from .report import Report
+    from .scan import plan, walk
+
+    settings = load_settings(data=data, bundle=bundle, frames_per_second=fps)
+    found = walk(_listed(paths))
+    if not found.files and not (found.roots and prune):
+        raise NotFound(_nothing_in(found))
+    with open_engine(settings.bundle, settings.threads) as engine, Library(settings.data) as library:
+        opened = library.open_for(collection, engine, create=bool(found.files))
+        planned = plan(found.files, read_ledger(opened.catalog), settings.frames_per_second, found.roots, retry)
+        report = Report.of(found, planned)
+        todo = [file.path for file in planned.todo]
+        try:
+            if prune:
+                report.removed = _prune(opened, planned.gone)
+            with _bar(len(todo)) as (on_outcome, on_progress):
+                run = ingest_many(
+                    opened,
+                    engine,
+                    todo,
+                    frames_per_second=settings.frames_per_second,
+                    limits=_limits(settings),
+                    on_progress=on_progress,
+                )
+                with closing(run):
+                    for outcome in run:
+                        report.count(outcome)
+                        on_outcome(outcome)
+        except KeyboardInterrupt:
+            say("Stopped; what is counted below is safe. Run the same command again to go on.")
+            _print_report(report, as_json)
+            raise
+    _print_report(report, as_json)
+    if report.gone > report.removed:
+        say(f"{report.gone - report.removed} files are gone since the last run; --prune removes their items.")
+    raise typer.Exit(_exit_code(report))
+
+
+def search(
+    file: Annotated[Path, typer.Argument(help="A picture or a clip: where was it seen?")],
+    collection: CollectionOption = "default",
+    top: Annotated[int, typer.Option("--top", min=1, help="How many hits.")] = 10,
+    clip: Annotated[
+        bool | None,
+        typer.Option("--clip/--frame", help="Look for a whole clip, or for one picture [default: by the file]."),
+    ] = None,
+    start: Annotated[float | None, typer.Option(min=0, help="Seconds at which the part to look for begins.")] = None,
+    end: Annotated[float | None, typer.Option(min=0, help="Seconds at which it ends.")] = None,
+    data: DataOption = None,
+    bundle: BundleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find where a picture or a clip was seen: best first, with the seconds at which it is shown."""
+    from ..export.bundle import open_engine
+    from .answers import search_answer
+    from .library import Library
+    from .query import embed_query
+    from .search import search_clip, search_frame
+    from .tables import HIT_COLUMNS, hit_rows, table
+
+    settings = load_settings(data=data, bundle=bundle)
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}.")
+    with open_engine(settings.bundle, settings.threads) as engine, Library(settings.data) as library:
+        opened = library.open_for(collection, engine)
+        query = embed_query(
+            engine,
+            file,
+            target=None if clip is None else "clip" if clip else "frame",
+            start_seconds=start,
+            end_seconds=end,
+            frames_per_second=settings.frames_per_second,
+            max_query_seconds=settings.max_query_seconds,
+            limits=_limits(settings),
+        )
+        began = perf_counter()
+        if query.target == "clip":
+            hits = search_clip(opened, query.vectors, query.seconds, top, query.informative)
+        else:
+            hits = search_frame(opened, query.vectors[0], top)
+        timing = {**query.timing, "queue_ms": 0.0, "index_ms": round(1000 * (perf_counter() - began), 3)}
+        if as_json:
+            print_json(search_answer(opened, hits, query.target, len(query.vectors), timing))
+            return
+    if query.target == "clip" and clip is None:
+        say("Looking for the clip as it runs; --frame looks for one picture of it.")
+    if hits:
+        typer.echo(table([HIT_COLUMNS, *hit_rows(hits)]))
+    else:
+        say(f"The collection {collection!r} is empty: `vicmae index PATH…` fills it.")
+
+
+def list_collections(context: typer.Context, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """List the collections."""
+    from dataclasses import asdict
+
+    from .library import Library
+    from .tables import table
+
+    if context.invoked_subcommand is not None:
+        return
+    with Library(load_settings(data=data).data) as library:
+        known = library.list()
+    if as_json:
+        print_json({"data": [asdict(summary) for summary in known]})
+        return
+    rows = [(c.name, f"{c.items:,}", c.model, c.created_at[:10]) for c in known]
+    if rows:
+        typer.echo(table([("name", "items", "model", "created"), *rows]))
+    else:
+        say(f"There is no collection in {library.data_dir} yet: `vicmae index PATH…` makes one.")
+
+
+def drop_collection(
+    name: Annotated[str, typer.Argument(help="The collection to remove.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Remove a collection, its vectors and uploads. Files indexed from folders stay where they are."""
+    from .library import Library
+
+    with Library(load_settings(data=data).data) as library:
+        items = library.open(name).count()
+        if not yes:
+            typer.confirm(f"Remove the collection {name} with {items:,} items?", abort=True, err=True)
+        library.drop(name)
+    say(f"Removed {name}.")
+
+
+def _listed(paths: Sequence[Path]) -> list[Path]:
+    """The paths, with the list on stdin in the place of -: one a line, or separated by NUL bytes."""
+    listed: list[Path] = []
+    for path in paths:
+        if str(path) != "-":
+            listed.append(path)
+            continue
+        text = sys.stdin.buffer.read()
+        lines = text.split(b"\0" if b"\0" in text else b"\n")
+        listed += [Path(os.fsdecode(line)) for line in lines if line.strip()]
+    return listed
+
+
+def _nothing_in(found: "Walk") -> str:
+    looked = "; ".join([f"{path}: no picture and no video" for path in found.roots])
+    missing = "; ".join(f"{path}: {reason.rstrip('.')}" for path, reason in found.unseen)
+    told = "; ".join(filter(None, (looked, missing)))
+    return f"Nothing to index. {told}." if told else "The list on stdin is empty: expected one path a line."
+
+
+def _prune(collection: "Collection", uris: list[str]) -> int:
+    """Removes what the catalog knows of files that are surely gone; returns how many."""
+    from .ledger import forget
+    from .scan import is_gone, uri_path
+
+    gone = [uri for uri in uris if is_gone(uri_path(uri))]
+    for uri in gone:
+        item = collection.find_by_uri(uri)
+        if item is not None:
+            collection.delete(item.id)
+    forget(collection.catalog, gone)
+    return len(gone)
+
+
+@contextmanager
+def _bar(files: int) -> "Iterator[tuple[Callable[[Outcome], None], FileProgress]]":
+    """A progress bar over files, with the name of the one at work and how far it is."""
+    began = perf_counter()
+    done = 0
+    with progress("files") as bar:
+        task = bar.add_task("", total=files, rate="")
+
+        def on_outcome(outcome: "Outcome") -> None:
+            nonlocal done
+            done += 1
+            rate = done / max(perf_counter() - began, 1e-3)
+            bar.update(task, completed=done, description=_shortened(outcome.path), rate=f"{rate:.1f}/s")
+
+        def on_progress(path: Path, frames: int, expected: int) -> None:
+            bar.update(task, description=f"{_shortened(path)} {frames / max(expected, 1):4.0%}")
+
+        yield on_outcome, on_progress
+
+
+def _shortened(path: Path) -> str:
+    name = os.fsencode(path.name).decode("utf-8", "replace")
+    return escape(name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…")
+
+
+def _exit_code(report: "Report") -> int:
+    if report.good == 0 and report.removed == 0:
+        return FAILED
+    return PARTLY if report.failed else OK
+
+
+def _print_report(report: "Report", as_json: bool) -> None:
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        typer.echo("\n".join(report.lines()))
+
+
+def _limits(settings: Settings) -> "MediaLimits":
+    from ..media.limits import MediaLimits
+
+    return MediaLimits(
+        max_bytes=settings.max_upload_bytes,
+        max_pixels=settings.max_pixels,
+        max_frames=settings.max_frames,
+        max_duration_seconds=settings.max_duration_seconds,
+    )

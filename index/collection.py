@@ -1,0 +1,279 @@
+"""Collection: the face of one collection. Items go in, come out, are listed, changed and removed.
+
+Writes are on disk when a method returns. Reading files and making vectors is ingest.py's work; comparing is
+search.py's. Any thread may use one Collection.
+"""
+
+import base64
+import binascii
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidRequest, NotFound
+from ..media.spec import InputSpec
+from .catalog import Catalog, now
+from .items import Item, NewItem
+from .ledger import LedgerRow, write_ledger
+from .vectors import VectorIndex, pack_vectors, unpack_vectors
+
+CATALOG_FILE = "catalog.sqlite"
+UPLOADS_FOLDER = "uploads"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The sampled frames of one item in time order; shapes as in NewItem, vectors with unit length."""
+
+    vectors: NDArray[np.float32]
+    start_seconds: NDArray[np.float64]
+    end_seconds: NDArray[np.float64]
+    informative: NDArray[np.float32]
+
+
+class Collection:
+    """One collection, bound to one model fingerprint. Get one from a Library."""
+
+    def __init__(self, folder: Path, catalog: Catalog) -> None:
+        """Raises NotFound when the catalog was never given its name and model."""
+        self.folder = folder
+        self.catalog = catalog
+        with catalog.read() as db:
+            row = db.execute("SELECT name, model, fingerprint, spec, created_at FROM collection").fetchone()
+        if row is None:
+            raise NotFound(f"The collection in {folder} was never completed.")
+        self.name: str = row[0]
+        self.model: str = row[1]
+        self.fingerprint: str = row[2]
+        self.spec = InputSpec.from_dict(json.loads(row[3]))
+        self.created_at: str = row[4]
+        self.index = VectorIndex(catalog, self.spec.dim)
+
+    @property
+    def uploads(self) -> Path:
+        """The folder for the bytes of uploaded files; they are deleted together with their item."""
+        return self.folder / UPLOADS_FOLDER
+
+    def add(self, new: NewItem, record: LedgerRow | None = None) -> Item:
+        """Stores an item with its vectors, and its line in the ledger, in one transaction.
+
+        An item of the same id or the same uri is replaced: it keeps its created_at, and its metadata unless
+        new ones are given.
+        """
+        if new.vectors.shape[1] != self.spec.dim:
+            raise ValueError(f"vectors must be (T, {self.spec.dim}), got {new.vectors.shape}")
+        frames = zip(
+            new.start_seconds.tolist(),
+            new.end_seconds.tolist(),
+            new.informative.tolist(),
+            pack_vectors(new.vectors),
+            strict=True,
+        )
+        with self.catalog.write() as db:
+            old = [self._item(row) for row in db.execute(f"{_ITEMS} WHERE id = ? OR uri = ?", (new.id, new.uri))]
+            kept = next((item.metadata for item in old if item.id == new.id), old[0].metadata if old else {})
+            values = {
+                "id": new.id,
+                "uri": new.uri,
+                "name": new.name,
+                "path": self._stored_path(new.path),
+                "sha256": new.sha256,
+                "kind": new.kind,
+                "mime": new.mime,
+                "size_bytes": new.size_bytes,
+                "width": new.width,
+                "height": new.height,
+                "duration_seconds": new.duration_seconds,
+                "frames_per_second": new.frames_per_second,
+                "frames": len(new.vectors),
+                "metadata": _json(kept if new.metadata is None else new.metadata),
+                "created_at": min((item.created_at for item in old), default=now()),
+                "mtime_ns": new.mtime_ns,
+            }
+            db.execute("DELETE FROM media WHERE id = ? OR uri = ?", (new.id, new.uri))
+            db.execute(
+                f"INSERT INTO media ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+                list(values.values()),
+            )
+            db.executemany(
+                "INSERT INTO frames (media_id, start_seconds, end_seconds, informative, vector) VALUES (?, ?, ?, ?, ?)",
+                ((new.id, *frame) for frame in frames),
+            )
+            if record is not None:
+                write_ledger(db, record)
+            item = self._item(db.execute(f"{_ITEMS} WHERE id = ?", (new.id,)).fetchone())
+        for replaced in old:
+            if replaced.path != item.path:
+                self._forget_upload(replaced)
+        return item
+
+    def get(self, item_id: str) -> Item:
+        """The item, or NotFound."""
+        with self.catalog.read() as db:
+            row = db.execute(f"{_ITEMS} WHERE id = ?", (item_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"There is no item {item_id!r} in the collection {self.name!r}.")
+        return self._item(row)
+
+    def get_many(self, item_ids: list[str]) -> dict[str, Item]:
+        """The items of these ids that exist, by id."""
+        with self.catalog.read() as db:
+            rows = db.execute(f"{_ITEMS} WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(item_ids),))
+            items = [self._item(row) for row in rows]
+        return {item.id: item for item in items}
+
+    def find_by_uri(self, uri: str) -> Item | None:
+        """The item of this uri, if there is one."""
+        return self._find("uri = ?", uri)
+
+    def find_by_sha256(self, sha256: str) -> Item | None:
+        """The oldest item with exactly these bytes, if there is one."""
+        return self._find("sha256 = ? ORDER BY created_at, id", sha256)
+
+    def items(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Item], str | None]:
+        """A page of items, newest first, and the cursor of the next page (None: this was the last)."""
+        if limit < 1:
+            raise InvalidRequest(f"limit must be at least 1, got {limit}.")
+        created_at, item_id = _read_cursor(cursor) if cursor is not None else ("~", "")
+        with self.catalog.read() as db:
+            rows = db.execute(
+                f"{_ITEMS} WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
+                (created_at, item_id, limit + 1),
+            ).fetchall()
+        page = [self._item(row) for row in rows[:limit]]
+        return page, _write_cursor(page[-1]) if len(rows) > limit else None
+
+    def update_metadata(self, item_id: str, metadata: dict[str, Any]) -> Item:
+        """Replaces the metadata of an item. Raises NotFound."""
+        with self.catalog.write() as db:
+            db.execute("UPDATE media SET metadata = ? WHERE id = ?", (_json(metadata), item_id))
+        return self.get(item_id)
+
+    def delete(self, item_id: str) -> None:
+        """Removes an item, its vectors, ledger line and uploaded bytes; users' own files stay. NotFound."""
+        with self.catalog.write() as db:
+            row = db.execute(f"{_ITEMS} WHERE id = ?", (item_id,)).fetchone()
+            if row is not None:
+                db.execute("DELETE FROM media WHERE id = ?", (item_id,))
+                db.execute("DELETE FROM ledger WHERE uri = (?)", (self._item(row).uri,))
+        if row is None:
+            raise NotFound(f"There is no item {item_id!r} in the collection {self.name!r}.")
+        self._forget_upload(self._item(row))
+
+    def count(self) -> int:
+        """How many items there are."""
+        with self.catalog.read() as db:
+            return int(db.execute("SELECT count(*) FROM media").fetchone()[0])
+
+    def stats(self) -> dict[str, Any]:
+        """Counts: items, images, videos, frames, video_seconds, size_bytes, failed_files."""
+        with self.catalog.read() as db:
+            row = db.execute(
+                "SELECT count(*), coalesce(sum(kind = 'image'), 0), coalesce(sum(kind = 'video'), 0), "
+                "coalesce(sum(frames), 0), coalesce(sum(duration_seconds), 0.0), "
+                "coalesce(sum(size_bytes), 0), "
+                "(SELECT count(*) FROM ledger WHERE state = 'failed') FROM media"
+            ).fetchone()
+        names = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
+        return dict(zip(names, row, strict=True))
+
+    def file_path(self, item: Item) -> Path:
+        """Where the item's bytes are. NotFound when the file has vanished since it was indexed."""
+        if not item.path.is_file():
+            raise NotFound(
+                f"The file of {item.name!r} is no longer at {printable(item.path)}. "
+                "Bring it back, or remove the item with `vicmae index FOLDER --prune`."
+            )
+        return item.path
+
+    def moments_of(self, item_id: str) -> Moments:
+        """All sampled frames of an item with their times. Raises NotFound."""
+        with self.catalog.read() as db:
+            rows = db.execute(
+                "SELECT start_seconds, end_seconds, informative, vector FROM frames WHERE media_id = ? "
+                "ORDER BY vector_id",
+                (item_id,),
+            ).fetchall()
+        if not rows:
+            raise NotFound(f"There is no item {item_id!r} in the collection {self.name!r}.")
+        starts, ends, informative, blobs = zip(*rows, strict=True)
+        return Moments(
+            unpack_vectors(list(blobs), self.spec.dim),
+            np.array(starts, np.float64),
+            np.array(ends, np.float64),
+            np.array(informative, np.float32),
+        )
+
+    def vectors_of(self, item_id: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """vectors (T, D) float32 unit length, start_seconds (T,) float64 of an item. Raises NotFound."""
+        moments = self.moments_of(item_id)
+        return moments.vectors, moments.start_seconds
+
+    def owners(self, vector_ids: NDArray[np.int64]) -> dict[int, str]:
+        """vector id -> item id, for those that (still) exist."""
+        wanted = json.dumps(np.unique(vector_ids[vector_ids >= 0]).tolist())
+        with self.catalog.read() as db:
+            return dict(
+                db.execute(
+                    "SELECT vector_id, media_id FROM frames WHERE vector_id IN (SELECT value FROM json_each(?))",
+                    (wanted,),
+                )
+            )
+
+    def close(self) -> None:
+        """Closes the database. Calling it twice is allowed."""
+        self.catalog.close()
+
+    def _find(self, where: str, value: str) -> Item | None:
+        with self.catalog.read() as db:
+            row = db.execute(f"{_ITEMS} WHERE {where} LIMIT 1", (value,)).fetchone()
+        return self._item(row) if row else None
+
+    def _item(self, row: tuple[Any, ...]) -> Item:
+        values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+        values["path"] = self.folder / os.fsdecode(values["path"])
+        values["metadata"] = json.loads(values["metadata"])
+        return Item(**values)
+
+    def _stored_path(self, path: Path) -> bytes:
+        """Bytes, since file names need not be text; relative for uploads, so that the folder may move."""
+        return os.fsencode(path.relative_to(self.folder) if path.is_relative_to(self.uploads) else path)
+
+    def _forget_upload(self, item: Item) -> None:
+        if item.path.is_relative_to(self.uploads):
+            item.path.unlink(missing_ok=True)
+
+
+_COLUMNS = tuple(Item.__dataclass_fields__)
+_ITEMS = f"SELECT {', '.join(_COLUMNS)} FROM media"
+
+
+def printable(path: Path) -> str:
+    """The path for people and JSON: bytes of a file name that are no text become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _json(metadata: dict[str, Any]) -> str:
+    try:
+        return json.dumps(metadata, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"Metadata must be a JSON object ({error}).") from error
+
+
+def _write_cursor(item: Item) -> str:
+    return base64.urlsafe_b64encode(json.dumps([item.created_at, item.id]).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        created_at, item_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except (binascii.Error, UnicodeError, ValueError, TypeError) as error:
+        raise InvalidRequest("That cursor is not one we gave. Start again without a cursor.") from error
+    if not (isinstance(created_at, str) and isinstance(item_id, str)):
+        raise InvalidRequest("That cursor is not one we gave. Start again without a cursor.")
+    return created_at, item_id

@@ -1,0 +1,125 @@
+"""Jobs: work that outlives a request, as rows in the catalog. Who runs them is the server's business.
+
+A job is queued -> running -> succeeded | failed, or queued -> cancelled. A process that dies leaves its jobs
+"running"; `requeue_running` gives them back at the next start.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..errors import Conflict, NotFound
+from .catalog import now
+from .collection import Collection
+
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. `done` of `total` steps of the current stage; total 0 when it is not known yet."""
+
+    id: str
+    kind: str
+    item_id: str | None
+    state: JobState
+    stage: str | None
+    done: int
+    total: int
+    reason: str | None
+    created_at: str
+    updated_at: str
+    payload: dict[str, Any]
+
+
+_COLUMNS = tuple(Job.__dataclass_fields__)
+_JOBS = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
+
+
+def add_job(collection: Collection, kind: str, item_id: str | None, payload: dict[str, Any]) -> Job:
+    """Commits a queued job; its id is unique over all collections."""
+    moment = now()
+    job = Job("j" + secrets.token_hex(10), kind, item_id, "queued", None, 0, 0, None, moment, moment, payload)
+    values = [getattr(job, name) for name in _COLUMNS[:-1]]
+    with collection.catalog.write() as db:
+        db.execute(
+            f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})",
+            [*values, json.dumps(payload)],
+        )
+    return job
+
+
+def get_job(collection: Collection, job_id: str) -> Job:
+    """The job, or NotFound."""
+    with collection.catalog.read() as db:
+        row = db.execute(f"{_JOBS} WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no job {job_id!r} in the collection {collection.name!r}.")
+    return _job(row)
+
+
+def list_jobs(collection: Collection, limit: int = 100) -> list[Job]:
+    """The newest jobs, newest first."""
+    with collection.catalog.read() as db:
+        return [_job(row) for row in db.execute(f"{_JOBS} ORDER BY created_at DESC, id LIMIT ?", (limit,))]
+
+
+def claim_job(collection: Collection) -> Job | None:
+    """The oldest queued job, now running and ours; None when nothing waits."""
+    with collection.catalog.write() as db:
+        row = db.execute(f"{_JOBS} WHERE state = 'queued' ORDER BY created_at, id LIMIT 1").fetchone()
+        if row is None:
+            return None
+        db.execute("UPDATE jobs SET state = 'running', updated_at = ? WHERE id = ?", (now(), row[0]))
+    return get_job(collection, row[0])
+
+
+def advance_job(collection: Collection, job_id: str, stage: str, done: int, total: int) -> None:
+    """Says how far a running job is."""
+    with collection.catalog.write() as db:
+        db.execute(
+            "UPDATE jobs SET stage = ?, done = ?, total = ?, updated_at = ? WHERE id = ?",
+            (stage, done, total, now(), job_id),
+        )
+
+
+def finish_job(
+    collection: Collection,
+    job_id: str,
+    state: Literal["succeeded", "failed", "cancelled"],
+    stage: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Ends a job; a failed one says at which stage and why."""
+    with collection.catalog.write() as db:
+        db.execute(
+            "UPDATE jobs SET state = ?, stage = coalesce(?, stage), reason = ?, updated_at = ? WHERE id = ?",
+            (state, stage, reason, now(), job_id),
+        )
+
+
+def cancel_job(collection: Collection, job_id: str) -> Job:
+    """Cancels a job that still waits. Raises NotFound, or Conflict when it has started or ended."""
+    with collection.catalog.write() as db:
+        cancelled = db.execute(
+            "UPDATE jobs SET state = 'cancelled', updated_at = ? WHERE id = ? AND state = 'queued'",
+            (now(), job_id),
+        ).rowcount
+    job = get_job(collection, job_id)
+    if not cancelled:
+        raise Conflict(f"The job {job_id!r} is {job.state}; only a job that still waits can be cancelled.")
+    return job
+
+
+def requeue_running(collection: Collection) -> int:
+    """Puts jobs that a dead process left running back in the queue; returns how many."""
+    with collection.catalog.write() as db:
+        return db.execute(
+            "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? WHERE state = 'running'", (now(),)
+        ).rowcount
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    return Job(**{**values, "payload": json.loads(values["payload"])})

@@ -1,0 +1,178 @@
+"""Library: the folder in which collections live. Creates, opens, lists, drops them, each bound to a model."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+
+from ..errors import InvalidRequest, ModelMismatch, NotFound, StorageError
+from ..export.engine import Engine
+from .catalog import Catalog, now
+from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
+
+COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One line of a list of collections."""
+
+    name: str
+    model: str
+    fingerprint: str
+    items: int
+    created_at: str
+
+
+class Library:
+    """The collections below `data_dir`. Keeps those it opened until close(); any thread may use it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Creates nothing yet. Raises StorageError when data_dir exists and is no folder."""
+        if data_dir.exists() and not data_dir.is_dir():
+            raise StorageError(f"{data_dir} is a file, not a folder. Choose another --data folder.")
+        self.data_dir = Path(os.path.abspath(data_dir))
+        self.folder = self.data_dir / "collections"
+        self._open: dict[str, Collection] = {}
+        self._lock = RLock()
+
+    def create(self, name: str, engine: Engine) -> Collection:
+        """The collection `name`, made for the engine's model, or the one that exists for it.
+
+        Raises InvalidRequest for an unusable name, ModelMismatch, StorageError.
+        """
+        check_name(name)
+        with self._lock:
+            folder = self.folder / name
+            try:
+                (folder / UPLOADS_FOLDER).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(
+                    f"The collection {name!r} cannot be made in {self.folder} ({error.strerror}). "
+                    "Give this user the right to write there, or choose another --data folder."
+                ) from error
+            catalog = Catalog(folder / CATALOG_FILE, create=True)
+            try:
+                with catalog.write() as db:
+                    db.execute(
+                        "INSERT INTO collection (name, model, fingerprint, spec, created_at) "
+                        "SELECT ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM collection)",
+                        (name, engine.name, engine.fingerprint, json.dumps(engine.spec.to_dict()), now()),
+                    )
+            finally:
+                catalog.close()
+            return self.open_for(name, engine)
+
+    def open(self, name: str) -> Collection:
+        """The collection, or NotFound with the names that exist."""
+        check_name(name)
+        with self._lock:
+            known = self._open.get(name)
+            if known is not None and not known.catalog.is_gone():
+                return known
+            if known is not None:
+                self._open.pop(name).close()
+            if not self._exists(name):
+                raise NotFound(f"There is no collection {name!r}. {self._which()}")
+            self._open[name] = _open(self.folder / name)
+            return self._open[name]
+
+    def open_for(self, name: str, engine: Engine, create: bool = False) -> Collection:
+        """The collection, if it is of the engine's model. NotFound (unless `create`), ModelMismatch."""
+        check_name(name)
+        with self._lock:
+            if create and not self._exists(name):
+                return self.create(name, engine)
+            collection = self.open(name)
+        if collection.fingerprint != engine.fingerprint:
+            raise ModelMismatch(
+                f"The collection {name!r} holds vectors of the model {collection.model!r} "
+                f"({collection.fingerprint[:12]}), but {engine.name!r} ({engine.fingerprint[:12]}) is "
+                f"running, and vectors of two models cannot be compared. Run with the bundle of "
+                f"{collection.model!r}, or embed the "
+                "files anew into another collection: `vicmae index PATH… -c NEWNAME`."
+            )
+        return collection
+
+    def list(self) -> list[Summary]:
+        """Every collection, by name."""
+        collections = [self.open(name) for name in self._names()]
+        return [Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at) for c in collections]
+
+    def drop(self, name: str) -> None:
+        """Removes a collection with its vectors and uploads; files of the user's stay. Raises NotFound."""
+        with self._lock:
+            self.open(name).close()
+            del self._open[name]
+            aside = self.folder / f".dropped-{name}-{secrets.token_hex(4)}"
+            try:
+                # Gone at once for everybody; what a crash leaves of the deletion is swept by the next drop.
+                (self.folder / name).rename(aside)
+                for leftover in self.folder.glob(".dropped-*"):
+                    shutil.rmtree(leftover)
+            except OSError as error:
+                raise StorageError(f"The collection {name!r} cannot be removed ({error.strerror}).") from error
+
+    def close(self) -> None:
+        """Closes every open collection. Calling it twice is allowed."""
+        with self._lock:
+            opened, self._open = self._open, {}
+        for collection in opened.values():
+            collection.close()
+
+    def __enter__(self) -> "Library":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _exists(self, name: str) -> bool:
+        """Whether the collection was completed; a crash may have left an empty folder."""
+        if name in self._open and not self._open[name].catalog.is_gone():
+            return True
+        try:
+            _open(self.folder / name).close()
+        except NotFound:
+            return False
+        return True
+
+    def _names(self) -> tuple[str, ...]:
+        if not self.folder.is_dir():
+            return ()
+        try:
+            names = sorted(entry.name for entry in self.folder.iterdir())
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be read ({error.strerror}).") from error
+        return tuple(name for name in names if COLLECTION_NAME.fullmatch(name) and self._exists(name))
+
+    def _which(self) -> str:
+        names = self._names()
+        if not names:
+            return f"None exists in {self.data_dir} yet: `vicmae index PATH…` makes one."
+        return f"These exist in {self.data_dir}: {', '.join(names)}."
+
+
+def check_name(name: str) -> str:
+    """name itself, or InvalidRequest."""
+    if not COLLECTION_NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"The collection name {name!r} is not usable: 1 to 63 lower-case letters, digits, '_' or '-', "
+            "beginning with a letter or digit."
+        )
+    return name
+
+
+def _open(folder: Path) -> Collection:
+    catalog = Catalog(folder / CATALOG_FILE)
+    try:
+        return Collection(folder, catalog)
+    except BaseException:
+        catalog.close()
+        raise

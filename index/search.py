@@ -1,0 +1,178 @@
+"""Search: a frame's or a clip's vectors in, hits out. One hit an item, best first.
+
+Candidates come from FAISS; what is answered is computed again from the stored vectors. Knows no files and no
+engines: who has a picture embeds it first.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidRequest, NotFound
+from .align import Segment, Side, align
+from .collection import Collection, Moments
+from .items import Item
+from .vectors import unit_length
+
+MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
+SPARE_CANDIDATES = 16  # items aligned beyond the limit, since candidates are ranked more coarsely
+MAX_MOMENTS = 5
+MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An item that was found, and the seconds where it is most like the query.
+
+    score     cosine of the best frame; for a clip as align.align says
+    segments  the best stretch first, then others, distinct in time; at least one, at most five
+    """
+
+    item: Item
+    score: float
+    start_seconds: float
+    end_seconds: float
+    segments: list[Segment]
+
+
+def search_frame(collection: Collection, vector: NDArray[np.float32], limit: int) -> list[Hit]:
+    """vector (D,) float32 -> the min(limit, items) items with the most similar frame, best first.
+
+    Raises InvalidRequest for a vector or a limit that makes no sense.
+    """
+    query = _checked(collection, vector[None], limit)
+    hits = []
+    for item, moments in _load(collection, _candidates(collection, query, limit)):
+        cosines = np.clip(moments.vectors @ query[0], -1, 1)
+        best = int(cosines.argmax())
+        hits.append(
+            Hit(
+                item,
+                float(cosines[best]),
+                float(moments.start_seconds[best]),
+                float(moments.end_seconds[best]),
+                _strong_stretches(cosines, moments),
+            )
+        )
+    return _best(hits, limit)
+
+
+def search_clip(
+    collection: Collection,
+    vectors: NDArray[np.float32],
+    seconds: NDArray[np.float64],
+    limit: int,
+    informative: NDArray[np.float32] | None = None,
+) -> list[Hit]:
+    """vectors (Q, D) float32 of a clip's frames, seconds (Q,) float64 ascending -> items, best first.
+
+    informative (Q,) in 0..1 lets black and flat frames of the clip weigh less. Finds min(limit, items) items;
+    those in which nothing runs along score near 0. Raises InvalidRequest as search_frame does.
+    """
+    query = _checked(collection, vectors, limit)
+    probes = np.unique(np.linspace(0, len(query) - 1, min(MAX_PROBES, len(query))).astype(np.int64))
+    names = _candidates(collection, query[probes], limit + SPARE_CANDIDATES)
+    background = query @ collection.index.mean()
+    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    side = Side(
+        seconds,
+        np.append(seconds[1:], seconds[-1] + step),
+        _weights(np.ones(len(query)) if informative is None else informative),
+    )
+    hits = []
+    for item, moments in _load(collection, names):
+        segments = align(
+            query @ moments.vectors.T,
+            background,
+            side,
+            Side(moments.start_seconds, moments.end_seconds, _weights(moments.informative)),
+        )
+        best = segments[0]
+        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments))
+    return _best(hits, limit)
+
+
+def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -> NDArray[np.float32]:
+    """vectors (Q, D) with unit length, fit to be compared."""
+    if limit < 1:
+        raise InvalidRequest(f"limit must be at least 1, got {limit}.")
+    dim = collection.spec.dim
+    if vectors.ndim != 2 or len(vectors) == 0 or vectors.shape[1] != dim:
+        raise InvalidRequest(
+            f"The collection {collection.name!r} compares vectors of {dim} numbers, got "
+            f"{vectors.shape[-1]}. Embed the query with its model, {collection.model!r}."
+        )
+    if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
+        raise InvalidRequest("A query vector must hold finite numbers that are not all zero.")
+    return unit_length(vectors)
+
+
+def _candidates(collection: Collection, query: NDArray[np.float32], wanted: int) -> list[str]:
+    """query (Q, D) -> ids of min(wanted, items) items, those that the frames find most similar first.
+
+    For Q = 1 these are exactly the items with the most similar frame.
+    """
+    index = collection.index
+    index.refresh()
+    frames = len(index)
+    k = 4 * wanted + 16
+    while frames:
+        scores, vector_ids = index.search(query, min(k, frames))
+        owners = collection.owners(vector_ids)
+        names = list(dict.fromkeys(owners.values()))
+        if len(names) >= wanted or k >= frames:
+            return _ranked(scores, vector_ids, owners, names)[:wanted]
+        k *= 8
+    return []
+
+
+def _ranked(
+    scores: NDArray[np.float32], vector_ids: NDArray[np.int64], owners: dict[int, str], names: list[str]
+) -> list[str]:
+    """names by the sum over query frames of their best cosine (the row's lowest where they have none)."""
+    place = {name: i for i, name in enumerate(names)}
+    best = np.repeat(scores.min(axis=1)[:, None], len(names), axis=1)
+    known = np.array([place[owners[i]] if i in owners else -1 for i in vector_ids.ravel().tolist()])
+    rows = np.repeat(np.arange(len(scores)), scores.shape[1])
+    held = known >= 0
+    np.maximum.at(best, (rows[held], known[held]), scores.ravel()[held])
+    return [names[i] for i in np.argsort(-best.sum(axis=0), kind="stable")]
+
+
+def _load(collection: Collection, item_ids: list[str]) -> list[tuple[Item, Moments]]:
+    """The items with their frames; those deleted in the meantime are left out."""
+    items = collection.get_many(item_ids)
+    loaded = []
+    for item_id in item_ids:
+        try:
+            loaded.append((items[item_id], collection.moments_of(item_id)))
+        except (KeyError, NotFound):
+            continue
+    return loaded
+
+
+def _strong_stretches(cosines: NDArray[np.float32], moments: Moments) -> list[Segment]:
+    """Runs of frames nearly as similar as the best: the top quarter from its median to its best."""
+    best = cosines.max()
+    strong = np.flatnonzero(cosines >= best - (best - np.median(cosines)) / 4)
+    runs = np.split(strong, np.flatnonzero(np.diff(strong) > 1) + 1)
+    segments = [
+        Segment(
+            0.0,
+            0.0,
+            float(moments.start_seconds[run[0]]),
+            float(moments.end_seconds[run[-1]]),
+            float(cosines[run].max()),
+        )
+        for run in runs
+    ]
+    return sorted(segments, key=lambda segment: -segment.score)[:MAX_MOMENTS]
+
+
+def _weights(informative: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(informative, MIN_WEIGHT, 1).astype(np.float64)
+
+
+def _best(hits: list[Hit], limit: int) -> list[Hit]:
+    return sorted(hits, key=lambda hit: -hit.score)[:limit]

@@ -1,0 +1,1 @@
+"""bytes -> Frames -> pixels. The ground floor: knows nobody above it, and no model."""

@@ -1,0 +1,234 @@
+"""Pictures and animations: an open file -> upright RGB. Knows nothing of video files, sampling or models.
+
+Whatever a file does to Pillow, what leaves here is a MediaError.
+"""
+
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+import pillow_heif
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from ..errors import CorruptMedia, MediaError, MediaTooLarge, UnsupportedMedia
+from .frames import Picture, Shown
+from .gif import gif_delays
+from .info import MediaInfo
+from .limits import MediaLimits
+
+pillow_heif.register_heif_opener(thumbnails=False)
+# Oddities in the metadata of a picture that can be read are no news to anybody.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# Only formats with a mark of their own, and none that runs another program (EPS).
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "HEIF", "AVIF", "JPEG2000", "PPM")
+_ANIMATED = {"GIF", "WEBP", "PNG", "AVIF"}  # elsewhere a second picture is a page, a thumbnail or a depth map
+_CODECS = {"MPO": "jpeg", "HEIF": "heic", "PPM": "pnm"}
+_MIMES = {"MPO": "image/jpeg", "HEIF": "image/heic"}
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WHITE = (255, 255, 255, 255)
+_HEIF_HEAD_BYTES = 256 * 1024  # holds the list of properties, which comes before the pictures
+
+
+class ImageMedium:
+    """A picture (one frame at 0.0) or an animation, read from an open file that the caller closes."""
+
+    def __init__(self, file: BinaryIO, name: str, limits: MediaLimits) -> None:
+        """name: what the first bytes announce. Raises CorruptMedia, UnsupportedMedia, MediaTooLarge."""
+        self._name = name
+        self._limits = limits
+        _lift_pillows_guard(limits)
+        with _worded(name):
+            self._image = Image.open(file, formats=_FORMATS)
+            limits.check_pixels(*self._image.size)
+            if self._image.format == "HEIF":
+                _heed_exif_of_heif(self._image, file)
+            self._animated = self._image.format in _ANIMATED and getattr(self._image, "n_frames", 1) > 1
+            self.info = self._describe(file)
+
+    def shown(self, start_seconds: float) -> Iterator[Shown]:
+        """The picture at 0.0, or every frame of the animation; start_seconds changes nothing here."""
+        if not self._animated:
+            yield Shown(0.0, self._render_later(self._image))
+            return
+        for second, _ in self._walk():
+            yield Shown(second, self._render_later(self._image.copy()))
+
+    def _describe(self, file: BinaryIO) -> MediaInfo:
+        image = self._image
+        width, height = image.size
+        # A TIFF already reports its upright size, although its tag stays until the pixels are loaded.
+        if image.format != "TIFF" and _orientation(image) >= 5:
+            width, height = height, width
+        format_ = image.format or ""
+        mime = _MIMES.get(format_) or Image.MIME.get(format_) or f"image/{format_.lower()}"
+        codec = _CODECS.get(format_, format_.lower())
+        if not self._animated:
+            return MediaInfo("image", width, height, 0.0, codec, mime)
+        delays = gif_delays(file) if format_ == "GIF" else None
+        duration = sum(map(_lasts, delays)) if delays else max(end for _, end in self._walk())
+        self._limits.check_duration(duration)
+        return MediaInfo("video", width, height, duration, codec, mime)
+
+    def _walk(self) -> Iterator[tuple[float, float]]:
+        """Steps the open animation through its frames -> (start, end) seconds of each.
+
+        A damaged frame ends the film there; only when it is the first is the file refused.
+        """
+        image, second = self._image, 0.0
+        for index in range(getattr(image, "n_frames", 1)):
+            try:
+                with _worded(self._name):
+                    image.seek(index)
+                    self._limits.check_pixels(*image.size)
+                    image.load()
+                    delay = float(image.info.get("duration", 0) or 0)
+            except CorruptMedia:
+                if index == 0:
+                    raise
+                return
+            end = second + _lasts(delay)
+            yield second, end
+            second = end
+
+    def _render_later(self, image: Image.Image) -> Callable[[], Picture]:
+        def render() -> Picture:
+            with _worded(self._name):
+                image.load()
+                return upright_rgb(image)
+
+        return render
+
+
+def upright_rgb(image: Image.Image) -> Picture:
+    """Any loaded Pillow picture -> (H, W, 3) uint8, turned as its EXIF says, on white where transparent."""
+    turn = _TURNS.get(_orientation(image))
+    rgb = _to_rgb(image)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    return np.array(rgb, np.uint8)
+
+
+def _lift_pillows_guard(limits: MediaLimits) -> None:
+    """Lets Pillow, whose one limit holds for the whole process, go as far as max_pixels.
+
+    It stays in place, since a format may take memory while it is only being opened. (Pillow refuses at twice
+    the number.)
+    """
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, limits.max_pixels // 2 + 1)
+
+
+def _lasts(delay: float) -> float:
+    """The delay of a frame in milliseconds -> seconds it is shown; like browsers, takes haste for a slip."""
+    return (delay if delay > 10 else 100.0) / 1000
+
+
+@contextmanager
+def _worded(name: str) -> Iterator[None]:
+    """Turns what Pillow raises into a MediaError with a sentence."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise MediaTooLarge(
+            f"This {name} declares more pixels than are decoded ({error}). Send a smaller one, or raise max_pixels."
+        ) from error
+    except MemoryError as error:
+        raise MediaTooLarge(f"This {name} does not fit into memory; send a smaller one.") from error
+    except NotImplementedError as error:
+        raise UnsupportedMedia(f"This {name} is of a variety that cannot be read: {error}.") from error
+    # Plug-ins let out whatever their parsers stumble over (OSError, SyntaxError, struct.error, KeyError ...),
+    # and all of it means that the file is damaged.
+    except Exception as error:
+        raise CorruptMedia(
+            f"This {name} is damaged or cut short ({_reason(error)}). Send the file again from its source."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its header cannot be read"
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 when there is none or the EXIF block cannot be parsed."""
+    # Asked for EXIF that it has not met yet, Pillow decodes a PNG to its end and loses the errors on the way.
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return 1
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # A broken EXIF block fails in as many ways as a broken picture, and must not cost the picture.
+    except Exception:
+        return 1
+
+
+def _heed_exif_of_heif(image: Image.Image, file: BinaryIO) -> None:
+    """Makes the EXIF orientation of a HEIC count where its container does not turn it.
+
+    Normally the container does, and the EXIF only repeats it, so pillow_heif sets it to 1 and keeps the
+    original aside; some camera apps write the EXIF alone.
+    """
+    position = file.tell()
+    file.seek(0)
+    head = file.read(_HEIF_HEAD_BYTES)
+    file.seek(position)
+    if b"ipma" in head and b"irot" not in head and b"imir" not in head:
+        image.getexif()[ExifTags.Base.Orientation] = image.info.get("original_orientation") or 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return Image.fromarray(_eight_bits(np.asarray(image), image.format)).convert("RGB")
+    if mode in ("I", "F"):
+        return Image.fromarray(_wide_to_eight_bits(np.asarray(image), image.format)).convert("RGB")
+    if mode in ("CMYK", "LAB"):
+        return _by_profile(image)
+    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        # White is what a viewer or a web page shows behind a picture.
+        picture = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, _WHITE), picture).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(values: NDArray[np.integer], format_: str | None) -> NDArray[np.uint8]:
+    """16-bit grey -> 8-bit grey. PNG uses the full range, a TIFF may hold the 10 to 14 bits of a camera."""
+    bits = 16 if format_ != "TIFF" else max(8, int(values.max(initial=0)).bit_length())
+    return (values.astype(np.uint32) >> (bits - 8)).astype(np.uint8)
+
+
+def _wide_to_eight_bits(values: NDArray[np.generic], format_: str | None) -> NDArray[np.uint8]:
+    """32-bit grey -> 8-bit grey: integers as above, floats with white at 1.0 or at their maximum."""
+    if values.dtype.kind in "iu":
+        return _eight_bits(np.clip(values, 0, None if format_ == "TIFF" else 65535), format_)
+    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    white = max(1.0, float(finite.max(initial=0.0)))
+    return np.clip(finite / white * 255.0 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _by_profile(image: Image.Image) -> Image.Image:
+    """CMYK by its own ICC profile where it has a usable one, LAB by the standard one."""
+    own = ImageCms.createProfile("LAB") if image.mode == "LAB" else image.info.get("icc_profile")
+    if own:
+        try:
+            source = io.BytesIO(own) if isinstance(own, bytes) else own
+            rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            return rgb if rgb is not None else image.convert("RGB")
+        except ImageCms.PyCMSError:
+            pass  # broken, or of another colour space: the plain conversion still shows the picture
+    return image.convert("RGB")

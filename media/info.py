@@ -1,0 +1,80 @@
+"""What is known of a file before its frames are read, and how a file is told apart by its first bytes.
+
+Names and suffixes say nothing here: a JPEG may well be called photo.heic.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from .frames import Shown
+
+Kind = Literal["image", "video"]
+
+SNIFF_BYTES = 64
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """kind             an animation of more than one frame is a video, whatever its format
+    width, height    as a person sees it: after rotation
+    duration_seconds 0.0 for an image
+    codec            "jpeg", "png", "h264", "hevc", "av1", ...
+    mime             "image/jpeg", "video/mp4", ...
+    """
+
+    kind: Kind
+    width: int
+    height: int
+    duration_seconds: float
+    codec: str
+    mime: str
+
+
+class Medium(Protocol):
+    """An open file, picture or video."""
+
+    @property
+    def info(self) -> MediaInfo: ...
+
+    def shown(self, start_seconds: float) -> Iterator[Shown]:
+        """Frames in presentation order, beginning at or before start_seconds where there is one."""
+
+
+_IMAGES = (
+    ("JPEG", rb"\xff\xd8\xff"),
+    ("PNG", rb"\x89PNG\r\n\x1a\n"),
+    ("GIF", rb"GIF8[79]a"),
+    ("WebP", rb"RIFF....WEBP"),
+    ("TIFF", rb"II[*+]\x00|MM\x00[*+]"),
+    ("BMP", rb"BM....\x00\x00\x00\x00"),
+    ("HEIC", rb"....ftyp(heic|heix|heim|heis|hevc|hevx|hevm|hevs|mif1|msf1)"),
+    ("AVIF", rb"....ftyp(avif|avis)"),
+    ("JPEG 2000", rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
+    ("PNM", rb"P[1-6]\s+[\d#]"),
+)
+_VIDEOS = (
+    ("MP4", rb"....(ftyp|moov|mdat|free|skip|wide|pnot)"),
+    ("Matroska", rb"\x1a\x45\xdf\xa3"),
+    ("AVI", rb"RIFF....AVI "),
+    ("Flash video", rb"FLV\x01"),
+    ("Windows Media", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    ("Ogg", rb"OggS"),
+    ("MPEG", rb"\x00\x00\x01[\xb3\xba]"),
+    ("MXF", rb"\x06\x0e\x2b\x34\x02\x05\x01\x01"),
+)
+
+
+def sniff_image(head: bytes) -> str | None:
+    """The first bytes of a file -> the name of the picture format they announce."""
+    return _match(_IMAGES, head)
+
+
+def sniff_video(head: bytes) -> str | None:
+    """The first bytes of a file -> the name of the video container they announce; not all have a mark."""
+    return _match(_VIDEOS, head)
+
+
+def _match(marks: tuple[tuple[str, bytes], ...], head: bytes) -> str | None:
+    return next((name for name, mark in marks if re.match(mark, head, re.DOTALL)), None)

@@ -1,0 +1,49 @@
+"""How much of a file is let in. The values come from the settings; this module carries and words them."""
+
+from dataclasses import dataclass
+
+from ..errors import MediaTooLarge
+
+
+@dataclass(frozen=True)
+class MediaLimits:
+    """Limits on one file. Each is checked before the work it bounds is done, and again while it is done.
+
+    max_bytes             size of the file
+    max_pixels            width x height of a picture or a video frame
+    max_frames            frames sampled from one file
+    max_duration_seconds  length of a video or an animation
+    """
+
+    max_bytes: int = 4 * 2**30
+    max_pixels: int = 200_000_000
+    max_frames: int = 50_000
+    max_duration_seconds: float = 6 * 3600.0
+
+    def check_bytes(self, size: int) -> None:
+        if size > self.max_bytes:
+            raise MediaTooLarge(
+                f"The file has {size:,} bytes, and at most {self.max_bytes:,} are read. "
+                f"Send a smaller one, or raise the limit on bytes (max_upload_bytes)."
+            )
+
+    def check_pixels(self, width: int, height: int) -> None:
+        if width * height > self.max_pixels:
+            raise MediaTooLarge(
+                f"The picture is {width} x {height} = {width * height:,} pixels, and at most "
+                f"{self.max_pixels:,} are decoded. Send a smaller one, or raise max_pixels."
+            )
+
+    def check_frames(self, count: int) -> None:
+        if count > self.max_frames:
+            raise MediaTooLarge(
+                f"Sampling takes {count:,} frames from the file, and at most {self.max_frames:,} are taken. "
+                f"Ask for fewer frames a second or a shorter part, or raise max_frames."
+            )
+
+    def check_duration(self, seconds: float) -> None:
+        if seconds > self.max_duration_seconds:
+            raise MediaTooLarge(
+                f"The video is {seconds:,.1f} seconds long, and at most {self.max_duration_seconds:,.1f} are "
+                f"read. Cut it, or raise max_duration_seconds."
+            )

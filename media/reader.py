@@ -1,0 +1,156 @@
+"""The one door for any file: bytes -> what it is, and its frames. The content decides, never the name.
+
+Every file ends in frames or in a MediaError with a sentence; nothing else comes out of a bad file. Knows
+nothing of models: how a frame becomes an encoder's input is in preprocess.py.
+"""
+
+import io
+import math
+import stat
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import CorruptMedia, InvalidRequest, NotFound, UnsupportedMedia
+from .frames import Frames, Picture, Shown
+from .images import ImageMedium
+from .info import SNIFF_BYTES, Kind, MediaInfo, Medium, sniff_image
+from .limits import MediaLimits
+from .sampling import sample, shown_at
+from .video import VideoMedium
+
+__all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames"]
+
+Source = Path | bytes
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .tif .tiff .bmp .heic .heif .hif .avif "
+    ".jp2 .j2k .ppm .pgm".split()
+)
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .qt .mkv .webm .avi .divx .mpg .mpeg .mpe .m2v .vob .ts .mts .m2ts .wmv .asf .flv .f4v "
+    ".3gp .3g2 .ogv .ogm .mxf .dv".split()
+)
+MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+"""Lower-case suffixes for which a walk through folders opens a file; what it is, its content decides then."""
+
+_MAX_CHUNK_BYTES = 96 * 2**20
+_DEFAULT_LIMITS = MediaLimits()
+
+
+def probe(source: Source, limits: MediaLimits = _DEFAULT_LIMITS) -> MediaInfo:
+    """What a file is, from its header and, for a video, its first frame.
+
+    Raises UnsupportedMedia, CorruptMedia, MediaTooLarge; NotFound when there is no such file. A picture that
+    is damaged behind its header passes here and is refused by read_frames.
+    """
+    with _opened(source, limits) as medium:
+        return medium.info
+
+
+def read_frames(
+    source: Source,
+    frames_per_second: float,
+    limits: MediaLimits = _DEFAULT_LIMITS,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    chunk: int = 16,
+) -> Generator[Frames, None, None]:
+    """Sampled frames in chunks of at most `chunk`, fewer where they are large; a picture is one frame at 0.0.
+
+    Takes the first frame of every 1 / frames_per_second seconds in start_seconds <= seconds < end_seconds
+    (sampling.py draws it), with its true time from the start of the file. At least one frame comes, or an
+    error: those of probe, and InvalidRequest for a part that is empty or begins after the end.
+    """
+    end = math.inf if end_seconds is None else end_seconds
+    if not (frames_per_second > 0 and math.isfinite(frames_per_second) and chunk > 0):
+        raise InvalidRequest(f"frames per second must be a positive number, got {frames_per_second}.")
+    if not 0 <= start_seconds < end:
+        raise InvalidRequest(
+            f"The part from {start_seconds} to {end_seconds} seconds is empty: "
+            f"give a start of 0 or more and an end after it."
+        )
+    with _opened(source, limits) as medium:
+        info = medium.info
+        if info.kind == "image":
+            start_seconds, end = 0.0, math.inf
+        elif start_seconds > info.duration_seconds:
+            raise InvalidRequest(
+                f"The part begins at {start_seconds} seconds, but the video lasts "
+                f"{info.duration_seconds:.2f} seconds: give an earlier start."
+            )
+        length = min(end, info.duration_seconds) - start_seconds
+        limits.check_frames(math.floor(max(length, 0.0) * frames_per_second))
+        chosen = sample(medium.shown(start_seconds), frames_per_second, start_seconds, end)
+        yield from _chunks(chosen, chunk, limits)
+
+
+def frame_at(source: Source, seconds: float, limits: MediaLimits = _DEFAULT_LIMITS) -> Frames:
+    """The one frame (T = 1) that is on the screen at that second; after the end, the last one. Seeks."""
+    with _opened(source, limits) as medium:
+        shown = shown_at(medium.shown(max(seconds, 0.0)), seconds)
+        if shown is None:
+            raise _nothing_decoded()
+        return _frames([shown.render()], [shown.seconds])
+
+
+@contextmanager
+def _opened(source: Source, limits: MediaLimits) -> Iterator[Medium]:
+    with _file(source, limits) as file:
+        head = file.read(SNIFF_BYTES)
+        file.seek(0)
+        if not head:
+            raise CorruptMedia("The file is empty: 0 bytes. Send it again from its source.")
+        name = sniff_image(head)
+        yield ImageMedium(file, name, limits) if name else VideoMedium(file, head, limits)
+
+
+@contextmanager
+def _file(source: Source, limits: MediaLimits) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        limits.check_bytes(len(source))
+        yield io.BytesIO(source)
+        return
+    try:
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnsupportedMedia("This is not a file but a folder or a device. Name a picture or a video.")
+        limits.check_bytes(status.st_size)
+        file = source.open("rb")
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no file {source}.") from error
+    except (OSError, ValueError) as error:
+        raise CorruptMedia(f"The file cannot be opened: {getattr(error, 'strerror', error)}.") from error
+    with file:
+        yield file
+
+
+def _chunks(chosen: Iterable[Shown], chunk: int, limits: MediaLimits) -> Iterator[Frames]:
+    pictures: list[Picture] = []
+    seconds: list[float] = []
+    count = 0
+    for shown in chosen:
+        count += 1
+        limits.check_frames(count)
+        picture = shown.render()
+        room = max(1, min(chunk, _MAX_CHUNK_BYTES // picture.nbytes))
+        if pictures and (len(pictures) >= room or picture.shape != pictures[0].shape):
+            yield _frames(pictures, seconds)
+            pictures, seconds = [], []
+        pictures.append(picture)
+        seconds.append(shown.seconds)
+    if not count:
+        raise _nothing_decoded()
+    yield _frames(pictures, seconds)
+
+
+def _frames(pictures: list[Picture], seconds: list[float]) -> Frames:
+    return Frames(np.stack(pictures), np.array(seconds, np.float64))
+
+
+def _nothing_decoded() -> CorruptMedia:
+    return CorruptMedia("Not one frame of this file can be decoded. Send it again from its source.")

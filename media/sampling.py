@@ -1,0 +1,64 @@
+"""Which frames of a video are looked at: arithmetic on seconds. Knows nothing of files, codecs or pixels.
+
+Time from start_seconds on is cut into cells of 1 / frames_per_second; the first frame in each is taken:
+
+    frames   |  .   .   .   .   .   .           .   .   .        any rate, also a varying one
+    cells    |         |         |         |         |
+    taken    |  ^       ^         ^               ^   ^          at their true seconds
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TOLERANCE_SECONDS = 1e-6  # stamps are rounded by containers: 0.4999999 belongs to the cell that begins at 0.5
+
+
+class Timed(Protocol):
+    @property
+    def seconds(self) -> float: ...
+
+
+T = TypeVar("T", bound=Timed)
+
+
+def sample(
+    frames: Iterable[T], frames_per_second: float, start_seconds: float = 0.0, end_seconds: float = math.inf
+) -> Iterator[T]:
+    """The first frame of each cell with start_seconds <= seconds < end_seconds, in order; lazily.
+
+    frames are in presentation order. When no frame begins within the window, the one that is shown at
+    start_seconds is taken, so whatever has a frame at or before its window gives at least one.
+    """
+    last_cell, before = -1, None
+    for frame in frames:
+        if frame.seconds >= end_seconds - _TOLERANCE_SECONDS:
+            break
+        cell = math.floor((frame.seconds - start_seconds + _TOLERANCE_SECONDS) * frames_per_second)
+        if cell < 0:
+            before = frame
+        elif cell > last_cell:
+            last_cell = cell
+            yield frame
+    if last_cell < 0 and before is not None:
+        yield before
+
+
+def shown_at(frames: Iterable[T], seconds: float) -> T | None:
+    """The frame that is on the screen at that second: the last one not after it, else the first of all."""
+    shown = None
+    for frame in frames:
+        if shown is not None and frame.seconds > seconds + _TOLERANCE_SECONDS:
+            break
+        shown = frame
+    return shown
+
+
+def sample_ends(seconds: NDArray[np.float64], duration_seconds: float) -> NDArray[np.float64]:
+    """seconds (T,) ascending -> (T,) float64: each sample lasts until the next, the last until the end."""
+    if not len(seconds):
+        return np.zeros(0, np.float64)
+    return np.append(seconds[1:], max(duration_seconds, float(seconds[-1]))).astype(np.float64)

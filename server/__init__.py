@@ -1,0 +1,1 @@
+"""HTTP: bytes in, hits out. Knows `index`, `export` and `media`."""

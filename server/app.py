@@ -1,0 +1,82 @@
+"""The HTTP application: its rings, its routes, what it opens while it runs. Knows no request in detail."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from ipaddress import ip_address
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from ..export.engine import Engine
+from ..settings import Settings
+from . import (
+    problems,
+    routes_collections,
+    routes_embeddings,
+    routes_house,
+    routes_items,
+    routes_jobs,
+    routes_search,
+)
+from .edge import BodyLimit, Edge, SameOrigin
+from .openapi import DescribedApp
+from .services import open_services
+
+
+def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """The application over settings.data. The engine is opened from settings.bundle unless one is given.
+
+    What cannot be opened (bundle, data folder) raises from the lifespan, before the first request.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        opened = open_services(settings, engine)
+        app.state.services = await to_thread.run_sync(opened.__enter__)
+        app.state.ready = True
+        try:
+            yield
+        finally:
+            app.state.ready = False
+            await to_thread.run_sync(opened.__exit__, None, None, None)
+
+    app = DescribedApp(
+        title="vicmae",
+        version=version("vicmae"),
+        summary="Vectors for images and clips, and the index that finds where they were seen.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.ready = False
+    problems.install(app)
+    for routes in (
+        routes_house,
+        routes_embeddings,
+        routes_collections,
+        routes_items,
+        routes_search,
+        routes_jobs,
+    ):
+        app.include_router(routes.router)
+    app.mount("/page", StaticFiles(directory=routes_house.PAGE), name="page")
+    # Rings from the inside out: the last one added sees a request first.
+    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, max_json_bytes=settings.max_json_bytes)
+    app.add_middleware(SameOrigin, hosts=host_names(settings.host))
+    app.add_middleware(Edge)
+    return app
+
+
+def host_names(host: str) -> frozenset[str] | None:
+    """The names a server on this address answers to: its own on loopback, any (None) elsewhere."""
+    return frozenset({"localhost", "127.0.0.1", "::1", host.lower()}) if is_loopback(host) else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

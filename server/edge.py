@@ -1,0 +1,135 @@
+"""The outermost rings: request ids, safe headers, faults nobody foresaw, and what is refused unread.
+
+Knows HTTP and its limits; knows no routes, media or collections.
+"""
+
+import logging
+import uuid
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import of_status, respond, unexpected
+
+log = logging.getLogger("vicmae.server")
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "x-frame-options": "DENY",
+}
+
+
+class Edge:
+    """Gives each request an id, each answer the safe headers, and makes unexpected errors a 500 problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_safely(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_safely)
+        except ClientDisconnect:
+            log.info("%s %s: the client left (request %s)", scope["method"], scope["path"], request_id)
+        except Exception:
+            # Broad on purpose: what nobody foresaw is logged whole, and told without leaking.
+            log.exception("%s %s failed (request %s)", scope["method"], scope["path"], request_id)
+            if started:
+                raise
+            await respond(unexpected(request_id), scope)(scope, receive, send_safely)
+
+
+class SameOrigin:
+    """Refuses what a foreign web page could make a visitor's browser send to a server without keys.
+
+    hosts   names this server answers to (DNS rebinding sends others); None accepts every name
+    A changing request that carries an Origin must come from this very server.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refusal := self._refusal(scope)):
+            await respond(of_status(403, refusal), scope)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self.hosts is not None and _hostname(host) not in self.hosts:
+            return f"This server answers to {', '.join(sorted(self.hosts))}, not to {host!r}."
+        origin = headers.get("origin")
+        if scope["method"] not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
+            return f"A page of {origin} may not change anything on this server."
+        return None
+
+
+def _hostname(host: str) -> str:
+    """The Host header without its port; IPv6 without brackets; "" for nonsense."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class BodyLimit:
+    """Refuses a body over its limit: at once when Content-Length tells, else while it streams in.
+
+    Multipart bodies may be as large as an upload, all others only as large as JSON should be.
+    """
+
+    def __init__(self, app: ASGIApp, max_upload_bytes: int, max_json_bytes: int) -> None:
+        self.app = app
+        self.max_upload_bytes = max_upload_bytes
+        self.max_json_bytes = min(max_json_bytes, max_upload_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        multipart = headers.get("content-type", "").lower().startswith("multipart/")
+        limit = self.max_upload_bytes if multipart else self.max_json_bytes
+        setting = "max_upload_bytes" if multipart else "max_json_bytes"
+        detail = f"The body is larger than {limit} bytes, the limit set by {setting}."
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > limit:
+            await respond(of_status(413, detail), scope)(scope, receive, send)
+            return
+        taken = 0
+
+        async def receive_counting() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise HTTPException(413, detail)
+            return message
+
+        await self.app(scope, receive_counting, send)

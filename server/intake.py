@@ -1,0 +1,115 @@
+"""An uploaded file into a collection: known bytes are recognised, pictures go in at once, videos get a job.
+
+What it answers for is on disk before it answers: the item, or the file together with its job. Knows no HTTP.
+"""
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import Conflict, CorruptMedia, NotFound, StorageError
+from ..index import jobs
+from ..index.collection import Collection
+from ..index.ingest import ingest_file
+from ..index.items import Item, check_item_id
+from ..index.ledger import forget
+from ..media.reader import probe
+from .jobs import INGEST, upload_uri
+from .services import Services
+from .uploads import Upload
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of an upload: an item (new or known before), or the job that will make one."""
+
+    item: Item | None = None
+    job: jobs.Job | None = None
+    is_new: bool = False
+
+
+def take_in(
+    here: Services,
+    collection: Collection,
+    upload: Upload,
+    item_id: str | None,
+    metadata: dict[str, Any] | None,
+) -> Taken:
+    """The upload as an item or a job. Blocks; call it in a worker thread.
+
+    Raises MediaError for what is no readable picture or video, Conflict when item_id holds other bytes.
+    """
+    if item_id is not None:
+        check_item_id(item_id)
+    known = _known(collection, upload, item_id)
+    if known is not None:
+        return Taken(item=known)
+    item_id = item_id or f"i{upload.sha256[:20]}"
+    waiting = _waiting_job(collection, item_id)
+    if waiting is not None and waiting.payload.get("sha256") == upload.sha256:
+        return Taken(job=waiting)
+    if waiting is not None:
+        raise Conflict(f"A job is already making the item {item_id!r} of other bytes. Choose another id.")
+    info = probe(upload.path, here.limits)
+    path = _keep(upload.path, collection.uploads)
+    if info.kind == "video":
+        payload = {"file": path.name, "name": upload.name, "sha256": upload.sha256, "metadata": metadata}
+        job = jobs.add_job(collection, INGEST, item_id, payload)
+        here.worker.wake()
+        return Taken(job=job)
+    outcome = ingest_file(
+        collection,
+        here.engine,
+        path,
+        uri=upload_uri(path.name),
+        name=upload.name,
+        item_id=item_id,
+        metadata=metadata,
+        frames_per_second=here.settings.frames_per_second,
+        limits=here.limits,
+    )
+    if outcome.state == "failed":
+        path.unlink(missing_ok=True)
+        forget(collection.catalog, [upload_uri(path.name)])
+        raise CorruptMedia(outcome.reason or "The picture cannot be read.")
+    return Taken(item=collection.get(item_id), is_new=True)
+
+
+def _known(collection: Collection, upload: Upload, item_id: str | None) -> Item | None:
+    """The item that these bytes are already; None when they are new. Conflict when item_id holds others."""
+    if item_id is None:
+        return collection.find_by_sha256(upload.sha256)
+    try:
+        item = collection.get(item_id)
+    except NotFound:
+        return None
+    if item.sha256 != upload.sha256:
+        raise Conflict(f"The item {item_id!r} exists and holds other bytes. Delete it first, or choose another id.")
+    return item
+
+
+def _waiting_job(collection: Collection, item_id: str) -> jobs.Job | None:
+    active = (job for job in jobs.list_jobs(collection, 1000) if job.state in ("queued", "running"))
+    return next((job for job in active if job.item_id == item_id), None)
+
+
+def _keep(received: Path, folder: Path) -> Path:
+    """Moves a received file into the collection, bytes and name on disk when it returns."""
+    path = folder / uuid.uuid4().hex
+    try:
+        _sync(received)
+        received.rename(path)
+        _sync(folder)
+    except OSError as error:
+        raise StorageError(f"The upload could not be kept: {error.strerror}. Is the disk full?") from error
+    return path
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,158 @@
+"""The background worker: one thread that turns uploaded videos into items, job by job.
+
+A job is in its collection's catalog before the upload is answered; after a kill the next server finds it and
+runs it again. Knows no HTTP.
+"""
+
+import logging
+import threading
+from types import TracebackType
+
+from ..errors import ModelMismatch, NotFound, VicmaeError
+from ..export.engine import Engine
+from ..index import jobs
+from ..index.collection import Collection
+from ..index.ingest import ingest_file
+from ..index.ledger import forget
+from ..index.library import Library
+from ..media.limits import MediaLimits
+
+log = logging.getLogger("vicmae.server")
+
+INGEST = "ingest"
+IDLE_SECONDS = 5.0  # how often an idle worker looks by itself; uploads wake it at once
+STOP_SECONDS = 10.0
+
+
+class Stopped(Exception):
+    """The server stops while a job runs: the job goes back into the queue."""
+
+
+class Worker:
+    """Runs queued jobs of every collection, oldest first, until it is closed."""
+
+    def __init__(self, library: Library, engine: Engine, limits: MediaLimits, frames_per_second: float) -> None:
+        self.library = library
+        self.engine = engine
+        self.limits = limits
+        self.frames_per_second = frames_per_second
+        self._woken = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="vicmae-jobs", daemon=True)
+
+    def __enter__(self) -> "Worker":
+        for collection in self._collections():
+            jobs.requeue_running(collection)
+            sweep_uploads(collection)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        self.wake()
+        self._thread.join(STOP_SECONDS)
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._woken.set()
+
+    def is_working(self) -> bool:
+        return self._thread.is_alive() and not self._stopping
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                worked = any([self._run_next(collection) for collection in self._collections()])
+            except Exception:
+                # The thread must outlive whatever one job or one broken collection throws.
+                log.exception("the job worker stumbled")
+                worked = False
+            if not worked:
+                self._woken.wait(IDLE_SECONDS)
+                self._woken.clear()
+
+    def _collections(self) -> list[Collection]:
+        """Those whose model runs. Jobs of others wait for their model."""
+        fitting = []
+        for known in self.library.list():
+            try:
+                fitting.append(self.library.open_for(known.name, self.engine))
+            except (ModelMismatch, NotFound):
+                continue
+        return fitting
+
+    def _run_next(self, collection: Collection) -> bool:
+        """Runs the collection's oldest waiting job; False when there is none."""
+        if self._stopping:
+            return False
+        job = jobs.claim_job(collection)
+        if job is None:
+            return False
+        try:
+            self._ingest(collection, job)
+        except Stopped:
+            jobs.requeue_running(collection)
+        except VicmaeError as error:
+            log.error("job %s failed: %s", job.id, error)
+            self._fail(collection, job, str(error))
+        except Exception:
+            # Nobody is waiting to be told: the log has the trace, the job a sentence.
+            log.exception("job %s failed", job.id)
+            self._fail(collection, job, "Something went wrong in the server; its log tells more.")
+        return True
+
+    def _ingest(self, collection: Collection, job: jobs.Job) -> None:
+        def on_progress(done: int, total: int) -> None:
+            if self._stopping:
+                raise Stopped
+            jobs.advance_job(collection, job.id, "embed", done, total)
+
+        file = str(job.payload["file"])
+        outcome = ingest_file(
+            collection,
+            self.engine,
+            collection.uploads / file,
+            uri=upload_uri(file),
+            name=str(job.payload["name"]),
+            item_id=job.item_id,
+            metadata=job.payload["metadata"],
+            frames_per_second=self.frames_per_second,
+            limits=self.limits,
+            on_progress=on_progress,
+        )
+        if outcome.state == "failed":
+            self._fail(collection, job, outcome.reason or "The video cannot be read.", outcome.stage)
+            return
+        jobs.advance_job(collection, job.id, "done", outcome.frames, outcome.frames)
+        jobs.finish_job(collection, job.id, "succeeded")
+
+    def _fail(self, collection: Collection, job: jobs.Job, reason: str, stage: str | None = None) -> None:
+        try:
+            jobs.finish_job(collection, job.id, "failed", stage, reason)
+            forget_upload(collection, job)
+        except VicmaeError as error:
+            log.error("job %s cannot be closed: %s", job.id, error)
+
+
+def upload_uri(file: str) -> str:
+    """The uri of an uploaded file by the name it is kept under."""
+    return f"upload:{file}"
+
+
+def forget_upload(collection: Collection, job: jobs.Job) -> None:
+    """Deletes what is left of an upload whose job made no item: its file and its line in the ledger."""
+    file = str(job.payload["file"])
+    (collection.uploads / file).unlink(missing_ok=True)
+    forget(collection.catalog, [upload_uri(file)])
+
+
+def sweep_uploads(collection: Collection) -> None:
+    """Deletes uploaded files that neither an item nor a job knows: their upload was never acknowledged."""
+    if not collection.uploads.is_dir():
+        return
+    waiting = {job.payload.get("file") for job in jobs.list_jobs(collection, 100_000) if job.state == "queued"}
+    for path in collection.uploads.iterdir():
+        if path.name not in waiting and collection.find_by_uri(upload_uri(path.name)) is None:
+            path.unlink(missing_ok=True)

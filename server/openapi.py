@@ -1,0 +1,45 @@
+"""What /openapi.json says beyond what FastAPI finds out by itself: searches of two kinds, and problems."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from .schemas import Problem, SearchRequest
+
+REF = "#/components/schemas/{model}"
+PROBLEM = {
+    "description": "A problem (RFC 9457): its `detail` says what came, what was expected, what to do",
+    "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}},
+}
+
+
+class DescribedApp(FastAPI):
+    """A FastAPI application whose errors are described as the problems they are."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = _schema(self)
+        return self.openapi_schema
+
+
+def _schema(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    schemas: dict[str, Any] = schema["components"]["schemas"]
+    # FastAPI announces its own shape for wrong requests, which problems.py replaces.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for model in (SearchRequest, Problem):
+        _add(schemas, model)
+    for path in schema["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = PROBLEM
+    return schema
+
+
+def _add(schemas: dict[str, Any], model: type[BaseModel]) -> None:
+    described = model.model_json_schema(ref_template=REF)
+    schemas.update(described.pop("$defs", {}))
+    schemas[model.__name__] = described

@@ -1,0 +1,57 @@
+// Talks to the server. Every failure becomes a Problem whose message is a sentence for the person at the page.
+
+export class Problem extends Error {
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const SILENT = "The server does not answer. Is it still running?";
+
+export async function api(method, path, body, signal) {
+  const request = { method, signal, headers: {} };
+  if (body instanceof FormData) request.body = body;
+  else if (body !== undefined) {
+    request.body = JSON.stringify(body);
+    request.headers["content-type"] = "application/json";
+  }
+  let response;
+  try {
+    response = await fetch(path, request);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(SILENT);
+  }
+  const text = await response.text();
+  if (!response.ok) throw problemOf(response.status, text);
+  return text ? JSON.parse(text) : null;
+}
+
+// Like api("POST", …), but tells how much of the body has left: onProgress(share from 0 to 1).
+export function upload(path, form, onProgress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onerror = () => reject(new Problem(SILENT));
+    request.onload = () => {
+      if (request.status >= 400) reject(problemOf(request.status, request.responseText));
+      else resolve({ status: request.status, body: JSON.parse(request.responseText) });
+    };
+    request.send(form);
+  });
+}
+
+export function collectionPath(name, rest = "") {
+  return `/v1/collections/${encodeURIComponent(name)}${rest}`;
+}
+
+function problemOf(status, text) {
+  try {
+    const { detail, title } = JSON.parse(text);
+    return new Problem(detail || title, status);
+  } catch {
+    return new Problem(`The server answered with status ${status}.`, status);
+  }
+}

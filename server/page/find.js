@@ -1,0 +1,199 @@
+// The Find view: a file (or an item of the library) goes in, the places where it was seen come out.
+
+import { api, collectionPath } from "./api.js";
+import { $, bar, clock, counted, el, span } from "./dom.js";
+import { play } from "./player.js";
+
+const LIMIT = 24;
+const FIRST_PART_SECONDS = 60; // of a long clip that is searched without being asked
+
+let page;
+let query = null; // {file} or {item, seconds}
+let running = null; // AbortController of the search under way
+let address = null; // object URL of the preview
+
+export const findView = {
+  prepare(thePage) {
+    page = thePage;
+    $("query-choose").onclick = () => $("query-file").click();
+    $("query-file").onchange = (event) => {
+      const files = [...event.target.files];
+      event.target.value = "";
+      if (files.length) page.attempt(() => this.take(files));
+    };
+    $("query-again").onclick = clear;
+    $("query-part").onsubmit = (event) => {
+      event.preventDefault();
+      page.attempt(() => search(part()));
+    };
+    $("query-frame").onclick = () => {
+      const video = $("query-preview").firstElementChild;
+      page.attempt(() => search({ target: "frame", start_seconds: video.currentTime }));
+    };
+  },
+
+  // Another collection: the same question again, if there is one.
+  changed() {
+    if (query?.item) clear();
+    else $("hits").replaceChildren();
+  },
+
+  async shown() {
+    invite();
+    if (query && !running && !$("hits").childElementCount) await search(part());
+  },
+
+  async take([file]) {
+    page.quiet();
+    query = { file };
+    preview(file.name, URL.createObjectURL(file), file.type);
+    await search(await firstPart());
+  },
+};
+
+// Searches for what looks like an item; seconds: the moment of a video, or null for the whole.
+export async function findSimilar(item, seconds = null) {
+  query = { item, seconds };
+  page.quiet();
+  page.go("find");
+  const at = seconds === null ? "" : `?seconds=${seconds.toFixed(3)}`;
+  preview(seconds === null ? item.name : `${item.name} at ${clock(seconds)}`, `${item.thumbnail_url}${at}`, "image/jpeg");
+  await page.attempt(() => search(seconds === null ? {} : { target: "frame", start_seconds: seconds }));
+}
+
+function clear() {
+  running?.abort();
+  query = null;
+  $("query").hidden = true;
+  $("query-preview").replaceChildren();
+  $("hits").replaceChildren();
+  page.quiet();
+  invite();
+  $("query-choose").focus();
+}
+
+function invite() {
+  const empty = page.collection.items === 0;
+  $("query-zone").hidden = query !== null;
+  $("welcome").hidden = !empty;
+  const name = page.collection.name;
+  $("index-command").textContent = name === "default" ? "vicmae index FOLDER" : `vicmae index FOLDER -c ${name}`;
+}
+
+function preview(name, url, type) {
+  if (address) URL.revokeObjectURL(address);
+  address = url.startsWith("blob:") ? url : null;
+  const isVideo = type.startsWith("video/");
+  const medium = isVideo
+    ? el("video", { controls: true, muted: true, playsInline: true, preload: "auto" })
+    : el("img", { alt: "What you are looking for", draggable: false });
+  medium.onerror = () => {
+    $("query-part").hidden = true;
+    medium.replaceWith(el("p", { class: "quiet" }, "This browser cannot show the file, the server may well read it."));
+  };
+  medium.src = url;
+  $("query-preview").replaceChildren(medium);
+  $("query-name").textContent = name;
+  $("query-part").hidden = !isVideo;
+  $("query-start").value = $("query-end").value = "";
+  $("query").hidden = false;
+  $("query-zone").hidden = true;
+}
+
+// A clip is searched whole, a long one by its first minute: {start_seconds, end_seconds} as far as known.
+async function firstPart() {
+  const video = $("query-preview").firstElementChild;
+  if (video?.tagName !== "VIDEO") return {};
+  await new Promise((resolve) => {
+    video.addEventListener("loadedmetadata", resolve, { once: true });
+    video.addEventListener("error", resolve, { once: true });
+    if (video.readyState) resolve();
+  });
+  if (!Number.isFinite(video.duration)) return {};
+  $("query-start").value = "0";
+  $("query-end").value = Math.min(video.duration, FIRST_PART_SECONDS).toFixed(1);
+  return video.duration > FIRST_PART_SECONDS ? part() : {};
+}
+
+function part() {
+  if (query?.item) return query.seconds === null ? {} : { target: "frame", start_seconds: query.seconds };
+  const wish = {};
+  if ($("query-start").value !== "") wish.start_seconds = Number($("query-start").value);
+  if ($("query-end").value !== "") wish.end_seconds = Number($("query-end").value);
+  return wish;
+}
+
+async function search(wish) {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  page.quiet();
+  $("hits").replaceChildren();
+  $("query-state").textContent = "Looking…";
+  let body = { item: query.item?.id, limit: LIMIT, ...wish };
+  if (query.file) {
+    body = new FormData();
+    body.append("limit", LIMIT);
+    for (const [name, value] of Object.entries(wish)) body.append(name, value);
+    body.append("file", query.file);
+  }
+  try {
+    const answer = await api("POST", collectionPath(page.collection.name, "/search"), body, signal);
+    showHits(answer);
+  } catch (error) {
+    if (error.name !== "AbortError") $("query-state").textContent = "Nothing was searched.";
+    throw error;
+  } finally {
+    if (running?.signal === signal) running = null;
+  }
+}
+
+function showHits({ data, timing, plan }) {
+  const took = (Object.values(timing).reduce((sum, part) => sum + part, 0) / 1000).toFixed(2);
+  const what = plan.target === "clip" ? "clip" : "picture";
+  $("query-state").textContent = data.length
+    ? `${counted(data.length, "item", "items")} most like this ${what}, best first (${took} s)`
+    : "Nothing to compare with: the collection holds nothing else.";
+  $("hits").replaceChildren(...data.map(card));
+}
+
+function card(hit) {
+  const open = (moments) => page.attempt(() => play(page.collection.name, hit.id, moments, findSimilar));
+  const [first, ...others] = momentsOf(hit);
+  const isVideo = hit.kind === "video";
+  const label = isVideo ? `Play ${hit.name} from ${clock(hit.start_seconds)}` : `Show ${hit.name}`;
+  return el("li", { class: "card" },
+    el("button", { type: "button", class: "shot", "aria-label": label, onclick: () => open([first, ...others]) },
+      el("img", { src: hit.thumbnail_url, alt: "", loading: "lazy", draggable: false }),
+      isVideo ? el("span", { class: "stamp" }, span(hit.start_seconds, hit.end_seconds)) : null,
+    ),
+    el("div", { class: "card-words" },
+      el("p", { class: "card-name", title: hit.name }, hit.name),
+      el("div", { class: "score", title: "How alike the two are: 1 is the same picture" },
+        bar(hit.score), el("span", {}, hit.score.toFixed(3))),
+      others.length
+        ? el("div", { class: "chips" }, el("span", { class: "quiet" }, "also at"),
+          ...others.map((moment) =>
+            el("button", { type: "button", onclick: () => open([moment, first, ...others.filter((o) => o !== moment)]) },
+              clock(moment.start_seconds))))
+        : null,
+      el("div", { class: "card-acts" },
+        el("button", {
+          type: "button", class: "plain",
+          onclick: () => findSimilar(thumbnailed(hit), isVideo ? hit.start_seconds : null),
+        }, "Find similar")),
+    ),
+  );
+}
+
+// The moments of a hit in a video, the best one first.
+function momentsOf(hit) {
+  const best = { start_seconds: hit.start_seconds, end_seconds: hit.end_seconds };
+  const apart = (segment) => Math.abs(segment.start_seconds - hit.start_seconds) > 0.25
+    && !(segment.start_seconds <= hit.start_seconds && hit.start_seconds < segment.end_seconds);
+  return hit.kind === "video" ? [best, ...hit.segments.filter(apart)] : [best];
+}
+
+function thumbnailed(hit) {
+  return { ...hit, thumbnail_url: hit.thumbnail_url.split("?")[0] };
+}

@@ -1,0 +1,51 @@
+"""Collections: list, make, look at, drop."""
+
+from fastapi import APIRouter, Response
+
+from ..errors import NotFound
+from ..index import collection as index
+from .schemas import Collection, Collections
+from .services import Here, Services
+
+router = APIRouter(prefix="/v1/collections", tags=["collections"])
+
+
+@router.get("")
+def list_collections(here: Here) -> Collections:
+    """Every collection, by name."""
+    return Collections(data=[described(here, here.library.open(known.name)) for known in here.library.list()])
+
+
+@router.put("/{name}", responses={201: {"model": Collection, "description": "made now"}})
+def put_collection(name: str, here: Here, response: Response) -> Collection:
+    """Makes a collection for the running model: 201; 200 when it exists, 409 if with another model."""
+    try:
+        collection = here.library.open_for(name, here.engine)
+    except NotFound:
+        collection = here.library.create(name, here.engine)
+        response.status_code = 201
+        response.headers["location"] = f"/v1/collections/{name}"
+    return described(here, collection)
+
+
+@router.get("/{name}")
+def get_collection(name: str, here: Here) -> Collection:
+    """What a collection holds."""
+    return described(here, here.library.open(name))
+
+
+@router.delete("/{name}", status_code=204)
+def delete_collection(name: str, here: Here) -> None:
+    """Drops a collection with its vectors and uploaded files; files indexed from folders stay in place."""
+    here.library.drop(name)
+
+
+def described(here: Services, collection: index.Collection) -> Collection:
+    return Collection(
+        name=collection.name,
+        model=collection.model,
+        fingerprint=collection.fingerprint,
+        searchable=here.model_fits(collection.fingerprint),
+        created_at=collection.created_at,
+        **collection.stats(),
+    )

@@ -1,0 +1,59 @@
+"""The page, the health checks and the model: what the server says about itself."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from .problems import of_status, respond
+from .schemas import Model, Models
+from .services import Here
+
+router = APIRouter()
+
+PAGE = Path(__file__).parent / "page"
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@router.get("/", include_in_schema=False)
+def page(request: Request) -> FileResponse:
+    """The web app."""
+    return FileResponse(
+        PAGE / "index.html",
+        headers={"content-security-policy": PAGE_POLICY, "cache-control": "no-cache"},
+    )
+
+
+@router.get("/livez", tags=["health"])
+def livez() -> JSONResponse:
+    """200 as long as the process answers."""
+    return JSONResponse({"status": "alive"})
+
+
+@router.get("/readyz", tags=["health"])
+def readyz(request: Request) -> Response:
+    """200 when the model is warm and jobs are being worked on; 503 before, and while shutting down."""
+    state = request.app.state
+    if state.ready and state.services.worker.is_working():
+        return JSONResponse({"status": "ready"})
+    return respond(of_status(503, "The server is starting or stopping.", {"retry-after": "2"}), request.scope)
+
+
+@router.get("/v1/models", tags=["embeddings"])
+def models(here: Here) -> Models:
+    """The one model that runs, in OpenAI's list shape."""
+    engine = here.engine
+    model = Model(
+        id=engine.name,
+        fingerprint=engine.fingerprint,
+        dim=engine.spec.dim,
+        size=engine.spec.size,
+        device=engine.device,
+        precision=engine.precision,
+    )
+    return Models(data=[model])

@@ -1,0 +1,173 @@
+"""POST /v1/collections/{c}/search: by a file, a data URL, an item of the collection, or a vector.
+
+Turns a request into query vectors and hits into an answer; finding is index.search's work.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ..errors import InvalidRequest
+from ..index.answers import search_answer
+from ..index.collection import Collection
+from ..index.search import Hit, search_clip, search_frame
+from ..media.reader import Source
+from .inputs import media_bytes
+from .pipeline import Trip
+from .routes_items import check_limit
+from .schemas import SearchAnswer, SearchRequest, Target
+from .services import Here, Services
+from .uploads import received_form
+
+router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
+
+FORM_FIELDS = ("limit", "target", "start_seconds", "end_seconds")
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/SearchRequest"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "limit": {"type": "integer", "minimum": 1, "default": 10},
+                    "target": {"type": "string", "enum": ["frame", "clip"]},
+                    "start_seconds": {"type": "number", "minimum": 0},
+                    "end_seconds": {"type": "number", "minimum": 0},
+                },
+            }
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for and how to compare: vectors (Q, D) float32 of frames at seconds (Q,) float64.
+
+    informative  (Q,) float32 in 0..1, near 0 for black and flat frames
+    itself  id of the item the query was taken from: it is not its own answer
+    """
+
+    vectors: NDArray[np.float32]
+    seconds: NDArray[np.float64]
+    informative: NDArray[np.float32]
+    target: Target
+    itself: str | None = None
+
+    def as_frame(self) -> NDArray[np.float32]:
+        """The whole query as one vector (D,): the mean of its frames."""
+        return np.asarray(self.vectors.mean(axis=0), np.float32)
+
+
+@router.post("/search", response_model=SearchAnswer, openapi_extra={"requestBody": BODY})
+async def search(name: str, request: Request, here: Here) -> Response:
+    """Where was this seen? target frame names each item's best moment, clip aligns stretches in time."""
+    collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        async with received_form(request, here.incoming) as form:
+            form.only(*FORM_FIELDS)
+            wish = parsed(SearchRequest.model_validate_strings, dict(form.fields))
+            source = form.one_file().path
+            return await answered(here, collection, wish, source)
+    wish = unwrapped(parsed(SearchRequest.model_validate_json, await request.body()))
+    given = [field for field in ("item", "embedding", "image") if getattr(wish, field) is not None]
+    if len(given) != 1:
+        told = " and ".join(given) or "none of them"
+        raise InvalidRequest(f"Give exactly one of item, embedding and image to look for; got {told}.")
+    return await answered(here, collection, wish, None)
+
+
+def parsed(validate: Callable[..., SearchRequest], raw: Any) -> SearchRequest:
+    """raw as a SearchRequest; its faults are told the way FastAPI tells a body's."""
+    try:
+        return validate(raw)
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
+        raise RequestValidationError(faults) from error
+
+
+def unwrapped(wish: SearchRequest) -> SearchRequest:
+    """{"query": {"item": …}, "limit": 5} -> {"item": …, "limit": 5}."""
+    if wish.query is None:
+        return wish
+    outer = wish.model_dump(exclude_unset=True, exclude={"query"})
+    if both := sorted(set(outer) & set(wish.query)):
+        raise InvalidRequest(f"{', '.join(both)} stands both in the request and in its query; say it once.")
+    inner = parsed(SearchRequest.model_validate, {**outer, **wish.query})
+    if inner.query is not None:
+        raise InvalidRequest("A query within a query makes no sense; expected item, embedding or image.")
+    return inner
+
+
+async def answered(here: Services, collection: Collection, wish: SearchRequest, file: Source | None) -> Response:
+    """The whole trip of one search, in a worker thread."""
+    check_limit(here, wish.limit)
+    if wish.start_seconds is not None and wish.end_seconds is not None and wish.end_seconds <= wish.start_seconds:
+        raise InvalidRequest(f"end_seconds {wish.end_seconds:g} must be after start_seconds {wish.start_seconds:g}.")
+
+    def work(trip: Trip) -> SearchAnswer:
+        query = query_of(here, collection, wish, file, trip)
+        with trip.at("index_ms"):
+            hits = look(collection, query, wish.limit)
+        return SearchAnswer(**search_answer(collection, hits, query.target, len(query.vectors), trip.timing))
+
+    return JSONResponse((await here.pipeline.run(work)).model_dump())
+
+
+def query_of(here: Services, collection: Collection, wish: SearchRequest, file: Source | None, trip: Trip) -> Query:
+    """The request's vectors, whichever way it names them."""
+    if wish.embedding is not None:
+        if wish.target == "clip":
+            raise InvalidRequest("One embedding is one frame: target clip needs an item, an image or a file.")
+        with np.errstate(over="ignore"):
+            return Query(np.array([wish.embedding], np.float32), np.zeros(1), np.ones(1, np.float32), "frame")
+    if wish.item is not None:
+        return query_of_item(collection, wish)
+    source = media_bytes(wish.image, "image") if file is None else file
+    if wish.target == "frame" and wish.start_seconds is not None and wish.end_seconds is None:
+        embedded = here.pipeline.embed_moment(source, wish.start_seconds, trip)
+    else:
+        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds)
+    target = wish.target or ("clip" if embedded.info.kind == "video" else "frame")
+    return Query(embedded.vectors, embedded.seconds, embedded.informative, target)
+
+
+def query_of_item(collection: Collection, wish: SearchRequest) -> Query:
+    """The stored vectors of an item: all, a stretch, or (target frame, only a start) one moment."""
+    assert wish.item is not None
+    item = collection.get(wish.item)
+    moments = collection.moments_of(item.id)
+    seconds = moments.start_seconds
+    first, last = 0, len(seconds)
+    target = wish.target or ("clip" if item.kind == "video" else "frame")
+    if wish.start_seconds is not None or wish.end_seconds is not None:
+        start_seconds = wish.start_seconds or 0.0
+        # The frame that is shown at start_seconds begins at or before it.
+        first = max(0, int(np.searchsorted(seconds, start_seconds + 1e-3, side="right")) - 1)
+        if wish.end_seconds is not None:
+            last = max(first + 1, int(np.searchsorted(seconds, wish.end_seconds)))
+        elif target == "frame":
+            last = first + 1
+    part = slice(first, last)
+    return Query(moments.vectors[part], seconds[part], moments.informative[part], target, itself=item.id)
+
+
+def look(collection: Collection, query: Query, limit: int) -> list[Hit]:
+    """The best `limit` items, without the one the query was taken from."""
+    wanted = limit if query.itself is None else limit + 1
+    if query.target == "clip":
+        found = search_clip(collection, query.vectors, query.seconds, wanted, query.informative)
+    else:
+        found = search_frame(collection, query.as_frame(), wanted)
+    return [hit for hit in found if hit.item.id != query.itself][:limit]

@@ -1,0 +1,99 @@
+"""Runs the application in uvicorn: a socket of our own, a ready line with the true address, a clean end.
+
+The application's lifespan runs here and not inside uvicorn, so that what cannot be opened is an error with a
+sentence before anything listens.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import webbrowser
+from collections.abc import Iterator
+
+import typer
+import uvicorn
+
+from ..errors import InvalidRequest
+from ..export.engine import Engine
+from ..settings import Settings
+from .app import create_app
+
+BACKLOG = 2048
+GRACE_SECONDS = 10  # for requests under way when the server is told to stop
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, whose end is ours to word: a signal stops it, and is not raised again afterwards."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+
+def run(settings: Settings, open_page: bool = False, engine: Engine | None = None) -> None:
+    """Serves until a signal comes. VicmaeError for a port, data folder or bundle that cannot be used."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with listening_socket(settings.host, settings.port) as listener:
+        asyncio.run(_serve(settings, listener, open_page, engine))
+
+
+async def _serve(settings: Settings, listener: socket.socket, open_page: bool, engine: Engine | None) -> None:
+    app = create_app(settings, engine)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = _Server(config)
+    async with app.router.lifespan_context(app):
+        address = web_address(settings.host, listener)
+        ready = asyncio.create_task(_announce(server, address, open_page))
+        await server.serve(sockets=[listener])
+        ready.cancel()
+
+
+async def _announce(server: uvicorn.Server, address: str, open_page: bool) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    typer.echo(f"vicmae is ready: {address}")
+    if open_page:
+        await asyncio.to_thread(webbrowser.open, address)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket; InvalidRequest when the address or the port is not to be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise InvalidRequest(f"The host {host!r} is no address of this machine: {error.strerror}.") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise InvalidRequest(
+            f"Port {port} on {host} cannot be used: {error.strerror}. "
+            "Stop what uses it, or choose another with --port (0 takes any free one)."
+        ) from error
+    return listener
+
+
+def web_address(host: str, listener: socket.socket) -> str:
+    """The address to open in a browser on this machine."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{listener.getsockname()[1]}"

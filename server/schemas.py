@@ -1,0 +1,247 @@
+"""The shapes of requests and answers, as /openapi.json states them. Shapes only: no behaviour, no storage.
+
+Requests refuse unknown fields, so that a misspelt name never passes silently.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
+
+MAX_METADATA_BYTES = 64 * 1024
+MAX_METADATA_DEPTH = 16
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Target = Literal["frame", "clip"]
+EncodingFormat = Literal["float", "base64"]
+
+
+def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """metadata that can be stored and shown again unchanged."""
+    if _depth(metadata) > MAX_METADATA_DEPTH:
+        raise ValueError(f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels")
+    try:
+        size = len(json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode("utf-8"))
+    except ValueError as error:
+        raise ValueError("metadata must be JSON: no NaN, no infinity, no half characters (lone surrogates)") from error
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"metadata takes {size} bytes, more than {MAX_METADATA_BYTES}")
+    return metadata
+
+
+def _depth(value: JsonValue) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
+
+
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+
+
+class Request(BaseModel):
+    """The base of every JSON request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class EmbeddingsRequest(Request):
+    """OpenAI's shape, with pictures and short clips as data URLs in place of text."""
+
+    input: JsonValue = Field(
+        description="a data URL (data:image/jpeg;base64,… or data:video/mp4;base64,…), or a list of them",
+        examples=[["data:image/jpeg;base64,/9j/4AAQ…"]],
+    )
+    model: str | None = Field(None, description="the served model's name; may be left out")
+    encoding_format: EncodingFormat = Field("float", description="base64 gives little-endian float32")
+    dimensions: int | None = Field(None, description="accepted only when it is the model's own dimension")
+    user: str | None = Field(None, description="accepted and ignored, for OpenAI clients")
+
+
+class FrameEmbedding(BaseModel):
+    """One sampled frame of a clip."""
+
+    start_seconds: float
+    embedding: list[float] | str
+
+
+class Embedding(BaseModel):
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+    kind: Literal["image", "video"]
+    frames: list[FrameEmbedding] | None = Field(None, description="only where the request asked for frames")
+
+
+class EmbeddingsUsage(BaseModel):
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+    images: int
+    frames: int = Field(description="pictures that went through the model, frames of clips included")
+
+
+class Timing(BaseModel):
+    """Milliseconds at each station of the request's trip."""
+
+    decode_ms: float
+    queue_ms: float
+    engine_ms: float
+    index_ms: float
+
+
+class Embeddings(BaseModel):
+    """OpenAI's list of embeddings, unit length; a clip's is the normalised mean of its frames'."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage
+    timing: Timing
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "vicmae"
+    fingerprint: str = Field(description="vectors are comparable exactly when their fingerprints are equal")
+    dim: int
+    size: int
+    device: str
+    precision: str
+
+
+class Models(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Collection(BaseModel):
+    name: str
+    model: str
+    fingerprint: str
+    searchable: bool = Field(description="whether the running model can search it")
+    created_at: str
+    items: int
+    images: int
+    videos: int
+    frames: int
+    video_seconds: float
+    size_bytes: int
+    failed_files: int
+
+
+class Collections(BaseModel):
+    data: list[Collection]
+
+
+class Item(BaseModel):
+    id: str
+    uri: str
+    name: str
+    kind: Literal["image", "video"]
+    mime: str
+    size_bytes: int
+    width: int
+    height: int
+    duration_seconds: float
+    frames: int
+    sha256: str
+    metadata: dict[str, Any]
+    created_at: str
+    thumbnail_url: str
+    media_url: str
+
+
+class Items(BaseModel):
+    data: list[Item]
+    next_cursor: str | None = Field(description="give it back as ?cursor= for the next page; null on the last one")
+
+
+class ItemChange(Request):
+    metadata: Metadata = Field(description="replaces the item's metadata")
+
+
+class SearchRequest(Request):
+    """Exactly one of item, embedding and image says what to look for; `query` may hold it instead."""
+
+    query: dict[str, JsonValue] | None = Field(None, description="the same fields, wrapped")
+    item: str | None = Field(None, description="id of an item of the collection: find what is similar to it")
+    embedding: list[FiniteFloat] | None = Field(None, description="a vector of the collection's dimension")
+    image: JsonValue = Field(None, description="a data URL of a picture or a short clip")
+    start_seconds: Seconds | None = Field(None, description="look only for this part of the item or clip")
+    end_seconds: Seconds | None = None
+    target: Target | None = Field(
+        None, description="frame: the one best moment of each item; clip: stretches aligned in time"
+    )
+    limit: int = Field(10, ge=1)
+
+
+class Segment(BaseModel):
+    """A stretch of the query and the stretch of the item that it matches."""
+
+    query_start_seconds: float
+    query_end_seconds: float
+    start_seconds: float
+    end_seconds: float
+    score: float
+
+
+class Hit(BaseModel):
+    id: str
+    uri: str
+    name: str
+    kind: Literal["image", "video"]
+    mime: str
+    score: float = Field(description="cosine, at most 1")
+    start_seconds: float
+    end_seconds: float
+    segments: list[Segment]
+    metadata: dict[str, Any]
+    thumbnail_url: str
+    media_url: str
+
+
+class SearchAnswer(BaseModel):
+    data: list[Hit]
+    plan: dict[str, Any]
+    timing: Timing
+    next_cursor: None = None
+
+
+class Progress(BaseModel):
+    done: int
+    total: int
+    unit: str
+
+
+class Job(BaseModel):
+    id: str
+    kind: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    progress: Progress
+    collection: str
+    name: str | None = Field(description="the file's name as its sender gave it")
+    item_id: str | None
+    error: str | None
+    created_at: str
+    updated_at: str
+
+
+class Jobs(BaseModel):
+    data: list[Job]
+
+
+class Accepted(BaseModel):
+    """A video was taken in; the job makes it searchable."""
+
+    job: Job
+
+
+class Problem(BaseModel):
+    """RFC 9457 application/problem+json: the shape of every error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str | None = None

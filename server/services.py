@@ -1,0 +1,143 @@
+"""What the routes work with, opened and closed together: the engine, the collections, the job worker.
+
+Knows no HTTP. One server a data folder: a lock file sees to it, since two would run the same jobs twice.
+"""
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from anyio import CapacityLimiter
+from fastapi import Depends, Request
+
+from ..errors import Conflict, ModelMismatch, StorageError
+from ..export.bundle import open_engine
+from ..export.engine import Engine
+from ..index.library import Library
+from ..media.limits import MediaLimits
+from ..settings import Settings
+from .jobs import Worker
+from .pipeline import Pipeline
+from .thumbnail_cache import ThumbnailCache
+
+log = logging.getLogger("vicmae.server")
+
+DEFAULT_COLLECTION = "default"
+
+
+@dataclass(frozen=True)
+class Services:
+    """One running server's parts. `incoming` is where uploads land before they are kept or deleted."""
+
+    settings: Settings
+    engine: Engine
+    library: Library
+    limits: MediaLimits
+    pipeline: Pipeline
+    worker: Worker
+    thumbnails: ThumbnailCache
+    thumbnail_threads: CapacityLimiter
+    incoming: Path
+
+    def model_fits(self, fingerprint: str) -> bool:
+        """Whether the running engine's vectors can be compared with those of this fingerprint."""
+        return fingerprint == self.engine.fingerprint
+
+
+@contextmanager
+def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[Services]:
+    """Everything ready to serve: the engine warm, `default` there, unfinished jobs running again.
+
+    An engine given by the caller stays the caller's to close.
+    """
+    with ExitStack() as stack:
+        data = settings.data.absolute()
+        stack.enter_context(_alone_in(data))
+        incoming = _empty_folder(data / "incoming")
+        if engine is None:
+            engine = stack.enter_context(open_engine(settings.bundle, settings.threads))
+        warm_up(engine)
+        library = Library(data)
+        stack.callback(library.close)
+        try:
+            library.open_for(DEFAULT_COLLECTION, engine, create=True)
+        except ModelMismatch as mismatch:
+            log.warning("%s", mismatch)
+        limits = MediaLimits(
+            max_bytes=settings.max_upload_bytes,
+            max_pixels=settings.max_pixels,
+            max_frames=settings.max_frames,
+            max_duration_seconds=settings.max_duration_seconds,
+        )
+        pipeline = Pipeline(
+            engine,
+            limits,
+            frames_per_second=settings.frames_per_second,
+            max_query_seconds=settings.max_query_seconds,
+            max_trips=settings.max_queue,
+        )
+        worker = stack.enter_context(Worker(library, engine, limits, settings.frames_per_second))
+        yield Services(
+            settings,
+            engine,
+            library,
+            limits,
+            pipeline,
+            worker,
+            ThumbnailCache(),
+            CapacityLimiter(2),
+            incoming,
+        )
+
+
+def warm_up(engine: Engine) -> None:
+    """One blank picture through the engine: a broken engine shows here, not at the first request."""
+    size = engine.spec.size
+    engine.embed(np.zeros((1, size, size, 3), np.uint8))
+
+
+@contextmanager
+def _alone_in(data: Path) -> Iterator[None]:
+    """Holds DATA/server.lock; Conflict while another server holds it. A kill frees it at once."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        file = os.open(data / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"The data folder {data} cannot be used: {error.strerror}. Choose another --data."
+        ) from error
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Conflict(
+                f"Another vicmae server already serves {data}. Stop it, or choose another --data folder."
+            ) from error
+        yield
+    finally:
+        os.close(file)
+
+
+def _empty_folder(folder: Path) -> Path:
+    """`folder`, there and empty: whatever a killed server left in it was never acknowledged."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The folder {folder} cannot be used: {error.strerror}.") from error
+    return folder
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Here = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,70 @@
+"""Settings, read once at the edge: flags > environment VICMAE_* > vicmae.toml > these defaults.
+
+Every limit of the program stands here with its unit in its name. Rooms below the command line and the server
+never read the environment: they are handed values.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from .errors import InvalidRequest
+
+SHIPPED_BUNDLE = Path(__file__).parent / "export" / "bundles" / "vicmae-tiny"
+
+
+def default_data_dir() -> Path:
+    """The user's data folder (XDG): where collections live when nobody says otherwise."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "vicmae"
+
+
+class Settings(BaseSettings):
+    """One value per dial. Field names are the environment names (VICMAE_PORT) and the keys of vicmae.toml."""
+
+    model_config = SettingsConfigDict(env_prefix="VICMAE_", toml_file="vicmae.toml", extra="forbid")
+
+    data: Path = Field(default_factory=default_data_dir, description="folder in which collections live")
+    bundle: Path = Field(SHIPPED_BUNDLE, description="folder of the model bundle to run")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
+    threads: int = Field(0, ge=0, description="CPU threads of the engine; 0 uses every core")
+
+    frames_per_second: float = Field(2.0, gt=0, le=60, description="frames embedded per second of video")
+    max_upload_bytes: int = Field(4 * 2**30, gt=0, description="largest request body")
+    max_pixels: int = Field(200_000_000, gt=0, description="largest picture or video frame, width x height")
+    max_duration_seconds: float = Field(6 * 3600.0, gt=0, description="longest video")
+    max_frames: int = Field(50_000, gt=0, description="most frames sampled from one file")
+    max_query_seconds: float = Field(120.0, gt=0, description="longest clip accepted as a query")
+    max_batch_inputs: int = Field(256, gt=0, description="most inputs in one embeddings request")
+    max_limit: int = Field(1000, gt=0, description="largest page of items or hits")
+    max_json_bytes: int = Field(64 * 2**20, gt=0, description="largest JSON request body")
+    max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings with the given flags on top; a flag that is None was not given."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        raise InvalidRequest(f"A setting is wrong: {told}. Check the flags, VICMAE_* and vicmae.toml.") from error

@@ -1,0 +1,64 @@
+"""What all verbs share on a terminal: results on stdout, the rest on stderr, four exit codes.
+
+Knows nothing of what the verbs do.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+OK, FAILED, USAGE, PARTLY = 0, 1, 2, 3
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder in which collections live [default: the user's data folder]."),
+]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", help="Model bundle to run [default: the shipped vicmae-tiny].")
+]
+CollectionOption = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """value as indented JSON on stdout, never coloured or wrapped."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def say(message: str) -> None:
+    """A line for the person at the terminal, on stderr; markup characters in it stay as they are."""
+    stderr.print(message, markup=False, soft_wrap=True)
+
+
+def progress(unit: str) -> Progress:
+    """A progress bar on stderr with count, rate and time left; silent when stderr is no terminal."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=stderr,
+        disable=not stderr.is_terminal,
+        transient=False,
+    )

@@ -1,0 +1,75 @@
+"""A real server for tests: uvicorn on a free port in a thread, and an httpx client that talks to it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from vicmae.export.engine import Engine, FakeEngine
+from vicmae.server.app import create_app
+from vicmae.settings import load_settings
+
+ITEMS = "/v1/collections/default/items"
+SEARCH = "/v1/collections/default/search"
+
+
+@contextmanager
+def served(data: Path, engine: Engine | None = None, **settings: Any) -> Iterator[httpx.Client]:
+    """A client of a server over `data`; the server is stopped at the end. Settings by keyword."""
+    app = create_app(load_settings(data=data, **settings), engine=engine or FakeEngine())
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def send(client: httpx.Client, path: Path, url: str = ITEMS, **fields: str) -> httpx.Response:
+    """The file as multipart field `file`, with other form fields."""
+    with path.open("rb") as file:
+        return client.post(url, files={"file": (path.name, file)}, data=fields)
+
+
+def finished_job(client: httpx.Client, location: str, seconds: float = 30) -> dict[str, Any]:
+    """The job when it has ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job: dict[str, Any] = client.get(location).json()
+        if job["state"] not in ("queued", "running"):
+            return job
+        time.sleep(0.02)
+    raise AssertionError(f"the job did not end: {job}")
+
+
+def added(client: httpx.Client, path: Path, **fields: str) -> str:
+    """Uploads a file, waits until it can be found, gives the item's id."""
+    answer = send(client, path, **fields)
+    if answer.status_code == 202:
+        job = finished_job(client, answer.headers["location"])
+        assert job["state"] == "succeeded", job
+        return str(job["item_id"])
+    assert answer.status_code in (200, 201), answer.text
+    return str(answer.json()["id"])
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The answer's body, checked to be a problem of this status that leaks nothing."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status and body["type"] and body["title"] and body["detail"]
+    assert "Traceback" not in answer.text
+    return body

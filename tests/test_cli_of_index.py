@@ -1,0 +1,230 @@
+"""vicmae index, search, collections: what is printed, and with which exit code."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from made_items import ENGINE
+from made_media import frame_of, write_image, write_video
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from vicmae.errors import CorruptMedia, InvalidRequest, MediaTooLarge, ModelMismatch, NotFound
+from vicmae.export import bundle
+from vicmae.export.engine import FakeEngine
+from vicmae.index import cli
+from vicmae.index.library import Library
+
+Run = Callable[..., str]
+SAMPLES = Path(__file__).parents[2] / "shared" / "data" / "samples"
+
+
+@pytest.fixture(autouse=True)
+def fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "open_engine", lambda folder, threads=0: ENGINE)
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    write_image(folder / "a.png", 1)
+    write_image(folder / "b[red].jpg", 2)
+    write_video(folder / "film.mp4", 3, 20.0, fps=10)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    app = typer.Typer()
+    cli.register(app)
+
+    def call(*words: object, code: int = 0, stdin: str | None = None) -> str:
+        result = CliRunner().invoke(app, [*map(str, words), "--data", str(tmp_path / "data")], input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result.stdout
+
+    return call
+
+
+def test_a_folder_is_indexed_and_then_unchanged(run: Run, media: Path) -> None:
+    assert run("index", media) == "3 added, 0 unchanged, 0 failed\n"
+    assert run("index", media) == "0 added, 3 unchanged, 0 failed\n"
+
+
+def test_bad_files_are_told_with_their_reason_each_time(run: Run, media: Path) -> None:
+    (media / "bad.jpg").write_bytes(b"no picture")
+    for added, unchanged in ((3, 0), (0, 3)):
+        first, *rest = run("index", media, code=3).splitlines()
+        assert first == f"{added} added, {unchanged} unchanged, 1 failed"
+        (line,) = rest
+        assert line.startswith(f"{media / 'bad.jpg'}: ") and len(line) > len(str(media)) + 20
+
+
+def test_retry_tries_again_what_failed(run: Run, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (media / "bad.jpg").write_bytes(b"no picture")
+    run("index", media, code=3)
+    seen: list[str] = []
+
+    def refuse(path: Path, limits: object) -> None:
+        seen.append(path.name)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("vicmae.index.reading.probe", refuse)
+    run("index", media, code=3)
+    assert seen == []
+    with pytest.raises(ZeroDivisionError):
+        run("index", media, "--retry")
+    assert seen == ["bad.jpg"]
+
+
+def test_json_tells_the_same(run: Run, media: Path) -> None:
+    (media / "bad.jpg").write_bytes(b"no picture")
+    report = json.loads(run("index", media, media / "none.jpg", "--json", code=3))
+    assert (report["added"], report["unchanged"], report["updated"]) == (3, 0, 0)
+    assert [(Path(f["path"]).name, f["stage"]) for f in report["failed"]] == [
+        ("none.jpg", "read"),
+        ("bad.jpg", "probe"),
+    ]
+    assert all(f["reason"] for f in report["failed"])
+
+
+def test_nothing_good_is_a_failure(run: Run, media: Path, tmp_path: Path) -> None:
+    (media / "bad.jpg").write_bytes(b"no picture")
+    run("index", media / "bad.jpg", code=1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound, match="empty: no picture and no video"):
+        run("index", tmp_path / "empty", "-c", "other")
+    with pytest.raises(NotFound, match="none: No such file"):
+        run("index", tmp_path / "none")
+    assert json.loads(run("collections", "--json"))["data"][0]["name"] == "default"
+
+
+def test_a_list_on_stdin(run: Run, media: Path) -> None:
+    listed = f"{media / 'a.png'}\n\n{media / 'film.mp4'}\n"
+    assert run("index", "-", stdin=listed).startswith("2 added")
+    assert run("index", "-", stdin=listed.replace("\n", "\0")).startswith("0 added, 2 unchanged")
+    with pytest.raises(NotFound, match="stdin"):
+        run("index", "-", stdin="")
+
+
+def test_prune_removes_only_what_is_gone_below_the_paths(run: Run, media: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write_image(other / "c.png", 5)
+    run("index", media, other)
+    (media / "a.png").unlink()
+    (other / "c.png").unlink()
+    assert run("index", media) == "0 added, 2 unchanged, 0 failed\n"
+    assert run("index", media, "--prune") == "0 added, 2 unchanged, 1 removed, 0 failed\n"
+    assert json.loads(run("collections", "--json"))["data"][0]["items"] == 3
+    with pytest.raises(NotFound):
+        run("index", media / "none", "--prune")
+
+
+def test_another_frame_rate_reads_videos_anew(run: Run, media: Path) -> None:
+    run("index", media)
+    assert run("index", media, "--fps", "4") == "0 added, 1 updated, 2 unchanged, 0 failed\n"
+    with pytest.raises(InvalidRequest, match="frames_per_second"):
+        run("index", media, "--fps", "0")
+
+
+def test_a_picture_finds_its_film(run: Run, media: Path, tmp_path: Path) -> None:
+    run("index", media)
+    frame_of(3, 12.0, fps=10).save(tmp_path / "frame.png")
+    header, best, *_ = run("search", tmp_path / "frame.png").splitlines()
+    assert header.split() == ["#", "score", "time", "file"]
+    rank, score, time, file = best.split()
+    assert (rank, time, file) == ("1", "0:12.00–0:12.50", str(media / "film.mp4"))
+    assert float(score) > 0.9
+
+
+def test_a_video_is_looked_for_as_a_clip(run: Run, media: Path) -> None:
+    run("index", media)
+    words = ("search", media / "film.mp4", "--start", "5", "--end", "10")
+    answer = json.loads(run(*words, "--json", "--top", "1"))
+    assert set(answer) == {"data", "plan", "timing", "next_cursor"}
+    assert answer["plan"]["target"] == "clip"
+    assert set(answer["timing"]) == {"decode_ms", "queue_ms", "engine_ms", "index_ms"}
+    (hit,) = answer["data"]
+    assert hit["name"] == "film.mp4" and hit["uri"] == (media / "film.mp4").as_uri()
+    assert hit["start_seconds"] == pytest.approx(5, abs=1) and hit["end_seconds"] == pytest.approx(10, abs=1)
+    assert hit["segments"][0]["query_end_seconds"] == pytest.approx(10, abs=1)
+    frame = json.loads(run(*words, "--frame", "--json", "--top", "1"))
+    assert frame["plan"] == {"target": "frame", "index": "exact", "query_frames": 1}
+    assert frame["data"][0]["start_seconds"] == pytest.approx(5, abs=0.5)
+
+
+def test_questions_that_make_no_sense_are_told(run: Run, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotFound, match="There is no collection 'default'"):
+        run("search", media / "a.png")
+    run("index", media)
+    (media / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    with pytest.raises(CorruptMedia):
+        run("search", media / "bad.jpg")
+    with pytest.raises(NotFound, match="There is no file"):
+        run("search", media / "none.jpg")
+    with pytest.raises(InvalidRequest, match="after the start"):
+        run("search", media / "film.mp4", "--start", "5", "--end", "5")
+    with pytest.raises(InvalidRequest, match="beyond the end"):
+        run("search", media / "film.mp4", "--start", "50")
+    run("search", media / "a.png", "--top", "0", code=2)
+    monkeypatch.setenv("VICMAE_MAX_QUERY_SECONDS", "3")
+    with pytest.raises(MediaTooLarge, match="max_query_seconds"):
+        run("search", media / "film.mp4")
+    monkeypatch.setattr(bundle, "open_engine", lambda folder, threads=0: FakeEngine(fingerprint="other"))
+    with pytest.raises(ModelMismatch):
+        run("search", media / "a.png")
+
+
+def test_names_that_are_no_text_can_be_printed(run: Run, media: Path) -> None:
+    os.rename(os.fsencode(media / "a.png"), os.fsencode(media) + b"/caf\xe9.png")
+    (media / os.fsdecode(b"bad\xe9.jpg")).write_bytes(b"no")
+    assert "bad\ufffd.jpg" in run("index", media, code=3)
+    assert "caf\ufffd.png" in run("search", media / os.fsdecode(b"caf\xe9.png"))
+
+
+def test_collections_are_listed_and_dropped(run: Run, media: Path, tmp_path: Path) -> None:
+    assert run("collections") == ""
+    run("index", media, "-c", "trips")
+    header, line = run("collections").splitlines()
+    assert header.split() == ["name", "items", "model", "created"]
+    assert line.split()[:3] == ["trips", "3", "fake"]
+    run("collections", "drop", "trips", stdin="n\n", code=1)
+    run("collections", "drop", "trips", "--yes")
+    assert json.loads(run("collections", "--json")) == {"data": []}
+    assert (media / "a.png").exists()
+    with pytest.raises(NotFound):
+        run("collections", "drop", "trips", "--yes")
+
+
+def test_ctrl_c_tells_what_is_safe(run: Run, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = FakeEngine()
+    calls: list[int] = []
+
+    def embed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return FakeEngine.embed(real, pixels)
+
+    monkeypatch.setattr(ENGINE, "embed", embed)
+    run("index", media, code=130)
+    with Library(tmp_path / "data") as library:
+        assert library.open("default").count() < 3
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="../shared/data/samples is not here")
+def test_odd_files_are_indexed_or_told(run: Run) -> None:
+    """55 files, two of them no media by name; at least 35 can be read, each other one has a reason."""
+    report = json.loads(run("index", SAMPLES, "--json", code=3))
+    assert report["added"] >= 35
+    assert report["added"] + len(report["failed"]) == 55
+    assert "audio_only.wav" in {Path(failure["path"]).name for failure in report["failed"]}
+    assert all(failure["reason"].endswith((".", ")")) for failure in report["failed"])

@@ -1,0 +1,199 @@
+"""The page in a real Chromium: add files, look for a frame, play the hit at its second, delete."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from made_media import frame_of, write_image, write_text, write_video
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from served import added, served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+ATTACK = '"><img src=x onerror=alert(1)>.jpg'
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[httpx.Client]:
+    with served(tmp_path / "data") as client:
+        yield client
+
+
+@pytest.fixture
+def page(browser: Browser, client: httpx.Client) -> Iterator[Page]:
+    """A fresh page on the server. Scripts that fail, or that the policy refuses, fail the test."""
+    context = browser.new_context()
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+    page.goto(str(client.base_url))
+    yield page
+    context.close()
+    assert not faults
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("media")
+    for seed in (1, 2):
+        write_video(folder / f"video-{seed}.mp4", seed=seed)
+    write_image(folder / "picture.jpg", 9)
+    write_text(folder / "notes.jpg")
+    frame_of(2, 3.5).save(folder / "frame.png")
+    return folder
+
+
+def test_add_find_play_delete(page: Page, folder: Path) -> None:
+    expect(page.locator("#welcome")).to_contain_text("vicmae index FOLDER")
+    view(page, "Library")
+    names = ("video-1.mp4", "video-2.mp4", "picture.jpg", "notes.jpg")
+    page.set_input_files("#add-files", [folder / name for name in names])
+    expect(page.locator("#uploads-summary")).to_have_text(
+        "All files are through, 1 file could not be added.", timeout=20_000
+    )
+    expect(page.locator("#uploads .bad")).to_contain_text("notes.jpg")
+    expect(page.locator("#uploads .bad")).to_contain_text("This is no picture or video")
+    expect(page.locator("#items .card")).to_have_count(3)
+    expect(page.locator("#counts")).to_have_text("1 picture, 2 videos")
+
+    view(page, "Find")
+    page.set_input_files("#query-file", folder / "frame.png")
+    best = page.locator("#hits .card").first
+    expect(best).to_contain_text("video-2.mp4")
+    expect(best).to_contain_text("0:03.5")
+    expect(page.locator("#query-preview img")).to_be_visible()
+
+    best.get_by_role("button", name="Play video-2.mp4 from 0:03.5").click()
+    video = page.locator("#player video")
+    expect(video).to_be_visible()
+    expect(video).to_have_js_property("readyState", 4)
+    assert 3.4 <= video.evaluate("video => video.currentTime") <= 5
+    page.keyboard.press("Escape")
+    expect(page.locator("#player")).to_be_hidden()
+
+    view(page, "Library")
+    page.get_by_role("button", name="Delete video-2.mp4").click()
+    page.locator("#ask-yes").click()
+    expect(page.locator("#items .card")).to_have_count(2)
+    view(page, "Find")
+    page.get_by_role("button", name="Look for something else").click()
+    page.set_input_files("#query-file", folder / "frame.png")
+    expect(page.locator("#hits .card")).to_have_count(2)
+
+
+def test_a_dropped_clip_is_searched_and_so_is_a_part_of_it(page: Page, client: httpx.Client, folder: Path) -> None:
+    for seed in (1, 2):
+        added(client, folder / f"video-{seed}.mp4")
+    page.reload()
+    drop(page, folder / "video-1.mp4", "video/mp4")
+    best = page.locator("#hits .card").first
+    expect(best).to_contain_text("video-1.mp4")
+    expect(best).to_contain_text("0:00.0–0:06.0")
+    page.fill("#query-start", "2")
+    page.fill("#query-end", "4")
+    page.get_by_role("button", name="Search this part").click()
+    expect(best).to_contain_text("0:02.0–0:04.0")
+    page.get_by_role("button", name="Search the frame on screen").click()
+    expect(page.locator("#query-state")).to_contain_text("most like this picture")
+
+
+def test_find_similar_leads_on(page: Page, client: httpx.Client, folder: Path) -> None:
+    added(client, folder / "video-2.mp4")
+    added(client, folder / "frame.png")
+    page.goto(f"{client.base_url}/#/library/default")
+    card = page.locator("#items .card").filter(has_text="frame.png")
+    card.get_by_role("button", name="Find similar").click()
+    expect(page.locator("#hits .card")).to_have_count(1)
+    expect(page.locator("#hits .card")).to_contain_text("video-2.mp4")
+    assert page.url.endswith("#/find/default")
+
+
+def test_errors_are_sentences_and_go_away(page: Page, folder: Path) -> None:
+    page.set_input_files("#query-file", folder / "notes.jpg")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("This is no picture or video")
+    page.get_by_role("button", name="Dismiss this message").click()
+    expect(alert).to_be_hidden()
+
+
+def test_the_address_keeps_the_collection(page: Page, client: httpx.Client) -> None:
+    page.locator("#collection").select_option(label="New collection…")
+    page.fill("#ask-name", "holiday")
+    page.locator("#ask-yes").click()
+    expect(page.locator("#collection")).to_have_value("holiday")
+    expect(page).to_have_url(re.compile("#/library/holiday$"))
+    page.reload()
+    expect(page.locator("#collection")).to_have_value("holiday")
+    page.locator("#drop-collection").click()
+    page.locator("#ask-yes").click()
+    expect(page.locator("#collection")).to_have_value("default")
+    assert [known["name"] for known in client.get("/v1/collections").json()["data"]] == ["default"]
+
+
+def test_names_never_become_markup(page: Page, client: httpx.Client, folder: Path) -> None:
+    attack = {"file": (ATTACK, (folder / "picture.jpg").read_bytes())}
+    client.post("/v1/collections/default/items", files=attack, data={"metadata": '{"<b>": "<i>x</i>"}'})
+    page.on("dialog", lambda dialog: pytest.fail("a script ran"))
+    page.set_input_files("#query-file", folder / "picture.jpg")
+    page.locator("#hits .shot").click()
+    expect(page.locator("#player-name")).to_contain_text("onerror")
+    expect(page.locator("#player-facts")).to_contain_text("<i>x</i>")
+
+
+def test_keyboard_alone_is_enough(page: Page, client: httpx.Client, folder: Path) -> None:
+    added(client, folder / "video-2.mp4")
+    page.set_input_files("#query-file", folder / "frame.png")
+    expect(page.locator("#hits .card")).to_have_count(1)
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate_handle("() => document.activeElement").get_property("className").json_value() == "shot":
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#player")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#player")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_sticks_out_sideways(page: Page, client: httpx.Client, folder: Path, width: int) -> None:
+    added(client, folder / "video-2.mp4")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.set_input_files("#query-file", folder / "frame.png")
+    expect(page.locator("#hits .card")).to_have_count(1)
+    for name in ("Library", "Find"):
+        view(page, name)
+        assert page.locator("html").evaluate("html => html.scrollWidth") <= width
+
+
+def view(page: Page, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name).click()
+
+
+def drop(page: Page, path: Path, mime: str) -> None:
+    """Drops a file onto the page as a person does."""
+    page.locator("body").evaluate(
+        """(body, [bytes, name, type]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+            for (const kind of ["dragenter", "dragover", "drop"])
+                body.dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true }));
+        }""",
+        [list(path.read_bytes()), path.name, mime],
+    )

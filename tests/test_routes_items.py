@@ -1,0 +1,196 @@
+"""Collections, items and jobs over HTTP: taking in, listing, showing, changing, removing."""
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from made_media import frame_of, write_animation, write_image, write_video
+from PIL import Image, ImageChops, ImageStat
+from served import ITEMS, added, finished_job, problem, send, served
+
+from vicmae.export.engine import FakeEngine
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[httpx.Client]:
+    with served(tmp_path / "data") as client:
+        yield client
+
+
+def test_default_is_always_there_and_others_are_made_once(client: httpx.Client) -> None:
+    assert [known["name"] for known in client.get("/v1/collections").json()["data"]] == ["default"]
+    made = client.put("/v1/collections/holiday")
+    assert made.status_code == 201 and made.headers["location"] == "/v1/collections/holiday"
+    assert client.put("/v1/collections/holiday").status_code == 200
+    assert [known["name"] for known in client.get("/v1/collections").json()["data"]] == ["default", "holiday"]
+    assert client.delete("/v1/collections/holiday").status_code == 204
+    told = problem(client.get("/v1/collections/holiday"), 404)
+    assert "default" in told["detail"]
+
+
+def test_a_picture_can_be_found_at_once(client: httpx.Client, tmp_path: Path) -> None:
+    answer = send(client, write_image(tmp_path / "a.jpg", 1), id="mine", metadata='{"place": "Ulm"}')
+    assert answer.status_code == 201 and answer.headers["location"] == f"{ITEMS}/mine"
+    item = client.get(f"{ITEMS}/mine").json()
+    assert item == answer.json()
+    assert (item["name"], item["kind"], item["mime"]) == ("a.jpg", "image", "image/jpeg")
+    assert (item["width"], item["height"], item["metadata"]) == (160, 120, {"place": "Ulm"})
+    assert "path" not in item
+    stats = client.get("/v1/collections/default").json()
+    assert (stats["items"], stats["images"], stats["videos"], stats["frames"]) == (1, 1, 0, 1)
+
+
+def test_a_video_gets_a_job(client: httpx.Client, tmp_path: Path) -> None:
+    answer = send(client, write_video(tmp_path / "v.mp4", seconds=3), metadata='{"day": 3}')
+    assert answer.status_code == 202
+    location = answer.headers["location"]
+    job = finished_job(client, location)
+    assert job["state"] == "succeeded" and job["name"] == "v.mp4" and job["collection"] == "default"
+    assert job["progress"] == {"done": 6, "total": 6, "unit": "frames"}
+    item = client.get(f"{ITEMS}/{job['item_id']}").json()
+    assert (item["kind"], item["frames"], item["metadata"]) == ("video", 6, {"day": 3})
+    assert abs(item["duration_seconds"] - 3) < 0.1
+    assert [known["id"] for known in client.get("/v1/jobs").json()["data"]] == [job["id"]]
+
+
+def test_the_same_bytes_are_taken_in_once(client: httpx.Client, tmp_path: Path) -> None:
+    picture, video = write_image(tmp_path / "a.jpg", 1), write_video(tmp_path / "v.mp4", seconds=2)
+    first = send(client, picture)
+    again = send(client, picture)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    item_id = added(client, video)
+    again = send(client, video)
+    assert again.status_code == 200 and again.json()["id"] == item_id
+    assert client.get("/v1/collections/default").json()["items"] == 2
+
+
+def test_the_same_video_twice_in_a_row_is_one_job(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with served(tmp_path / "data", engine) as client:
+        video = write_video(tmp_path / "v.mp4", seconds=4)
+        answers = [send(client, video) for _ in range(3)]
+        locations = {answer.headers["location"] for answer in answers if answer.status_code == 202}
+        assert len(locations) == 1
+        finished_job(client, locations.pop())
+        assert client.get("/v1/collections/default").json()["items"] == 1
+
+
+def test_the_same_bytes_under_two_ids_are_two_items(client: httpx.Client, tmp_path: Path) -> None:
+    picture = write_image(tmp_path / "a.jpg", 1)
+    assert send(client, picture, id="one").status_code == 201
+    assert send(client, picture, id="two").status_code == 201
+    assert client.delete(f"{ITEMS}/one").status_code == 204
+    assert client.get(f"{ITEMS}/two/media").content == picture.read_bytes()
+
+
+def test_pages_hold_every_item_once(client: httpx.Client, tmp_path: Path) -> None:
+    ids = {added(client, write_image(tmp_path / f"{seed}.png", seed)) for seed in range(7)}
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = client.get(ITEMS, params={"limit": 3} | ({"cursor": cursor} if cursor else {})).json()
+        seen += [item["id"] for item in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert len(seen) == 7 and set(seen) == ids
+
+
+def test_metadata_is_replaced(client: httpx.Client, tmp_path: Path) -> None:
+    item_id = added(client, write_image(tmp_path / "a.jpg", 1), metadata='{"a": 1}')
+    metadata = {"b": [1, 2.5, None, "ü"], "c": {"d": True}}
+    assert client.patch(f"{ITEMS}/{item_id}", json={"metadata": metadata}).json()["metadata"] == metadata
+    assert client.get(f"{ITEMS}/{item_id}").json()["metadata"] == metadata
+
+
+def test_a_thumbnail_shows_the_second(client: httpx.Client, tmp_path: Path) -> None:
+    item_id = added(client, write_video(tmp_path / "v.mp4", seed=4))
+    for second in (0.0, 3.3):
+        answer = client.get(f"{ITEMS}/{item_id}/thumbnail?seconds={second}&size=80")
+        assert answer.headers["content-type"] == "image/jpeg"
+        shown = Image.open(io.BytesIO(answer.content))
+        assert shown.size == (80, 60)
+        wanted = frame_of(4, second).resize(shown.size)
+        assert sum(ImageStat.Stat(ImageChops.difference(shown, wanted)).mean) / 3 < 12
+    again = client.get(answer.url, headers={"if-none-match": answer.headers["etag"]})
+    assert again.status_code == 304 and not again.content
+
+
+def test_media_is_served_in_ranges_and_safely(client: httpx.Client, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "v.mp4", seconds=2)
+    url = f"{ITEMS}/{added(client, video)}/media"
+    whole = client.get(url)
+    assert whole.content == video.read_bytes() and whole.headers["content-type"] == "video/mp4"
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    assert whole.headers["content-disposition"].startswith("inline")
+    part = client.get(url, headers={"range": "bytes=10-19"})
+    assert part.status_code == 206 and part.content == video.read_bytes()[10:20]
+    assert client.get(url, headers={"range": "bytes=99999999-"}).status_code == 416
+    head = client.head(url)
+    assert head.headers["content-length"] == str(video.stat().st_size) and not head.content
+
+
+def test_an_animation_is_a_video_that_shows_as_a_picture(client: httpx.Client, tmp_path: Path) -> None:
+    item_id = added(client, write_animation(tmp_path / "a.gif", [1, 2, 3], 500))
+    item = client.get(f"{ITEMS}/{item_id}").json()
+    assert (item["kind"], item["mime"]) == ("video", "image/gif")
+    assert client.get(item["media_url"]).headers["content-type"] == "image/gif"
+
+
+def test_an_item_finds_others_but_not_itself(client: httpx.Client, tmp_path: Path) -> None:
+    video = added(client, write_video(tmp_path / "v.mp4", seed=4))
+    still = tmp_path / "still.png"
+    frame_of(4, 3.0).save(still)
+    picture = added(client, still)
+    other = added(client, write_image(tmp_path / "other.jpg", 9))
+    found = client.post("/v1/collections/default/search", json={"item": picture}).json()
+    assert [hit["id"] for hit in found["data"]] == [video, other]
+    assert found["data"][0]["start_seconds"] == 3.0
+    moment = {"item": video, "start_seconds": 3.2, "target": "frame", "limit": 1}
+    (hit,) = client.post("/v1/collections/default/search", json={"query": moment}).json()["data"]
+    assert hit["id"] == picture and hit["score"] > 0.99
+
+
+def test_a_vector_finds_what_it_was_made_of(client: httpx.Client, tmp_path: Path) -> None:
+    picture = write_image(tmp_path / "a.png", 1)
+    item_id = added(client, picture)
+    added(client, write_image(tmp_path / "b.png", 2))
+    files = {"file": ("a.png", picture.read_bytes())}
+    vector = client.post("/v1/embeddings/upload", files=files).json()["data"][0]["embedding"]
+    for scale in (1, 1000):
+        body = {"embedding": [scale * number for number in vector], "limit": 1}
+        (hit,) = client.post("/v1/collections/default/search", json=body).json()["data"]
+        assert hit["id"] == item_id and hit["score"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_relative_data_folder_works_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with served(Path("data")) as client:
+        item_id = added(client, write_image(tmp_path / "a.png", 1))
+        assert client.get(f"{ITEMS}/{item_id}/media").status_code == 200
+        client.delete(f"{ITEMS}/{item_id}")
+    assert not list((tmp_path / "data" / "collections" / "default" / "uploads").iterdir())
+
+
+def test_a_waiting_job_can_be_cancelled(tmp_path: Path) -> None:
+    class Held(FakeEngine):
+        go = threading.Event()
+
+        def _run(self, pixels):  # type: ignore[no-untyped-def]
+            if len(pixels) > 1:
+                self.go.wait(20)
+            return super()._run(pixels)
+
+    with served(tmp_path / "data", Held()) as client:
+        first, second = (send(client, write_video(tmp_path / f"{s}.mp4", seed=s, seconds=2)) for s in (1, 2))
+        answer = client.delete(second.headers["location"])
+        Held.go.set()
+        assert answer.status_code == 200 and answer.json()["state"] == "cancelled"
+        assert finished_job(client, first.headers["location"])["state"] == "succeeded"
+        assert client.get(second.headers["location"]).json()["state"] == "cancelled"
+        assert client.get("/v1/collections/default").json()["items"] == 1
+    assert len(list((tmp_path / "data" / "collections" / "default" / "uploads").iterdir())) == 1

@@ -1,0 +1,1 @@
+"""Pretraining and judging. Knows `model`, `media`, and `export` to hand over a bundle."""

@@ -1,0 +1,74 @@
+"""Labelled pictures and clips to judge an encoder with. Reads only; trains nothing, embeds nothing.
+
+Two forms are read. A folder with an `index.csv` (columns file, label, group, split; also shard when the files stand in
+tar shards, and set to choose by), or a tree SPLIT/LABEL/FILE such as train/cat/1.jpg.
+"""
+
+import csv
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..errors import TrainingError
+from ..media.reader import MEDIA_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled file: its class or group, and whether it is looked in (train, gallery) or asked (test, query)."""
+
+    name: str
+    label: str
+    split: str
+    content: bytes
+
+
+def read_labelled(folder: Path, name: str | None, column: str) -> Iterator[Sample]:
+    """The samples below `folder`; `name` picks a set of its index.csv, `column` is label or group."""
+    if (folder / "index.csv").is_file():
+        yield from _read_index(folder, name, column)
+    elif folder.is_dir():
+        yield from _read_tree(folder if name is None else folder / name)
+    else:
+        raise TrainingError(f"There is no folder {folder} to evaluate on.")
+
+
+def _read_index(folder: Path, name: str | None, column: str) -> Iterator[Sample]:
+    with (folder / "index.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    sets = sorted({row.get("set", "") for row in rows})
+    chosen = [row for row in rows if name is None or row.get("set") == name]
+    if not chosen:
+        raise TrainingError(f"{folder / 'index.csv'} has no set {name!r}; it has {', '.join(sets)}.")
+    lacking = {"file", "split", column} - set(chosen[0])
+    if lacking:
+        raise TrainingError(f"{folder / 'index.csv'} lacks the column {', '.join(sorted(lacking))}.")
+    by_shard: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
+    for row in chosen:
+        by_shard[row.get("shard", "")][row["file"]] = row
+    for shard, wanted in by_shard.items():
+        for file_name, content in _contents(folder, shard, set(wanted)):
+            row = wanted[file_name]
+            yield Sample(file_name, row[column], row["split"], content)
+
+
+def _contents(folder: Path, shard: str, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    if not shard:
+        for file_name in sorted(wanted):
+            yield file_name, (folder / file_name).read_bytes()
+        return
+    with tarfile.open(folder / shard, "r|*") as archive:
+        for member in archive:
+            handle = archive.extractfile(member) if member.name in wanted else None
+            if handle is not None:
+                yield member.name, handle.read()
+
+
+def _read_tree(folder: Path) -> Iterator[Sample]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in MEDIA_SUFFIXES)
+    for file in files:
+        parts = PurePosixPath(file.relative_to(folder).as_posix()).parts
+        if len(parts) >= 3:
+            yield Sample("/".join(parts), parts[1], parts[0], file.read_bytes())

@@ -1,0 +1,183 @@
+"""Where training pictures come from: folders and tar shards, listed as items and decoded once into a cache.
+
+An item is an image or a clip. Everything is decoded one time to squashed K x K uint8 pictures in one flat file that is
+mapped into memory, so that an epoch costs no decoding (`Pictures`). Members of tar shards are read in order, gzip too
+(the WebDataset convention: one file a sample). It does not know views, batches or the model.
+"""
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MediaError, TrainingError
+from ..media.preprocess import to_pixels
+from ..media.reader import MEDIA_SUFFIXES, read_frames
+from ..media.spec import InputSpec
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+CLIP_FRAMES_PER_SECOND = 10.0  # fine enough for pairs one second apart, a third of the frames of a 30 fps clip
+MOST_BAD_SHARE = 0.05
+
+
+class Report(Protocol):
+    """Told after each decoded item: how many are done."""
+
+    def __call__(self, done: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded items.
+
+    data     (R, K, K, 3) uint8, memory-mapped: one row an image, one row a sampled frame of a clip
+    seconds  (R,) float64
+    first, count  (I,) int64: the rows of item i are data[first[i] : first[i] + count[i]]
+    bad      the items that could not be decoded, as (name, reason)
+    """
+
+    data: NDArray[np.uint8]
+    seconds: NDArray[np.float64]
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+    bad: list[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def is_clip(self) -> NDArray[np.bool_]:
+        """(I,) true where an item has frames at more than one time."""
+        return self.count > 1
+
+
+def list_files(sources: list[Path]) -> list[Path]:
+    """Media files and tar shards named by, or found below, `sources`; sorted, each once."""
+    found: set[Path] = set()
+    for source in sources:
+        if source.is_dir():
+            found.update(p for p in source.rglob("*") if p.is_file() and _is_wanted(p))
+        elif source.is_file():
+            found.add(source)
+        else:
+            raise TrainingError(f"There is no file or folder {source}. Name folders, media files or tar shards.")
+    if not found:
+        raise TrainingError(f"No picture, video or tar shard below {', '.join(map(str, sources))}.")
+    return sorted(found)
+
+
+def _is_wanted(path: Path) -> bool:
+    return path.name.endswith(TAR_SUFFIXES) or path.suffix.lower() in MEDIA_SUFFIXES
+
+
+def read_samples(files: list[Path]) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of every media file, and of every media member of a tar shard, in order."""
+    for file in files:
+        if not file.name.endswith(TAR_SUFFIXES):
+            yield file.name, file.read_bytes()
+            continue
+        try:
+            with tarfile.open(file, "r|*") as shard:
+                for member in shard:
+                    if member.isfile() and Path(member.name).suffix.lower() in MEDIA_SUFFIXES:
+                        handle = shard.extractfile(member)
+                        if handle is not None:
+                            yield f"{file.name}:{member.name}", handle.read()
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise TrainingError(
+                f"The shard {file} cannot be read ({error}). Fetch it again or leave it out."
+            ) from error
+
+
+def decode_sample(content: bytes, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """An encoded picture or clip -> ((T, size, size, 3) uint8, (T,) seconds), squashed to the square."""
+    spec = InputSpec(size=size, patch=size, dim=1, fit="squash")
+    chunks = list(read_frames(content, CLIP_FRAMES_PER_SECOND))
+    return np.concatenate([to_pixels(c, spec) for c in chunks]), np.concatenate([c.seconds for c in chunks])
+
+
+def load_pictures(sources: list[Path], cache: Path, size: int, report: Report | None = None) -> Pictures:
+    """Decodes all items of `sources` to `size` x `size` into the folder `cache`, or maps what is there already.
+
+    Bad items are counted and skipped; more than 5 % of them raise TrainingError.
+    """
+    files = list_files(sources)
+    folder = cache / _cache_key(files, size)
+    if not (folder / "index.json").exists():
+        _decode_all(files, folder, size, report)
+    index = json.loads((folder / "index.json").read_text())
+    bad = [(name, reason) for name, reason in index["bad"]]
+    items = len(index["first"])
+    if len(bad) > MOST_BAD_SHARE * (items + len(bad)):
+        raise TrainingError(
+            f"{len(bad)} of {items + len(bad)} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. "
+            f"The first: {bad[0][0]}: {bad[0][1]}"
+        )
+    seconds = np.asarray(index["seconds"], np.float64)
+    data = np.memmap(folder / "pictures.u8", np.uint8, "r", shape=(len(seconds), size, size, 3))
+    return Pictures(data, seconds, np.asarray(index["first"]), np.asarray(index["count"]), bad)
+
+
+def _cache_key(files: list[Path], size: int) -> str:
+    """Names, lengths and times of the files say whether a cache still holds what they hold."""
+    stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(json.dumps([stats, size, CLIP_FRAMES_PER_SECOND]).encode()).hexdigest()[:16]
+
+
+def _decode_all(files: list[Path], folder: Path, size: int, report: Report | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    first: list[int] = []
+    count: list[int] = []
+    seconds: list[float] = []
+    bad: list[tuple[str, str]] = []
+
+    def attempt(
+        sample: tuple[str, bytes],
+    ) -> tuple[str, NDArray[np.uint8], NDArray[np.float64]] | tuple[str, str]:
+        name, content = sample
+        try:
+            return (name, *decode_sample(content, size))
+        except MediaError as error:
+            return name, str(error)
+
+    partial = folder / "pictures.u8.partial"
+    with partial.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for batch in _batches(read_samples(files), 256):
+            for result in pool.map(attempt, batch):
+                if len(result) == 2:
+                    bad.append(result)
+                    continue
+                _, pixels, times = result
+                first.append(len(seconds))
+                count.append(len(times))
+                seconds.extend(times.tolist())
+                out.write(pixels.tobytes())
+                if report is not None:
+                    report(len(first))
+    if not first:
+        reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
+        raise TrainingError(f"Not one item could be decoded.{reason}")
+    partial.rename(folder / "pictures.u8")
+    index = {"first": first, "count": count, "seconds": seconds, "bad": bad}
+    aside = folder / "index.json.partial"
+    aside.write_text(json.dumps(index))
+    aside.rename(folder / "index.json")
+
+
+def _batches(samples: Iterator[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
+    batch: list[tuple[str, bytes]] = []
+    for sample in samples:
+        batch.append(sample)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
