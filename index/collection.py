@@ -272,8 +272,8 @@ def _write_cursor(item: Item) -> str:
 def _read_cursor(cursor: str) -> tuple[str, str]:
     try:
         created_at, item_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except (binascii.Error, UnicodeError, ValueError, TypeError) as error:
+        for part in (created_at, item_id):
+            part.encode()  # a lone surrogate is no text that a database could hold
+    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidRequest("That cursor is not one we gave. Start again without a cursor.") from error
-    if not (isinstance(created_at, str) and isinstance(item_id, str)):
-        raise InvalidRequest("That cursor is not one we gave. Start again without a cursor.")
     return created_at, item_id

@@ -184,7 +184,7 @@ def _chunk_frames(info: MediaInfo) -> int:
 def _stage(stage: Stage) -> Iterator[None]:
     try:
         yield
-    except MediaError as error:
+    except (MediaError, NotFound) as error:
         raise Unreadable(stage, str(error)) from error
     except OSError as error:
         raise Unreadable(stage, f"{error.strerror or error}.") from error
