@@ -5,6 +5,7 @@ never read the environment: they are handed values.
 """
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,5 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
         raise InvalidRequest(f"A setting is wrong: {told}. Check the flags, VICMAE_* and vicmae.toml.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidRequest(f"vicmae.toml is not TOML: {error}.") from error

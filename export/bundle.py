@@ -8,6 +8,8 @@ card.md         the manifest in words
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -39,7 +41,7 @@ class EngineFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """manifest.json. `architecture` is the ModelConfig; `provenance` says data, steps, command; `quality` is measured."""
+    """manifest.json. `architecture` is the ModelConfig, `provenance` says how it was trained; `quality` is measured."""
 
     name: str
     fingerprint: str
@@ -112,7 +114,7 @@ def load_canary(bundle: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     try:
         with np.load(bundle / CANARY, allow_pickle=False) as stored:
             return stored["pixels"], stored["vectors"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(f"{bundle / CANARY} cannot be read: {error}. Export the bundle again.") from error
 
 
@@ -138,6 +140,11 @@ def open_engine(bundle: Path, threads: int = 0) -> Engine:
         path, manifest.spec, manifest.fingerprint, manifest.name, precision=file.precision, threads=threads
     )
     pixels, expected = load_canary(bundle)
+    if pixels.shape[1:] != (manifest.spec.size, manifest.spec.size, 3) or pixels.dtype != np.uint8:
+        raise BundleError(
+            f"{bundle / CANARY} holds pixels {pixels.shape} {pixels.dtype}, the manifest asks for pictures of "
+            f"{manifest.spec.size}. Copy the whole bundle again."
+        )
     require_within_limits(
         compare(expected, engine.embed(pixels), source="canary"), file.precision, f"{path} on this machine"
     )

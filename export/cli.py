@@ -104,7 +104,8 @@ def _pictures(folders: list[Path], spec: "InputSpec") -> "list[NDArray[np.uint8]
     every = max(1, len(files) // PICTURES_FOR_DRIFT)
     found = []
     with progress("pictures") as bar:
-        for path in bar.track(files[::every][:PICTURES_FOR_DRIFT], description="reading"):
+        task = bar.add_task("reading", rate="")
+        for path in bar.track(files[::every][:PICTURES_FOR_DRIFT], task_id=task, description="reading"):
             try:
                 found.append(to_pixels(frame_at(path, 0.0), spec))
             except MediaError as error:
@@ -124,12 +125,14 @@ def embed(
     from ..media.limits import MediaLimits
     from ..settings import load_settings
     from .bundle import open_engine
-    from .embed import Rows, embed_files, join, write_rows
+    from .embed import Rows, check_out, embed_files, join, write_rows
 
     settings = load_settings(bundle=bundle, frames_per_second=fps)
     limits = MediaLimits(
         settings.max_upload_bytes, settings.max_pixels, settings.max_frames, settings.max_duration_seconds
     )
+    if out != "-":
+        check_out(Path(out))
     parts: list[Rows] = []
     failed: list[dict[str, str]] = []
     with open_engine(settings.bundle, settings.threads) as engine, progress("files") as bar:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -66,17 +67,25 @@ def join(parts: list[Rows], dim: int) -> Rows:
     )
 
 
-def write_rows(rows: Rows, out: Path) -> None:
-    """Writes .npz or .parquet by the name's ending, aside and renamed."""
-    writers = {".npz": _write_npz, ".parquet": _write_parquet}
-    if out.suffix not in writers:
+def check_out(out: Path) -> None:
+    """Refuses a file that write_rows could not write, before hours of embedding are lost."""
+    if out.suffix not in WRITERS:
         raise InvalidRequest(f"-o {out} ends in {out.suffix or 'nothing'!r}; expected .npz, .parquet or - (stdout).")
     if not out.parent.is_dir():
         raise InvalidRequest(f"-o {out}: there is no folder {out.parent}. Make it first.")
+    if out.is_dir():
+        raise InvalidRequest(f"-o {out} is a folder. Name a file.")
+    if out.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise InvalidRequest("Parquet needs pyarrow. Run: pip install 'vicmae[parquet]', or write .npz.")
+
+
+def write_rows(rows: Rows, out: Path) -> None:
+    """Writes .npz or .parquet by the name's ending, aside and renamed; check_out says what is refused."""
+    check_out(out)
     aside = out.with_name(out.name + ".partial")
     try:
         with aside.open("wb") as file:
-            writers[out.suffix](rows, file)
+            WRITERS[out.suffix](rows, file)
             file.flush()
             os.fsync(file.fileno())
         aside.rename(out)
@@ -91,11 +100,9 @@ def _write_npz(rows: Rows, file: BinaryIO) -> None:
 
 
 def _write_parquet(rows: Rows, file: BinaryIO) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise InvalidRequest("Parquet needs pyarrow. Run: pip install 'vicmae[parquet]', or write .npz.") from error
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     dim = rows.vectors.shape[1]
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.reshape(-1)), dim)
     columns = {
@@ -104,3 +111,6 @@ def _write_parquet(rows: Rows, file: BinaryIO) -> None:
         "vectors": vectors,
     }
     pq.write_table(pa.table(columns), file)
+
+
+WRITERS = {".npz": _write_npz, ".parquet": _write_parquet}

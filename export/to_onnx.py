@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import BundleError
+from ..errors import BundleError, DriftError
 from ..media.spec import InputSpec
 from ..model.encoder import Encoder
-from .bundle import CARD, EngineFile, Manifest, save_canary, sha256_of, write_manifest
+from .bundle import CARD, MANIFEST, EngineFile, Manifest, save_canary, sha256_of, write_manifest
 from .card import card_of
 from .drift import Drift, compare, require_within_limits
 from .onnxruntime_engine import OnnxRuntimeEngine
@@ -110,10 +110,12 @@ def export_bundle(
     pictures: batches (n, S, S, 3) uint8 of real pictures to measure the drift on, described by `source`. An engine
     outside its limits is not written (DriftError) unless `force`; its report then says so and `serve` refuses it.
     """
-    if bundle.exists() and any(bundle.iterdir()) and not (bundle / "manifest.json").exists():
+    aside = bundle / (MODEL + ".partial")
+    if bundle.exists() and not bundle.is_dir():
+        raise BundleError(f"{bundle} is a file. Name a new or empty folder for the bundle.")
+    if bundle.exists() and set(bundle.iterdir()) - {aside} and not (bundle / MANIFEST).exists():
         raise BundleError(f"{bundle} holds other files. Name a new or empty folder for the bundle.")
     bundle.mkdir(parents=True, exist_ok=True)
-    aside = bundle / (MODEL + ".partial")
     write_onnx(encoder, aside)
     reference = TorchEngine(encoder, name)
     engine = OnnxRuntimeEngine(aside, encoder.spec, reference.fingerprint, name)
@@ -121,7 +123,7 @@ def export_bundle(
     if not force:
         try:
             require_within_limits(drift, "fp32", f"{bundle / MODEL}")
-        except Exception:
+        except DriftError:
             aside.unlink()
             raise
     aside.rename(bundle / MODEL)

@@ -112,6 +112,9 @@ def search(
     ] = None,
     start: Annotated[float | None, typer.Option(min=0, help="Seconds at which the part to look for begins.")] = None,
     end: Annotated[float | None, typer.Option(min=0, help="Seconds at which it ends.")] = None,
+    refined: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Compare pixels around the best hits of a picture.")
+    ] = True,
     data: DataOption = None,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
@@ -121,6 +124,7 @@ def search(
     from .answers import search_answer
     from .library import Library
     from .query import embed_query
+    from .refine import refine
     from .search import search_clip, search_frame
     from .tables import HIT_COLUMNS, hit_rows, table
 
@@ -139,12 +143,15 @@ def search(
             max_query_seconds=settings.max_query_seconds,
             limits=_limits(settings),
         )
-        began = perf_counter()
-        if query.target == "clip":
-            hits = search_clip(opened, query.vectors, query.seconds, top, query.informative)
-        else:
-            hits = search_frame(opened, query.vectors[0], top)
-        timing = {**query.timing, "queue_ms": 0.0, "index_ms": round(1000 * (perf_counter() - began), 3)}
+        timing = {**query.timing, "queue_ms": 0.0}
+        with _timed(timing, "index_ms"):
+            if query.target == "clip":
+                hits = search_clip(opened, query.vectors, query.seconds, top, query.informative)
+            else:
+                hits = search_frame(opened, query.vectors[0], top)
+        with _timed(timing, "refine_ms"):
+            if query.picture is not None and refined:
+                hits = refine(opened, hits, query.vectors[0], query.picture, _limits(settings))
         if as_json:
             print_json(search_answer(opened, hits, query.target, len(query.vectors), timing))
             return
@@ -154,6 +161,14 @@ def search(
         typer.echo(table([HIT_COLUMNS, *hit_rows(hits)]))
     else:
         say(f"The collection {collection!r} is empty: `vicmae index PATH…` fills it.")
+
+
+@contextmanager
+def _timed(timing: dict[str, float], station: str) -> Iterator[None]:
+    """Notes the milliseconds of what runs inside."""
+    began = perf_counter()
+    yield
+    timing[station] = round(1000 * (perf_counter() - began), 3)
 
 
 def list_collections(context: typer.Context, data: DataOption = None, as_json: JsonOption = False) -> None:

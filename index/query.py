@@ -1,4 +1,4 @@
-"""A file as a query: the vectors of a picture, of a clip, or of one moment of a film. Searches nothing."""
+"""A file as a query: the pixels, then the vectors, of a picture, a clip, or one moment of a film. Searches nothing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,23 @@ from ..errors import InvalidRequest, MediaTooLarge
 from ..export.engine import Engine
 from ..media.limits import MediaLimits
 from ..media.preprocess import to_pixels
-from ..media.reader import frame_at, probe, read_frames
+from ..media.reader import MediaInfo, Source, frame_at, probe, read_frames
+from ..media.spec import InputSpec
 from .reading import informativeness
+from .refine import PICTURE
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A file as the engine wants it: pixels (T, S, S, 3) uint8 of frames shown at seconds (T,) float64.
+
+    picture  (P, P, 3) uint8, the only frame in the finer size that refine.py compares; None for a clip
+    """
+
+    info: MediaInfo
+    pixels: NDArray[np.uint8]
+    seconds: NDArray[np.float64]
+    picture: NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True)
@@ -24,7 +39,47 @@ class Query:
     vectors: NDArray[np.float32]
     seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
+    picture: NDArray[np.uint8] | None
     timing: dict[str, float]
+
+
+def decode(
+    source: Source,
+    spec: InputSpec,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    frames_per_second: float = 2.0,
+    max_query_seconds: float = 120.0,
+    limits: MediaLimits,
+) -> Decoded:
+    """A picture, or the part of a video from start to end. Raises MediaError, InvalidRequest."""
+    info = probe(source, limits)
+    if info.kind == "image":
+        start_seconds, end_seconds = 0.0, None
+    last = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
+    _check_span(last - start_seconds, max_query_seconds)
+    pixels: list[NDArray[np.uint8]] = []
+    seconds: list[NDArray[np.float64]] = []
+    picture: NDArray[np.uint8] | None = None
+    for frames in read_frames(source, frames_per_second, limits, start_seconds=start_seconds, end_seconds=end_seconds):
+        _check_span(float(frames.seconds[-1]) - start_seconds, max_query_seconds)
+        alone = not seconds and len(frames) == 1
+        picture = to_pixels(frames, PICTURE)[0] if alone else None
+        pixels.append(to_pixels(frames, spec))
+        seconds.append(frames.seconds)
+    return Decoded(info, np.concatenate(pixels), np.concatenate(seconds), picture)
+
+
+def decode_moment(source: Source, spec: InputSpec, seconds: float, limits: MediaLimits) -> Decoded:
+    """The one frame shown at that second; a picture is itself at any second. Raises MediaError, InvalidRequest."""
+    info = probe(source, limits)
+    if info.kind == "video" and 0 < info.duration_seconds <= seconds:
+        raise InvalidRequest(
+            f"The start, {seconds:g} s, lies beyond the end of the video, {info.duration_seconds:g} s."
+        )
+    frames = frame_at(source, seconds if info.kind == "video" else 0.0, limits)
+    return Decoded(info, to_pixels(frames, spec), frames.seconds, to_pixels(frames, PICTURE)[0])
 
 
 def embed_query(
@@ -45,32 +100,34 @@ def embed_query(
     """
     limits = limits or MediaLimits()
     began = perf_counter()
-    info = probe(path, limits)
     first = start_seconds or 0.0
     if end_seconds is not None and end_seconds <= first:
         raise InvalidRequest(f"The end, {end_seconds:g} s, must come after the start, {first:g} s.")
-    if info.kind == "video" and 0 < info.duration_seconds <= first:
-        raise InvalidRequest(f"The start, {first:g} s, lies beyond the end of the video, {info.duration_seconds:g} s.")
-    target = target or ("clip" if info.kind == "video" else "frame")
-    pixels, seconds = [], []
-    if info.kind == "video" and target == "frame":
-        frame = frame_at(path, first, limits)
-        pixels, seconds = [to_pixels(frame, engine.spec)], [frame.seconds]
+    if target == "frame":
+        decoded = decode_moment(path, engine.spec, first, limits)
     else:
-        span = (first, end_seconds) if info.kind == "video" else (0.0, None)
-        for frames in read_frames(path, frames_per_second, limits, start_seconds=span[0], end_seconds=span[1]):
-            if frames.seconds[-1] - first > max_query_seconds:
-                raise MediaTooLarge(
-                    f"The clip is longer than {max_query_seconds:g} s, the most that a query may last "
-                    "(max_query_seconds). Choose a part of it with a start and an end."
-                )
-            pixels.append(to_pixels(frames, engine.spec))
-            seconds.append(frames.seconds)
-    decoded = perf_counter()
-    pictures = np.concatenate(pixels)
-    vectors = engine.embed(pictures)
-    timing = {"decode_ms": _ms(decoded - began), "engine_ms": _ms(perf_counter() - decoded)}
-    return Query(target, vectors, np.concatenate(seconds), informativeness(pictures), timing)
+        decoded = decode(
+            path,
+            engine.spec,
+            start_seconds=first,
+            end_seconds=end_seconds,
+            frames_per_second=frames_per_second,
+            max_query_seconds=max_query_seconds,
+            limits=limits,
+        )
+    target = target or ("clip" if decoded.info.kind == "video" else "frame")
+    ready = perf_counter()
+    vectors = engine.embed(decoded.pixels)
+    timing = {"decode_ms": _ms(ready - began), "engine_ms": _ms(perf_counter() - ready)}
+    return Query(target, vectors, decoded.seconds, informativeness(decoded.pixels), decoded.picture, timing)
+
+
+def _check_span(span_seconds: float, max_query_seconds: float) -> None:
+    if span_seconds > max_query_seconds:
+        raise MediaTooLarge(
+            f"The clip lasts {span_seconds:.1f} s; a query may last {max_query_seconds:g} s (max_query_seconds). "
+            "Choose a part of it with a start and an end (start_seconds, end_seconds)."
+        )
 
 
 def _ms(seconds: float) -> float:

@@ -8,6 +8,7 @@ read off the shapes. Other layouts are refused with what was found.
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -65,11 +66,19 @@ def load_encoder(path: Path, size: int | None = None) -> Encoder:
     """A checkpoint -> the encoder alone, in eval mode; `size` asks for other pictures than it was trained on."""
     state, config, spec = load_weights(find_checkpoint(path))
     if size is not None and size != spec.size:
-        spec = InputSpec(**{**spec.to_dict(), "size": size})
+        if size <= 0 or size % spec.patch:
+            raise CheckpointError(
+                f"size is {size}; {path} needs a positive multiple of its patches' {spec.patch} pixels."
+            )
+        spec = replace(spec, size=size)
     encoder = Encoder(config, spec)
     kept = {k: v for k, v in state.items() if not k.startswith(TRAINING_ONLY)}
-    kept["pos_embed"] = resize_positions(kept["pos_embed"], spec.grid)
-    missing, unexpected = encoder.load_state_dict(kept, strict=False)
+    try:
+        if "pos_embed" in kept:
+            kept["pos_embed"] = resize_positions(kept["pos_embed"], spec.grid)
+        missing, unexpected = encoder.load_state_dict(kept, strict=False)
+    except RuntimeError as error:  # torch says so when a shape is another one
+        raise CheckpointError(f"{path} does not hold this encoder: {error}") from error
     if missing or unexpected:
         raise CheckpointError(
             f"{path} does not hold this encoder: missing {missing[:3]}, not expected {unexpected[:3]}."
@@ -96,11 +105,11 @@ def _load_ours(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}.") from error
     if header.get("format") != FORMAT:
         return state, *_infer(state, path)
-    return (
-        state,
-        ModelConfig.from_dict(json.loads(header["config"])),
-        InputSpec.from_dict(json.loads(header["spec"])),
-    )
+    try:
+        config = ModelConfig.from_dict(json.loads(header["config"]))
+        return state, config, InputSpec.from_dict(json.loads(header["spec"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has a header that is damaged or from another version: {error!r}.") from error
 
 
 def _load_official(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
@@ -110,6 +119,7 @@ def _load_official(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpe
     except Exception as error:  # torch.load raises many kinds on a foreign file; each means the same here
         raise CheckpointError(f"{path} is not a weights file that can be read safely: {error}") from error
     state = loaded.get("model", loaded) if isinstance(loaded, dict) else {}
+    state = state if isinstance(state, dict) else {}
     state = {k.removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     return state, *_infer(state, path)
 
@@ -117,14 +127,14 @@ def _load_official(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpe
 def _infer(state: dict[str, Tensor], path: Path) -> tuple[ModelConfig, InputSpec]:
     """The size of the network, read off the shapes of official names."""
     patch_weight, table = state.get("patch_embed.proj.weight"), state.get("pos_embed")
-    if patch_weight is None or patch_weight.ndim != 4 or table is None or "norm.weight" not in state:
+    blocks = {k.split(".")[1] for k in state if k.startswith("blocks.")}
+    if patch_weight is None or patch_weight.ndim != 4 or table is None or not blocks or "norm.weight" not in state:
         found = ", ".join(sorted(state)[:4]) or "no tensors"
         raise CheckpointError(
             f"{path} is not in the layout of ViC-MAE or MAE (patch_embed.proj.weight, pos_embed, blocks.*, norm.*); "
             f"it holds {found}."
         )
-    dim, patch = patch_weight.shape[0], patch_weight.shape[-1]
-    depth = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("blocks."))
+    dim, patch, depth = patch_weight.shape[0], patch_weight.shape[-1], len(blocks)
     for config in SIZES.values():
         if (config.dim, config.patch, config.depth) == (dim, patch, depth):
             grid = round((table.shape[1] - 1) ** 0.5)

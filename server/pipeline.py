@@ -16,15 +16,15 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 from numpy.typing import NDArray
 
-from ..errors import MediaTooLarge, Overloaded
+from ..errors import Overloaded
 from ..export.engine import Engine
+from ..index.query import Decoded, decode, decode_moment
 from ..index.reading import informativeness
 from ..media.limits import MediaLimits
-from ..media.preprocess import to_pixels
-from ..media.reader import MediaInfo, Source, frame_at, probe, read_frames
+from ..media.reader import MediaInfo, Source
 
 T = TypeVar("T")
-Station = Literal["decode_ms", "queue_ms", "engine_ms", "index_ms"]
+Station = Literal["decode_ms", "queue_ms", "engine_ms", "index_ms", "refine_ms"]
 STATIONS: tuple[Station, ...] = get_args(Station)
 
 
@@ -44,25 +44,18 @@ class Trip:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """A file as the engine wants it: pixels (T, S, S, 3) uint8 of frames shown at seconds (T,) float64."""
-
-    info: MediaInfo
-    pixels: NDArray[np.uint8]
-    seconds: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class Embedded:
     """A file as vectors (T, D) float32 of unit length, of frames shown at seconds (T,) float64.
 
     informative  (T,) float32 in 0..1, near 0 for black and flat frames
+    picture      (P, P, 3) uint8, the only frame in the size of index.refine; None for a clip
     """
 
     info: MediaInfo
     vectors: NDArray[np.float32]
     seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
+    picture: NDArray[np.uint8] | None
 
     @property
     def clip(self) -> NDArray[np.float32]:
@@ -127,9 +120,7 @@ class Pipeline:
     def embed_moment(self, source: Source, seconds: float, trip: Trip) -> Embedded:
         """The one frame shown at that second; a picture is itself at any second. Call it inside a trip."""
         with trip.at("decode_ms"):
-            info = probe(source, self.limits)
-            frames = frame_at(source, seconds if info.kind == "video" else 0.0, self.limits)
-            decoded = Decoded(info, to_pixels(frames, self.engine.spec), frames.seconds)
+            decoded = decode_moment(source, self.engine.spec, seconds, self.limits)
         return next(self._embed_all([decoded], trip))
 
     def embed_many(self, sources: Iterable[Source], trip: Trip) -> Iterator[Embedded]:
@@ -156,27 +147,16 @@ class Pipeline:
             self._engine_turn.release()
         ends = np.cumsum([len(decoded.pixels) for decoded in waiting])
         for decoded, own in zip(waiting, np.split(vectors, ends[:-1]), strict=True):
-            yield Embedded(decoded.info, own, decoded.seconds, informativeness(decoded.pixels))
+            yield Embedded(decoded.info, own, decoded.seconds, informativeness(decoded.pixels), decoded.picture)
 
     def _decode(self, source: Source, start_seconds: float, end_seconds: float | None) -> Decoded:
         """At most max_query_seconds of a file, at the pipeline's frames per second."""
-        info = probe(source, self.limits)
-        if info.kind == "image":
-            start_seconds, end_seconds = 0.0, None
-        last = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
-        self._check_span(last - start_seconds)
-        pixels, seconds = [], []
-        for frames in read_frames(
-            source, self.frames_per_second, self.limits, start_seconds=start_seconds, end_seconds=end_seconds
-        ):
-            self._check_span(float(frames.seconds[-1]) - start_seconds)
-            pixels.append(to_pixels(frames, self.engine.spec))
-            seconds.append(frames.seconds)
-        return Decoded(info, np.concatenate(pixels), np.concatenate(seconds))
-
-    def _check_span(self, span_seconds: float) -> None:
-        if span_seconds > self.max_query_seconds:
-            raise MediaTooLarge(
-                f"The clip lasts {span_seconds:.1f} s; a query may last {self.max_query_seconds:g} s "
-                "(max_query_seconds). Choose a part of it with start_seconds and end_seconds."
-            )
+        return decode(
+            source,
+            self.engine.spec,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
+            frames_per_second=self.frames_per_second,
+            max_query_seconds=self.max_query_seconds,
+            limits=self.limits,
+        )

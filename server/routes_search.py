@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from ..errors import InvalidRequest
 from ..index.answers import search_answer
 from ..index.collection import Collection
+from ..index.refine import refine
 from ..index.search import Hit, search_clip, search_frame
 from ..media.reader import Source
 from .inputs import media_bytes
@@ -29,7 +30,7 @@ from .uploads import received_form
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
 
-FORM_FIELDS = ("limit", "target", "start_seconds", "end_seconds")
+FORM_FIELDS = ("limit", "target", "start_seconds", "end_seconds", "refine")
 BODY = {
     "required": True,
     "content": {
@@ -44,6 +45,7 @@ BODY = {
                     "target": {"type": "string", "enum": ["frame", "clip"]},
                     "start_seconds": {"type": "number", "minimum": 0},
                     "end_seconds": {"type": "number", "minimum": 0},
+                    "refine": {"type": "boolean", "default": True},
                 },
             }
         },
@@ -56,6 +58,7 @@ class Query:
     """What to look for and how to compare: vectors (Q, D) float32 of frames at seconds (Q,) float64.
 
     informative  (Q,) float32 in 0..1, near 0 for black and flat frames
+    picture  (P, P, 3) uint8, the one picture that was sent: tells copies apart (index.refine)
     itself  id of the item the query was taken from: it is not its own answer
     """
 
@@ -63,6 +66,7 @@ class Query:
     seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
     target: Target
+    picture: NDArray[np.uint8] | None = None
     itself: str | None = None
 
     def as_frame(self) -> NDArray[np.float32]:
@@ -120,6 +124,9 @@ async def answered(here: Services, collection: Collection, wish: SearchRequest, 
         query = query_of(here, collection, wish, file, trip)
         with trip.at("index_ms"):
             hits = look(collection, query, wish.limit)
+        if query.target == "frame" and query.picture is not None and wish.refine:
+            with trip.at("refine_ms"):
+                hits = refine(collection, hits, query.as_frame(), query.picture, here.pipeline.limits)
         return SearchAnswer(**search_answer(collection, hits, query.target, len(query.vectors), trip.timing))
 
     return JSONResponse((await here.pipeline.run(work)).model_dump())
@@ -140,7 +147,7 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, file: 
     else:
         embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds)
     target = wish.target or ("clip" if embedded.info.kind == "video" else "frame")
-    return Query(embedded.vectors, embedded.seconds, embedded.informative, target)
+    return Query(embedded.vectors, embedded.seconds, embedded.informative, target, embedded.picture)
 
 
 def query_of_item(collection: Collection, wish: SearchRequest) -> Query:

@@ -85,6 +85,7 @@ class Timing(BaseModel):
     queue_ms: float
     engine_ms: float
     index_ms: float
+    refine_ms: float
 
 
 class Embeddings(BaseModel):
@@ -173,6 +174,9 @@ class SearchRequest(Request):
         None, description="frame: the one best moment of each item; clip: stretches aligned in time"
     )
     limit: int = Field(10, ge=1)
+    refine: bool = Field(
+        True, description="compare pixels around the best hits of a picture: tells copies apart, names the exact frame"
+    )
 
 
 class Segment(BaseModel):

@@ -44,7 +44,7 @@ def test_a_frame_finds_its_video_and_second(tmp_path: Path, media: Path) -> None
         assert abs(best["start_seconds"] - 3.2) <= 1
         assert best["score"] > 0.8
         assert len(answer["data"]) == 3
-        assert set(answer["timing"]) == {"decode_ms", "queue_ms", "engine_ms", "index_ms"}
+        assert set(answer["timing"]) == {"decode_ms", "queue_ms", "engine_ms", "index_ms", "refine_ms"}
         assert answer["next_cursor"] is None
         picture = client.get(best["thumbnail_url"])
         assert picture.headers["content-type"] == "image/jpeg"

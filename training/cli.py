@@ -1,6 +1,7 @@
 """The verbs of this room: `vicmae pretrain` and `vicmae evaluate`. Imports the extra "train" only when they run."""
 
 import ctypes
+import shlex
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -55,12 +56,14 @@ def pretrain(
     """Pretrain ViC-MAE on pictures and clips, without labels."""
     need_training_extra()
     keep_freed_memory()
-    from .pretrain import Progress
+    from .pretrain import Progress, require_device, require_unused
     from .pretrain import pretrain as run_pretraining
     from .recipe import load_recipe
     from .sources import load_pictures
 
     recipe = load_recipe(preset, changes or [])
+    require_device(device)
+    require_unused(out, resume)
     with progress("items") as bar:
         task = bar.add_task("decoding", total=None, rate="")
         pictures = load_pictures(
@@ -87,7 +90,7 @@ def pretrain(
                 )
 
         facts = {
-            "command": _command(preset, sources, changes or []),
+            "command": _command(preset, sources, out, changes or []),
             "data": ", ".join(s.name for s in sources),
         }
         last = run_pretraining(recipe, pictures, out, device=device, resume=resume, facts=facts, report=report)
@@ -102,15 +105,10 @@ def pretrain(
         stdout.print(f"{last}", soft_wrap=True)
 
 
-def _command(preset: str, sources: list[Path], changes: list[str]) -> str:
+def _command(preset: str, sources: list[Path], out: Path, changes: list[str]) -> str:
     """The command to repeat the run; of folders only the names, since a bundle travels."""
-    parts = [
-        "vicmae pretrain",
-        Path(preset).name,
-        *(s.name for s in sources),
-        *(f"--set {c}" for c in changes),
-    ]
-    return " ".join(parts)
+    words = ["vicmae", "pretrain", Path(preset).name, *(s.name for s in sources), "-o", out.name]
+    return shlex.join(words + [word for change in changes for word in ("--set", change)])
 
 
 ModelOption = Annotated[
@@ -198,7 +196,8 @@ def _judge(
 
         engine = TorchEngine(load_encoder(chosen, size), chosen.name)
     with progress("files") as bar, engine:
-        samples = bar.track(list(read_labelled(data, set_name, column)), description="embedding")
+        task_id = bar.add_task("embedding", rate="")
+        samples = bar.track(list(read_labelled(data, set_name, column)), task_id=task_id, description="embedding")
         known, queries, bad = embed_samples(engine, samples)
     for name, reason in bad:
         say(f"skipped {name}: {reason}")

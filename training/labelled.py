@@ -29,10 +29,11 @@ def read_labelled(folder: Path, name: str | None, column: str) -> Iterator[Sampl
     """The samples below `folder`; `name` picks a set of its index.csv, `column` is label or group."""
     if (folder / "index.csv").is_file():
         yield from _read_index(folder, name, column)
-    elif folder.is_dir():
-        yield from _read_tree(folder if name is None else folder / name)
-    else:
-        raise TrainingError(f"There is no folder {folder} to evaluate on.")
+        return
+    tree = folder if name is None else folder / name
+    if not tree.is_dir():
+        raise TrainingError(f"There is no folder {tree} to evaluate on.")
+    yield from _read_tree(tree)
 
 
 def _read_index(folder: Path, name: str | None, column: str) -> Iterator[Sample]:
@@ -41,17 +42,24 @@ def _read_index(folder: Path, name: str | None, column: str) -> Iterator[Sample]
     sets = sorted({row.get("set", "") for row in rows})
     chosen = [row for row in rows if name is None or row.get("set") == name]
     if not chosen:
-        raise TrainingError(f"{folder / 'index.csv'} has no set {name!r}; it has {', '.join(sets)}.")
-    lacking = {"file", "split", column} - set(chosen[0])
-    if lacking:
-        raise TrainingError(f"{folder / 'index.csv'} lacks the column {', '.join(sorted(lacking))}.")
+        raise TrainingError(f"{folder / 'index.csv'} has no rows of set {name!r}; it has {', '.join(sets) or 'none'}.")
+    columns = {"file", "split", column} - set(chosen[0])
+    if columns:
+        raise TrainingError(f"{folder / 'index.csv'} lacks the column {', '.join(sorted(columns))}.")
     by_shard: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     for row in chosen:
         by_shard[row.get("shard", "")][row["file"]] = row
     for shard, wanted in by_shard.items():
-        for file_name, content in _contents(folder, shard, set(wanted)):
-            row = wanted[file_name]
-            yield Sample(file_name, row[column], row["split"], content)
+        lacking = set(wanted)
+        try:
+            for file_name, content in _contents(folder, shard, set(wanted)):
+                row = wanted[file_name]
+                lacking.discard(file_name)
+                yield Sample(file_name, row[column], row["split"], content)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise TrainingError(f"{folder / shard} cannot be read: {error}. Fetch it again.") from error
+        if lacking:
+            raise TrainingError(f"{folder / shard} lacks {len(lacking)} files of index.csv, such as {min(lacking)}.")
 
 
 def _contents(folder: Path, shard: str, wanted: set[str]) -> Iterator[tuple[str, bytes]]:

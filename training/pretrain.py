@@ -66,9 +66,11 @@ def pretrain(
     are kept with the recipe in run.json, for the card of a bundle. Stops with TrainingError when the loss is no
     longer a number.
     """
+    require_device(device)
+    require_unused(run, resume)
     model = build_model(recipe).to(device).train()
     optimiser = make_optimiser(model, recipe.weight_decay)
-    start = _prepare_run(recipe, run, resume, model, optimiser, device)
+    start = _prepare_run(recipe, run, model, optimiser, device)
     write_run_facts(run, recipe, pictures, facts or {})
     last = run / step_name(start)
     began = time.monotonic()
@@ -78,7 +80,8 @@ def pretrain(
             done = step + 1
             if not np.isfinite(losses[0]):
                 raise TrainingError(
-                    f"The loss is {losses[0]} at step {done}. Resume from {last.name} with a smaller base_rate."
+                    f"The loss is {losses[0]} at step {done}. Go on from {last.name} with --resume and a smaller "
+                    f"base_rate."
                 )
             figures = Progress(
                 done,
@@ -222,23 +225,52 @@ def save_checkpoint(model: ViCMAE, optimiser: torch.optim.Optimizer, recipe: Rec
     return folder
 
 
-def _prepare_run(
-    recipe: Recipe, run: Path, resume: bool, model: ViCMAE, optimiser: torch.optim.Optimizer, device: str
-) -> int:
-    """Makes or checks the run's folder; loads the latest checkpoint when resuming -> the step to start with."""
+def require_device(device: str) -> None:
+    """Refuses a device that PyTorch does not know or cannot use on this machine."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch raises without a GPU, a driver
+        raise TrainingError(f"The device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+
+
+def require_unused(run: Path, resume: bool) -> None:
+    """Refuses a folder that holds a run already, unless it is to be resumed."""
+    if run.exists() and not run.is_dir():
+        raise TrainingError(f"{run} is a file. Name a folder for the run.")
+    steps = sorted(run.glob("step-*"))
+    if steps and not resume:
+        raise TrainingError(f"{run} holds a run up to {steps[-1].name}. Add --resume to go on, or name another folder.")
+
+
+def _prepare_run(recipe: Recipe, run: Path, model: ViCMAE, optimiser: torch.optim.Optimizer, device: str) -> int:
+    """Makes the run's folder, or loads its latest checkpoint -> the step to start with."""
     run.mkdir(parents=True, exist_ok=True)
     steps = sorted(run.glob("step-*"))
     if not steps:
         (run / "log.jsonl").unlink(missing_ok=True)
         return 0
-    if not resume:
-        raise TrainingError(f"{run} holds a run up to {steps[-1].name}. Add --resume to go on, or name another folder.")
     from safetensors.torch import load_file
 
     trainer = torch.load(steps[-1] / "trainer.pt", map_location=device, weights_only=True)
+    for name in ("model", "size", "fit"):
+        before, now = trainer["recipe"][name], getattr(recipe, name)
+        if before != now:
+            raise TrainingError(f"{run} was begun with {name} {before}, not {now}. Name another folder for a new run.")
     model.load_state_dict(load_file(steps[-1] / "model.safetensors", device=device))
     optimiser.load_state_dict(trainer["optimiser"])
     step = int(trainer["step"])
-    kept = [line for line in (run / "log.jsonl").read_text().splitlines() if json.loads(line)["step"] <= step]
-    (run / "log.jsonl").write_text("".join(line + "\n" for line in kept))
+    _cut_log(run / "log.jsonl", step)
     return step
+
+
+def _cut_log(log: Path, step: int) -> None:
+    """Leaves the lines up to `step`. A run that was killed wrote further, and its last line may be half a line."""
+    kept = []
+    for line in log.read_text().splitlines() if log.exists() else ():
+        try:
+            done = json.loads(line)["step"]
+        except ValueError:
+            continue
+        if done <= step:
+            kept.append(line + "\n")
+    log.write_text("".join(kept))

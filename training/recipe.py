@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..errors import TrainingError
 from ..media.spec import Fit
@@ -47,8 +47,24 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.model not in SIZES:
             raise TrainingError(f"model is {self.model!r}; it must be one of {', '.join(SIZES)}.")
-        if self.batch < 2 or self.steps < 1:
-            raise TrainingError(f"batch is {self.batch}, steps {self.steps}; expected at least 2 and 1.")
+        if self.fit not in get_args(Fit):
+            raise TrainingError(f"fit is {self.fit!r}; it must be one of {', '.join(get_args(Fit))}.")
+        least = {"batch": 2, "steps": 1, "checkpoint_steps": 1, "keep_checkpoints": 1, "warmup_steps": 0, "seed": 0}
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise TrainingError(f"{name} is {getattr(self, name)}; expected at least {lowest}.")
+        for name in ("clip_share", "contrast_from"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}; expected a share from 0 to 1.")
+        patch = SIZES[self.model].patch
+        if self.size <= 0 or self.size % patch:
+            raise TrainingError(f"size is {self.size}; {self.model} needs a positive multiple of {patch}.")
+        tokens = (self.size // patch) ** 2
+        if not 1 <= int(tokens * (1 - self.objective.mask_ratio)) < tokens:
+            raise TrainingError(
+                f"objective.mask_ratio is {self.objective.mask_ratio}; of the {tokens} patches of a picture "
+                f"at least one must stay and one must go."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,8 +74,7 @@ class Recipe:
         values = dict(values)
         for name, kind in TABLES.items():
             if isinstance(values.get(name), dict):
-                table = {k: tuple(v) if isinstance(v, list) else v for k, v in values[name].items()}
-                values[name] = _build(kind, table, name + ".")
+                values[name] = _build(kind, values[name], name + ".")
         recipe: Recipe = _build(cls, values, "")
         return recipe
 
@@ -71,7 +86,19 @@ def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
             raise TrainingError(
                 f"{prefix}{name} is not in a recipe; {prefix or 'it'} knows {', '.join(sorted(known))}."
             )
-    return kind(**values)
+    usual = kind()
+    return kind(**{name: _fitted(prefix + name, value, getattr(usual, name)) for name, value in values.items()})
+
+
+def _fitted(name: str, value: Any, usual: Any) -> Any:
+    """The value in the type of the usual one, or TrainingError; a whole number may stand for a float."""
+    if isinstance(usual, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(usual, tuple) and isinstance(value, tuple | list) and len(value) == len(usual):
+        return tuple(_fitted(name, v, u) for v, u in zip(value, usual, strict=True))
+    if type(value) is not type(usual):
+        raise TrainingError(f"{name} is {value!r}; expected something like {usual!r}.")
+    return value
 
 
 def load_recipe(preset: str, changes: list[str]) -> Recipe:
@@ -80,7 +107,10 @@ def load_recipe(preset: str, changes: list[str]) -> Recipe:
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
         raise TrainingError(f"There is no preset {preset!r}; choose one of {names}, or name a .toml file.")
-    recipe = Recipe.from_dict(tomllib.loads(path.read_text()))
+    try:
+        recipe = Recipe.from_dict(tomllib.loads(path.read_text()))
+    except ValueError as error:  # not TOML, or not text at all
+        raise TrainingError(f"{path} is not TOML: {error}.") from error
     for change in changes:
         recipe = _changed(recipe, change)
     return recipe
@@ -102,7 +132,4 @@ def _changed(recipe: Recipe, change: str) -> Recipe:
         values[table] = {**values[table], name: value}
     else:
         values[table] = value
-    try:
-        return Recipe.from_dict(values)
-    except TypeError as error:
-        raise TrainingError(f"--set {change!r} does not fit: {error}.") from error
+    return Recipe.from_dict(values)

@@ -26,6 +26,7 @@ from ..media.spec import InputSpec
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 CLIP_FRAMES_PER_SECOND = 10.0  # fine enough for pairs one second apart, a third of the frames of a 30 fps clip
 MOST_BAD_SHARE = 0.05
+BATCH_BYTES = 128 * 2**20  # of encoded media held at once while decoding
 
 
 class Report(Protocol):
@@ -82,7 +83,11 @@ def read_samples(files: list[Path]) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of every media file, and of every media member of a tar shard, in order."""
     for file in files:
         if not file.name.endswith(TAR_SUFFIXES):
-            yield file.name, file.read_bytes()
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                raise TrainingError(f"{file} cannot be read: {error.strerror}. Leave it out.") from error
+            yield file.name, content
             continue
         try:
             with tarfile.open(file, "r|*") as shard:
@@ -173,11 +178,14 @@ def _decode_all(files: list[Path], folder: Path, size: int, report: Report | Non
 
 
 def _batches(samples: Iterator[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
+    """Lists of `size` samples, fewer where they are long videos, so that memory stays bounded."""
     batch: list[tuple[str, bytes]] = []
+    held_bytes = 0
     for sample in samples:
         batch.append(sample)
-        if len(batch) == size:
+        held_bytes += len(sample[1])
+        if len(batch) == size or held_bytes >= BATCH_BYTES:
             yield batch
-            batch = []
+            batch, held_bytes = [], 0
     if batch:
         yield batch

@@ -1,0 +1,114 @@
+"""Refining: which file exactly, and which frame of it. Vectors find what looks alike; pixels tell copies apart.
+
+Copies of a film and still scenes all but tie by cosine. So the frames around the moments that were found are decoded
+again, all of them and not only the sampled ones, and compared with the query pixel by pixel. It changes the order only
+among hits that tie, and the second inside a hit. Knows no engine.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidRequest, MediaError, NotFound
+from ..media.frames import Frames
+from ..media.limits import MediaLimits
+from ..media.preprocess import to_pixels
+from ..media.reader import read_frames
+from ..media.spec import InputSpec
+from .collection import Collection
+from .items import Item
+from .search import Hit
+from .vectors import unit_length
+
+PICTURE = InputSpec(size=160, patch=160, dim=1, fit="squash")  # fine enough to tell a copy from its source
+LEAST_SCORE = 0.9  # below it the hit is another picture, and pixels have nothing to say
+TIE = 0.02  # of cosine: copies and frames of a still scene lie within it
+MAX_HITS = 6
+MAX_MOMENTS = 4  # sampled frames of one item around which is decoded
+FRAMES_PER_SECOND = 60.0  # every frame of a usual video
+
+
+@dataclass(frozen=True)
+class Match:
+    """The frame of an item most like the query: correlation of pixels in -1..1, at seconds."""
+
+    correlation: float
+    seconds: float
+
+
+def refine(
+    collection: Collection,
+    hits: list[Hit],
+    vector: NDArray[np.float32],
+    picture: NDArray[np.uint8],
+    limits: MediaLimits,
+) -> list[Hit]:
+    """hits of search_frame for `vector` (D,), best first; picture (P, P, 3) uint8, the query -> the same hits.
+
+    Those that tie with the best come in the order of their pixels' agreement, each with the exact second of its best
+    frame. A file that is gone or cannot be read comes behind those that can.
+    """
+    if not hits or hits[0].score < LEAST_SCORE:
+        return hits
+    tied = [hit for hit in hits[:MAX_HITS] if hit.score >= hits[0].score - TIE]
+    wanted = _centred(picture)
+    matches = [_best_match(hit, _windows(collection, hit, vector), wanted, limits) for hit in tied]
+    order = sorted(range(len(tied)), key=lambda i: -matches[i].correlation)
+    return [_at(tied[i], matches[i]) for i in order] + hits[len(tied) :]
+
+
+def _windows(collection: Collection, hit: Hit, vector: NDArray[np.float32]) -> list[tuple[float, float]]:
+    """Stretches of an item to look at, in order: from the sample before to the sample after each of its best."""
+    try:
+        moments = collection.moments_of(hit.item.id)
+    except NotFound:  # deleted in the meantime
+        return []
+    cosines = moments.vectors @ unit_length(vector[None])[0]
+    best = np.argsort(-cosines, kind="stable")[:MAX_MOMENTS]
+    merged: list[tuple[float, float]] = []
+    for i in sorted(best[cosines[best] >= hit.score - TIE].tolist()):
+        start, end = float(moments.start_seconds[max(0, i - 1)]), float(moments.end_seconds[i])
+        if merged and start <= merged[-1][1]:
+            start = merged.pop()[0]
+        merged.append((start, end))
+    return merged
+
+
+def _best_match(
+    hit: Hit, windows: list[tuple[float, float]], wanted: NDArray[np.float32], limits: MediaLimits
+) -> Match:
+    best = Match(-1.0, hit.start_seconds)
+    try:
+        for frames in _frames_in(hit.item, windows, limits):
+            agreement = np.array([float((_centred(p) * wanted).sum()) for p in to_pixels(frames, PICTURE)])
+            place = int(agreement.argmax())
+            if agreement[place] > best.correlation:
+                best = Match(float(agreement[place]), float(frames.seconds[place]))
+    except (MediaError, NotFound, InvalidRequest):  # changed or gone since it was indexed: what was found stands
+        return best
+    return best
+
+
+def _frames_in(item: Item, windows: list[tuple[float, float]], limits: MediaLimits) -> Iterator[Frames]:
+    if item.kind == "image":
+        yield from read_frames(item.path, 1.0, limits)
+        return
+    for start, end in windows:
+        yield from read_frames(item.path, FRAMES_PER_SECOND, limits, start_seconds=start, end_seconds=end)
+
+
+def _at(hit: Hit, match: Match) -> Hit:
+    """The hit, moved to the frame that was found; the interval keeps its length."""
+    if hit.item.kind == "image" or match.correlation < 0 or match.seconds == hit.start_seconds:
+        return hit
+    end = min(match.seconds + hit.end_seconds - hit.start_seconds, max(hit.item.duration_seconds, hit.end_seconds))
+    return replace(hit, start_seconds=match.seconds, end_seconds=end)
+
+
+def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(P, P, 3) uint8 -> float32 of mean 0 and length 1 (all zero for one flat colour)."""
+    values = pixels.astype(np.float32)
+    values -= values.mean()
+    return values / max(float(np.linalg.norm(values)), 1e-6)

@@ -1,0 +1,107 @@
+"""Made runs for tests of model, training and export: a network of a few thousand weights and pictures from a seed.
+
+Small enough that a step takes milliseconds on one thread.
+"""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_media import picture, scene_frames
+from numpy.typing import NDArray
+
+from vicmae.export.to_onnx import export_bundle
+from vicmae.model.config import SIZES, ModelConfig
+from vicmae.model.encoder import Encoder
+from vicmae.model.vicmae import Objective
+from vicmae.training.recipe import Recipe
+from vicmae.training.sources import Pictures
+from vicmae.training.views import Augmentation
+
+torch.set_num_threads(1)
+
+NANO = ModelConfig("nano", 8, 32, 2, 2, 16, 1, 2, 32, 16)
+MILD = Augmentation(scale=(0.6, 1.0), hue=0.02, grey=0.0, blur=0.0, solarise=0.0)
+
+
+@pytest.fixture
+def nano(monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
+    """Makes the size "nano" known to recipes and checkpoints."""
+    monkeypatch.setitem(SIZES, "nano", NANO)
+    return NANO
+
+
+def nano_recipe(**changes: Any) -> Recipe:
+    """A recipe of the size "nano" on pictures of 32 pixels; wants the fixture `nano`."""
+    values: dict[str, Any] = {
+        "model": "nano",
+        "size": 32,
+        "batch": 8,
+        "steps": 6,
+        "warmup_steps": 2,
+        "base_rate": 0.05,
+        "clip_share": 0.25,
+        "checkpoint_steps": 2,
+        "objective": Objective(recon_weight=0.5, contrast_weight=0.5),
+        "image_view1": MILD,
+        "image_view2": MILD,
+        "frame_view1": MILD,
+        "frame_view2": MILD,
+        **changes,
+    }
+    return Recipe(**values)
+
+
+def made_pictures(images: int = 24, clips: int = 6, size: int = 42, bad: int = 0) -> Pictures:
+    """Decoded items without files: images, then clips of 8 frames at 4 frames a second."""
+    rows: list[NDArray[np.uint8]] = [np.asarray(picture(seed, (size, size))) for seed in range(images)]
+    for seed in range(clips):
+        rows += list(scene_frames(seed, 2.0, 4, (size, size)))
+    count = np.array([1] * images + [8] * clips, np.int64)
+    seconds = np.concatenate([np.arange(n) / 4 for n in count])
+    reasons = [(f"{i}.jpg", "broken") for i in range(bad)]
+    return Pictures(np.stack(rows), seconds, np.cumsum(count) - count, count, reasons)
+
+
+def nano_encoder(seed: int = 0, size: int = 32) -> Encoder:
+    """A random encoder whose vectors differ from picture to picture."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(NANO, NANO.input_spec(size, fit="squash"))
+        for parameter in encoder.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return encoder.eval()
+
+
+def noise_pixels(count: int, size: int = 32, seed: int = 0) -> NDArray[np.uint8]:
+    """(count, size, size, 3) uint8: coarse noise, so that pictures differ in more than their grain."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return np.asarray(coarse.repeat(size // 4, axis=1).repeat(size // 4, axis=2))
+
+
+def write_pictures(folder: Path, count: int, size: tuple[int, int] = (64, 48)) -> Path:
+    """Image files 0.png, 1.png, ... in a new folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(count):
+        picture(seed, size).save(folder / f"{seed}.png")
+    return folder
+
+
+def write_bundle(folder: Path) -> Path:
+    """A bundle of nano_encoder() in a new folder; exported once for all tests."""
+    folder.mkdir(parents=True)
+    for name, content in _bundle_files().items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@cache
+def _bundle_files() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as made:
+        bundle = Path(made) / "bundle"
+        export_bundle(nano_encoder(), "nano", bundle, provenance={"command": "vicmae pretrain nano"})
+        return {path.name: path.read_bytes() for path in bundle.iterdir()}

@@ -1,0 +1,295 @@
+"""vicmae.training.pretrain: the loop learns, survives being killed, and refuses what it cannot do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from made_runs import MILD, NANO, made_pictures, nano, nano_recipe, write_pictures
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vicmae.errors import TrainingError
+from vicmae.model.checkpoints import load_encoder
+from vicmae.model.vicmae import Objective
+from vicmae.training import pretrain as module
+from vicmae.training.pretrain import Progress, build_model, objective_at, pretrain, read_batch
+from vicmae.training.recipe import Recipe
+from vicmae.training.views import Augmentation
+
+__all__ = ["nano"]
+pytestmark = pytest.mark.usefixtures("nano")
+PICTURES = made_pictures()
+
+
+class Killed(Exception):
+    """Stands for the power going off."""
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def steps_of(run: Path) -> list[str]:
+    return sorted(p.name for p in run.iterdir() if p.is_dir())
+
+
+def logged(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def without_speed(run: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in line.items() if k != "pairs_per_second"} for line in logged(run)]
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def kill_at(step: int, run: Path, recipe: Recipe) -> None:
+    def report(now: Progress) -> None:
+        if now.step == step:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pretrain(recipe, PICTURES, run, report=report)
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    recipe = nano_recipe(steps=60, warmup_steps=10, checkpoint_steps=60, base_rate=0.1)
+    last = pretrain(recipe, PICTURES, tmp_path / "run", report=told.append)
+    assert last == tmp_path / "run" / "step-00000060"
+    first, final = told[:8], told[-8:]
+    for figure in ("loss", "reconstruction", "contrast"):
+        before, after = (np.mean([getattr(p, figure) for p in part]) for part in (first, final))
+        assert after < 0.95 * before, figure
+    assert [line["step"] for line in logged(tmp_path / "run")] == list(range(1, 61))
+    assert logged(tmp_path / "run")[-1] == vars(told[-1])
+    assert told[0].loss == pytest.approx(0.5 * told[0].reconstruction + 0.5 * told[0].contrast)
+
+
+def test_the_last_checkpoint_is_an_encoder(tmp_path: Path) -> None:
+    pretrain(nano_recipe(steps=2), PICTURES, tmp_path / "run")
+    encoder = load_encoder(tmp_path / "run")
+    assert encoder.config == NANO
+    assert encoder.spec == NANO.input_spec(32, fit="squash")
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3, 5])
+def test_a_killed_and_resumed_run_equals_one_that_was_not(tmp_path: Path, killed_at: int) -> None:
+    recipe = nano_recipe()
+    whole = pretrain(recipe, PICTURES, tmp_path / "whole")
+    kill_at(killed_at, tmp_path / "killed", recipe)
+    resumed = pretrain(recipe, PICTURES, tmp_path / "killed", resume=True)
+    assert same(weights(whole), weights(resumed))
+    a, b = (torch.load(folder / "trainer.pt", weights_only=True) for folder in (whole, resumed))
+    assert a["step"] == b["step"] == 6
+    for name, moments in a["optimiser"]["state"].items():
+        assert same(moments, b["optimiser"]["state"][name])
+    assert without_speed(tmp_path / "killed") == without_speed(tmp_path / "whole")
+
+
+def test_a_finished_run_resumed_stays_as_it_is(tmp_path: Path) -> None:
+    last = pretrain(nano_recipe(), PICTURES, tmp_path / "run")
+    before = weights(last)
+    assert pretrain(nano_recipe(), PICTURES, tmp_path / "run", resume=True) == last
+    assert same(before, weights(last)) and len(logged(tmp_path / "run")) == 6
+
+
+def test_a_line_half_written_by_a_killed_run_is_left_out(tmp_path: Path) -> None:
+    kill_at(5, tmp_path / "run", nano_recipe())
+    with (tmp_path / "run" / "log.jsonl").open("a") as log:
+        log.write('{"step": 6, "lo')
+    pretrain(nano_recipe(), PICTURES, tmp_path / "run", resume=True)
+    assert [line["step"] for line in logged(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_lost_log_does_not_stop_a_resumed_run(tmp_path: Path) -> None:
+    kill_at(5, tmp_path / "run", nano_recipe())
+    (tmp_path / "run" / "log.jsonl").unlink()
+    pretrain(nano_recipe(), PICTURES, tmp_path / "run", resume=True)
+    assert [line["step"] for line in logged(tmp_path / "run")] == [5, 6]
+
+
+def test_the_last_checkpoints_are_kept_whole(tmp_path: Path) -> None:
+    pretrain(nano_recipe(steps=7, checkpoint_steps=2, keep_checkpoints=2), PICTURES, tmp_path / "run")
+    assert steps_of(tmp_path / "run") == ["step-00000006", "step-00000007"]
+    for step in steps_of(tmp_path / "run"):
+        files = sorted(p.name for p in (tmp_path / "run" / step).iterdir())
+        assert files == ["model.safetensors", "trainer.pt"]
+
+
+def test_a_checkpoint_appears_only_when_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise Killed
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fail)
+        with pytest.raises(Killed):
+            pretrain(nano_recipe(), PICTURES, run)
+    assert list(run.glob("step-*")) == []
+    assert pretrain(nano_recipe(), PICTURES, run, resume=True).name == "step-00000006"
+    assert steps_of(run) == ["step-00000004", "step-00000006"]
+
+
+def test_run_json_says_what_was_done(tmp_path: Path) -> None:
+    recipe = nano_recipe()
+    pretrain(recipe, PICTURES, tmp_path / "run", facts={"command": "vicmae pretrain x", "data": "y"})
+    told = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert Recipe.from_dict(told.pop("recipe")) == recipe
+    assert told == {
+        "command": "vicmae pretrain x",
+        "data": "y",
+        "images": 24,
+        "clips": 6,
+        "steps": 6,
+        "batch": 8,
+        "pairs": 48,
+    }
+
+
+def test_a_used_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    last = pretrain(nano_recipe(), PICTURES, tmp_path / "run")
+    before = weights(last), (tmp_path / "run" / "log.jsonl").read_text()
+    with pytest.raises(TrainingError, match="holds a run up to step-00000006. Add --resume"):
+        pretrain(nano_recipe(seed=1), PICTURES, tmp_path / "run")
+    assert same(before[0], weights(last)) and before[1] == (tmp_path / "run" / "log.jsonl").read_text()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="is a file"):
+        pretrain(nano_recipe(), PICTURES, tmp_path / "file")
+
+
+def test_resuming_with_another_network_is_refused(tmp_path: Path) -> None:
+    pretrain(nano_recipe(steps=2), PICTURES, tmp_path / "run")
+    for changes in ({"size": 64}, {"fit": "crop"}, {"model": "tiny"}):
+        with pytest.raises(TrainingError, match=f"was begun with {next(iter(changes))}"):
+            pretrain(nano_recipe(**changes), PICTURES, tmp_path / "run", resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_before_it_is_saved(tmp_path: Path) -> None:
+    recipe = nano_recipe(steps=40, warmup_steps=0, base_rate=1e12, checkpoint_steps=1, keep_checkpoints=40)
+    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+. Go on from step-"):
+        pretrain(recipe, PICTURES, tmp_path / "run")
+    assert all(np.isfinite(line["loss"]) for line in logged(tmp_path / "run"))
+    assert len(steps_of(tmp_path / "run")) == len(logged(tmp_path / "run"))
+
+
+def test_the_contrast_comes_in_after_its_share() -> None:
+    recipe = nano_recipe(steps=10, contrast_from=0.25)
+    weight = [objective_at(recipe, step).contrast_weight for step in range(10)]
+    assert weight == [0.0] * 3 + [0.5] * 7
+    assert objective_at(nano_recipe(), 0) == nano_recipe().objective
+
+
+def test_before_that_the_projector_is_not_trained(tmp_path: Path) -> None:
+    recipe = nano_recipe(steps=4, contrast_from=1.0, weight_decay=0.0, checkpoint_steps=4)
+    trained = weights(pretrain(recipe, PICTURES, tmp_path / "run"))
+    start = build_model(recipe).state_dict()
+    assert torch.equal(trained["projector.0.weight"], start["projector.0.weight"])
+    assert not torch.equal(trained["decoder_pred.weight"], start["decoder_pred.weight"])
+
+
+def test_the_seed_decides_the_run(tmp_path: Path) -> None:
+    first, again, other = (
+        weights(pretrain(nano_recipe(steps=2, seed=seed), PICTURES, tmp_path / name))
+        for seed, name in ((3, "a"), (3, "b"), (4, "c"))
+    )
+    assert same(first, again) and not same(first, other)
+
+
+@given(st.integers(0, 30), st.integers(0, 12), st.integers(2, 12), st.floats(0, 1), st.integers(0, 50))
+def test_a_batch_has_its_share_of_clips_and_no_item_twice(
+    images: int, clips: int, batch: int, share: float, step: int
+) -> None:
+    recipe = Recipe(batch=batch, clip_share=share)
+    if images + clips == 0:
+        return
+    pictures = replace(
+        PICTURES,
+        data=np.arange(images + clips * 8, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3),
+        first=np.concatenate([np.arange(images), images + 8 * np.arange(clips)]),
+        count=np.array([1] * images + [8] * clips),
+        seconds=np.concatenate([np.zeros(images), np.tile(np.arange(8) / 4, clips)]),
+    )
+    of = np.flatnonzero(~pictures.is_clip), np.flatnonzero(pictures.is_clip)
+    wanted = min(clips, round(batch * share)) if images else batch
+    if wanted > clips or batch - wanted > images:
+        with pytest.raises(TrainingError, match="Set a smaller batch"):
+            read_batch(recipe, pictures, *of, step)
+        return
+    got = read_batch(recipe, pictures, *of, step)
+    assert got.pixels.shape == (2, batch, 1, 1, 3) and int(got.is_clip.sum()) == wanted
+    rows = got.pixels[:, :, 0, 0, 0].numpy().astype(int)
+    items = np.where(rows < images, rows, images + (rows - images) // 8)
+    assert (items[0] == items[1]).all() and len(set(items[0])) == batch
+    assert (rows[0] == rows[1])[~got.is_clip.numpy()].all()
+
+
+def test_an_epoch_shows_each_item_once() -> None:
+    recipe = nano_recipe(batch=8, clip_share=0.0)
+    images = np.flatnonzero(~PICTURES.is_clip)
+    numbers = replace(PICTURES, data=np.arange(len(PICTURES.data), dtype=np.uint8)[:, None, None, None].repeat(3, 3))
+    seen = [
+        sorted(
+            row
+            for step in range(3 * epoch, 3 * epoch + 3)
+            for row in read_batch(recipe, numbers, images, images[:0], step).pixels[0, :, 0, 0, 0].tolist()
+        )
+        for epoch in range(2)
+    ]
+    assert seen == [list(range(24))] * 2
+
+
+def test_too_few_items_stop_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="A batch needs 30 items, the sources hold 24"):
+        pretrain(nano_recipe(batch=30, clip_share=0.0), PICTURES, tmp_path / "run")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(TrainingError, match=f"The device '{device}' cannot be used here"):
+        pretrain(nano_recipe(), PICTURES, tmp_path / "run", device=device)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_strongest_recipe_runs(tmp_path: Path) -> None:
+    strong = dict.fromkeys(("image_view1", "image_view2", "frame_view1", "frame_view2"), Augmentation())
+    recipe = nano_recipe(steps=2, objective=Objective(mask_ratio=0.75), **strong)
+    assert pretrain(recipe, PICTURES, tmp_path / "run").is_dir()
+    assert MILD != Augmentation() and module.step_name(2) == "step-00000002"
+
+
+def test_a_process_killed_outright_is_resumed(tmp_path: Path) -> None:
+    """SIGKILL, the real thing: no handler runs, no buffer is flushed."""
+    folder, run = write_pictures(tmp_path / "media", 8), tmp_path / "run"
+    command = [sys.executable, "-m", "vicmae", "pretrain", "retrieval", str(folder), "-o", str(run), "--device", "cpu"]
+    settings = {"size": 32, "batch": 4, "steps": 100_000, "checkpoint_steps": 1, "warmup_steps": 2}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def words(**changes: int) -> list[str]:
+        return [w for name, value in {**settings, **changes}.items() for w in ("--set", f"{name}={value}")]
+
+    with subprocess.Popen([*command, *words()], env=environment, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (run / "step-00000002").is_dir():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    reached = int(max(p.name for p in run.glob("step-*")).removeprefix("step-"))
+    done = subprocess.run(
+        [*command, "--resume", *words(steps=reached + 1)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == run / module.step_name(reached + 1)
+    assert logged(run)[-1]["step"] == reached + 1
+    assert not [p for p in run.glob(".step-*")], "what was half written when the power went off is gone"

@@ -1,0 +1,157 @@
+"""vicmae.training.sources: folders and tar shards -> decoded pictures in a cache."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_media import picture, write_empty, write_text, write_truncated, write_video
+from made_runs import write_pictures
+
+from vicmae.errors import TrainingError
+from vicmae.training import sources
+from vicmae.training.sources import CLIP_FRAMES_PER_SECOND, Pictures, list_files, load_pictures
+
+
+def write_shard(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as shard:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            shard.addfile(info, io.BytesIO(content))
+    return path
+
+
+def png(seed: int) -> bytes:
+    out = io.BytesIO()
+    picture(seed, (64, 48)).save(out, "png")
+    return out.getvalue()
+
+
+def squashed(seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.int16]]":
+    return np.asarray(picture(seed, (64, 48)).resize((24, 24)), np.int16)
+
+
+def load(tmp_path: Path, *given: Path) -> Pictures:
+    return load_pictures(list(given), tmp_path / "cache", 24)
+
+
+def test_a_folder_of_images_and_clips(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "media", 3)
+    (folder / "deeper").mkdir()
+    write_video(folder / "deeper" / "clip.mp4", 1, seconds=2.0, fps=25, size=(64, 48))
+    write_text(folder / "notes.txt")
+    found = load(tmp_path, folder)
+    assert len(found) == 4 and found.bad == []
+    assert found.is_clip.sum() == 1
+    assert found.data.shape == (3 + found.count.max(), 24, 24, 3) and found.data.dtype == np.uint8
+    clip = int(np.flatnonzero(found.is_clip)[0])
+    times = found.seconds[found.first[clip] : found.first[clip] + found.count[clip]]
+    assert len(times) == round(2.0 * CLIP_FRAMES_PER_SECOND)
+    assert times[0] == 0.0 and (np.diff(times) > 0).all() and times[-1] < 2.0
+    for item in np.flatnonzero(~found.is_clip):
+        row = found.data[found.first[item]].astype(np.int16)
+        assert min(np.abs(row - squashed(seed)).mean() for seed in range(3)) < 3
+
+
+@pytest.mark.parametrize("name", ["shard.tar", "shard.tar.gz", "shard.tgz"])
+def test_the_media_in_a_shard(tmp_path: Path, name: str) -> None:
+    shard = write_shard(tmp_path / name, {"a/0.png": png(0), "a/0.json": b"{}", "a/1.PNG": png(1), "a/2.txt": b"no"})
+    found = load(tmp_path, shard)
+    assert len(found) == 2 and not found.is_clip.any()
+    for seed in (0, 1):
+        assert np.abs(found.data[seed].astype(np.int16) - squashed(seed)).mean() < 3
+
+
+def test_a_folder_may_hold_shards_and_a_file_may_be_named(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "media", 2)
+    write_shard(folder / "more.tar", {"5.png": png(5)})
+    write_pictures(tmp_path / "other", 1)
+    assert len(load(tmp_path, folder, tmp_path / "other" / "0.png")) == 4
+
+
+def test_bad_items_are_counted_and_skipped(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "media", 40)
+    write_truncated(folder / "half.png", folder / "1.png", 0.3)
+    write_shard(folder / "s.tar", {"text.jpg": b"plain text"})
+    found = load(tmp_path, folder)
+    assert len(found) == 40
+    assert sorted(name for name, _ in found.bad) == ["half.png", "s.tar:text.jpg"]
+    assert all(reason.endswith(".") for _, reason in found.bad)
+    assert load(tmp_path, folder).bad == found.bad
+
+
+def test_more_than_a_twentieth_of_bad_items_stops(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "media", 30)
+    write_text(folder / "a.jpg")
+    write_empty(folder / "b.jpg")
+    for _ in ("decoded", "from the cache"):
+        with pytest.raises(TrainingError, match=r"2 of 32 items cannot be decoded, more than 5%. The first: a.jpg: "):
+            load(tmp_path, folder)
+
+
+def test_nothing_decodable_stops(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.jpg")
+    with pytest.raises(TrainingError, match="Not one item could be decoded. The first: a.jpg"):
+        load(tmp_path, tmp_path / "a.jpg")
+
+
+def test_the_cache_is_reused_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_pictures(tmp_path / "media", 3)
+    decoded: list[int] = []
+    decode = sources.decode_sample
+
+    def counted(content: bytes, size: int) -> object:
+        decoded.append(size)
+        return decode(content, size)
+
+    monkeypatch.setattr(sources, "decode_sample", counted)
+    first = load(tmp_path, folder)
+    again = load(tmp_path, folder)
+    assert len(decoded) == 3
+    assert (first.data == again.data).all() and (first.first == again.first).all()
+
+    picture(9, (64, 48)).save(folder / "1.png")
+    os.utime(folder / "1.png", ns=(1, 1))
+    changed = load(tmp_path, folder)
+    assert len(decoded) == 6
+    assert not (changed.data[1] == first.data[1]).all() and (changed.data[0] == first.data[0]).all()
+
+    assert load_pictures([folder], tmp_path / "cache", 12).data.shape == (3, 12, 12, 3)
+    picture(4, (64, 48)).save(folder / "new.png")
+    assert len(load(tmp_path, folder)) == 4
+
+
+def test_decoding_that_was_killed_begins_again(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "media", 2)
+    first = np.array(load(tmp_path, folder).data)
+    (cache,) = (tmp_path / "cache").iterdir()
+    (cache / "index.json").rename(cache / "index.json.partial")
+    (cache / "pictures.u8").rename(cache / "pictures.u8.partial")
+    assert (load(tmp_path, folder).data == first).all()
+
+
+def test_many_bytes_are_decoded_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "BATCH_BYTES", 1)
+    told: list[int] = []
+    found = load_pictures([write_pictures(tmp_path / "media", 3)], tmp_path / "cache", 24, told.append)
+    assert len(found) == 3 and told == [1, 2, 3]
+
+
+def test_a_broken_shard_stops_with_its_name(tmp_path: Path) -> None:
+    for name, content in (("text.tar", b"no archive" * 100), ("text.tar.gz", b"\x1f\x8b\x08" + b"x" * 500)):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(TrainingError, match=f"{name} cannot be read"):
+            load(tmp_path, tmp_path / name)
+    whole = write_shard(tmp_path / "whole.tar.gz", {f"{seed}.png": png(seed) for seed in range(4)})
+    with pytest.raises(TrainingError, match="half.tar.gz cannot be read"):
+        load(tmp_path, write_truncated(tmp_path / "half.tar.gz", whole))
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="There is no file or folder .*none"):
+        list_files([tmp_path / "none"])
+    with pytest.raises(TrainingError, match="No picture, video or tar shard"):
+        list_files([tmp_path])
