@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+MEDIA ?=
 
 .PHONY: help serve test lint types unit bench clean
 .DEFAULT_GOAL := help
@@ -26,8 +27,10 @@ types: $(VENV)/.everything  ## mypy, strict
 unit: $(VENV)/.everything  ## the test suite (ARGS="-k search")
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.everything  ## run every benchmark; tables on the screen, JSON and plots in benchmarks/results
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.everything  ## run the benchmarks (MEDIA=FOLDER of videos); tables on the screen, JSON in benchmarks/results
+	$(BIN)/python benchmarks/engine.py
+	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet imagehash && $(BIN)/python benchmarks/finding.py $(MEDIA); \
+		else echo "benchmarks/finding.py needs videos: make bench MEDIA=FOLDER"; fi
 
 clean:  ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

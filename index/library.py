@@ -1,6 +1,7 @@
 """Library: the folder in which collections live. Creates, opens, lists, drops them, each bound to a model."""
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -14,6 +15,8 @@ from ..errors import InvalidRequest, ModelMismatch, NotFound, StorageError
 from ..export.engine import Engine
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
+
+log = logging.getLogger(__name__)
 
 COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -100,9 +103,15 @@ class Library:
         return collection
 
     def list(self) -> list[Summary]:
-        """Every collection, by name."""
-        collections = [self.open(name) for name in self._names()]
-        return [Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at) for c in collections]
+        """Every collection that can be opened, by name; a damaged one is logged, and told by open()."""
+        summaries = []
+        for name in self._names():
+            try:
+                c = self.open(name)
+                summaries.append(Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at))
+            except StorageError as error:
+                log.warning("the collection %r is left out: %s", name, error)
+        return summaries
 
     def drop(self, name: str) -> None:
         """Removes a collection with its vectors and uploads; files of the user's stay. Raises NotFound."""
@@ -141,6 +150,8 @@ class Library:
             _open(self.folder / name).close()
         except NotFound:
             return False
+        except StorageError:  # damaged, but there: open() tells what is wrong with it
+            return True
         return True
 
     def _names(self) -> tuple[str, ...]:

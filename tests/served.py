@@ -65,8 +65,8 @@ def added(client: httpx.Client, path: Path, **fields: str) -> str:
     return str(answer.json()["id"])
 
 
-def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The answer's body, checked to be a problem of this status that leaks nothing."""
+def problem(answer: Any, status: int) -> dict[str, Any]:
+    """The body of a client's answer (httpx, or what Starlette's TestClient uses today), checked to be a problem of this status that leaks nothing."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()

@@ -94,7 +94,7 @@ def test_pages_give_each_item_once_newest_first(
         assert seen == added[::-1]
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "!!!", "e30=", "WzEsMl0=", "ü", "WyJhIl0="])
+@pytest.mark.parametrize("cursor", ["", "x", "!!!", "e30=", "WzEsMl0=", "ü", "WyJhIl0=", "WyJcdWQ4MDAiLCAieCJd"])
 def test_a_wrong_cursor_is_refused(collection: Collection, cursor: str) -> None:
     with pytest.raises(InvalidRequest, match="cursor"):
         collection.items(10, cursor)

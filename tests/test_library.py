@@ -145,6 +145,16 @@ def test_a_damaged_catalog_is_told_by_its_path(library: Library) -> None:
         library.open("c")
 
 
+def test_a_damaged_catalog_harms_no_other_collection(library: Library, caplog: pytest.LogCaptureFixture) -> None:
+    library.create("broken", ENGINE)
+    library.create("whole", ENGINE)
+    library.close()
+    (library.folder / "broken" / "catalog.sqlite").write_bytes(b"rubbish" * 1000)
+    assert [summary.name for summary in library.list()] == ["whole"]
+    assert "broken" in caplog.text
+    assert library.open("whole").count() == 0
+
+
 def test_a_relative_data_folder_is_the_same_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Library(tmp_path.relative_to(tmp_path) / "data") as library:

@@ -98,6 +98,7 @@ def test_every_error_of_ours_has_a_kind() -> None:
         ("GET", ITEMS + "?limit=many", 422),
         ("GET", ITEMS + "?cursor=nonsense", 400),
         ("GET", ITEMS + "?cursor=", 400),
+        ("GET", ITEMS + "?cursor=" + base64.urlsafe_b64encode(rb'["\ud800", "x"]').decode(), 400),
         ("GET", ITEMS + "?cursor=" + base64.urlsafe_b64encode(b"[" * 9000).decode(), 422),
         ("GET", "/v1/jobs/nope", 404),
         ("DELETE", "/v1/jobs/nope", 404),
