@@ -69,5 +69,5 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
         raise InvalidRequest(f"A setting is wrong: {told}. Check the flags, VICMAE_* and vicmae.toml.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"vicmae.toml is not TOML: {error}.") from error

@@ -112,7 +112,7 @@ def save_canary(bundle: Path, pixels: NDArray[np.uint8], vectors: NDArray[np.flo
 def load_canary(bundle: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """-> pixels (C, S, S, 3) uint8 and the vectors (C, D) that fp32 PyTorch gave for them."""
     try:
-        with np.load(bundle / CANARY, allow_pickle=False) as stored:
+        with (bundle / CANARY).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return stored["pixels"], stored["vectors"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(f"{bundle / CANARY} cannot be read: {error}. Export the bundle again.") from error

@@ -66,7 +66,10 @@ def added(client: httpx.Client, path: Path, **fields: str) -> str:
 
 
 def problem(answer: Any, status: int) -> dict[str, Any]:
-    """The body of a client's answer (httpx, or what Starlette's TestClient uses today), checked to be a problem of this status that leaks nothing."""
+    """The body of a client's answer, checked to be a problem of this status that leaks nothing.
+
+    `answer` is httpx's, or that of the library which Starlette's TestClient uses today.
+    """
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()

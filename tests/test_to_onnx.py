@@ -29,10 +29,22 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def same_graph(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def broken_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export that went wrong: the weights of another network."""
+    path = tmp_path_factory.mktemp("broken") / "model.onnx"
+    write_onnx(nano_encoder(seed=1), path)
+    return path
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
     """Exporting takes seconds; what stands around it needs no new graph each time."""
     monkeypatch.setattr(to_onnx, "write_onnx", lambda encoder, path: path.write_bytes(graph.read_bytes()))
+
+
+@pytest.fixture
+def same_graph(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instead(monkeypatch, graph)
 
 
 def run(graph: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -137,13 +149,10 @@ def test_a_bundle_may_be_exported_again(tmp_path: Path) -> None:
     assert not (tmp_path / "b" / "model.onnx.partial").exists()
 
 
-def broken(encoder: Encoder, path: Path) -> None:
-    """An export that went wrong: the weights of another network."""
-    write_onnx(nano_encoder(seed=1), path)
-
-
-def test_an_engine_that_drifts_is_not_written_unless_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(to_onnx, "write_onnx", broken)
+def test_an_engine_that_drifts_is_not_written_unless_forced(
+    tmp_path: Path, broken_graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instead(monkeypatch, broken_graph)
     with pytest.raises(DriftError, match="model.onnx: mean cosine to the trained model"):
         export_bundle(ENCODER, "nano", tmp_path / "b")
     assert list((tmp_path / "b").iterdir()) == []
@@ -153,9 +162,12 @@ def test_an_engine_that_drifts_is_not_written_unless_forced(tmp_path: Path, monk
         open_engine(tmp_path / "b", threads=1)
 
 
-def test_a_failed_export_leaves_the_bundle_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("same_graph")
+def test_a_failed_export_leaves_the_bundle_that_was_there(
+    tmp_path: Path, broken_graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     export_bundle(ENCODER, "good", tmp_path / "b")
-    monkeypatch.setattr(to_onnx, "write_onnx", broken)
+    instead(monkeypatch, broken_graph)
     with pytest.raises(DriftError):
         export_bundle(ENCODER, "bad", tmp_path / "b")
     with open_engine(tmp_path / "b", threads=1) as engine:

@@ -1,0 +1,151 @@
+"""vicmae pretrain, evaluate: what is printed and written, and with which exit code."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from made_media import write_image, write_text
+from made_runs import nano, nano_encoder, write_bundle, write_pictures
+from typer.testing import CliRunner, Result
+
+from vicmae.errors import BundleError, TrainingError
+from vicmae.export.bundle import read_manifest
+from vicmae.model.checkpoints import load_encoder, save_model
+from vicmae.training import cli
+
+__all__ = ["nano"]
+pytestmark = pytest.mark.usefixtures("nano")
+Run = Callable[..., Result]
+SMALL = ("--set", "model=nano", "--set", "size=32", "--set", "batch=4", "--set", "steps=3", "--set", "warmup_steps=1")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: None)
+    app = typer.Typer()
+    cli.register(app)
+
+    def call(*words: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, [*map(str, words)])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result
+
+    return call
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two classes; the test pictures are the train pictures."""
+    for split in ("train", "test"):
+        write_pictures(tmp_path / "data" / split / "x", 2)
+        (tmp_path / "data" / split / "y").mkdir()
+        write_image(tmp_path / "data" / split / "y" / "0.png", 77)
+    return tmp_path / "data"
+
+
+def test_pretrain_then_resume(run: Run, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "media", 6)
+    result = run("pretrain", "retrieval", "media", "-o", "run", *SMALL)
+    assert result.stdout == "run/step-00000003\n"
+    assert "6 images and 0 clips to learn from; 0 could not be decoded." in result.stderr
+    assert load_encoder(tmp_path / "run").spec.size == 32
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["command"].startswith("vicmae pretrain retrieval media -o run --set model=nano --set size=32")
+    assert facts["data"] == "media" and facts["pairs"] == 12
+
+    with pytest.raises(TrainingError, match="Add --resume"):
+        run("pretrain", "retrieval", "media", "-o", "run", *SMALL)
+    result = run("pretrain", "retrieval", "media", "-o", "run", *SMALL, "--set", "steps=5", "--resume", "--json")
+    assert json.loads(result.stdout) == {"checkpoint": "run/step-00000005", "steps": 5, "pairs": 20}
+
+
+def test_skipped_items_are_named(run: Run, tmp_path: Path) -> None:
+    write_text(write_pictures(tmp_path / "media", 25) / "bad[1].jpg")
+    result = run("pretrain", "retrieval", "media", "-o", "run", *SMALL)
+    assert "25 images and 0 clips to learn from; 1 could not be decoded." in result.stderr
+    assert "  skipped bad[1].jpg: " in result.stderr
+
+
+def test_what_cannot_be_done_is_refused_before_decoding(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "media", 4)
+    monkeypatch.setattr("vicmae.training.sources.load_pictures", lambda *_, **__: pytest.fail("decoded"))
+    for words, told in (
+        (("--device", "gpu"), "The device 'gpu' cannot be used"),
+        (("--set", "speed=1"), "speed is not in a recipe"),
+    ):
+        with pytest.raises(TrainingError, match=told):
+            run("pretrain", "retrieval", "media", "-o", "run", *SMALL, *words)
+    with pytest.raises(TrainingError, match="There is no preset 'fast'"):
+        run("pretrain", "fast", "media", "-o", "run")
+    (tmp_path / "run" / "step-00000001").mkdir(parents=True)
+    with pytest.raises(TrainingError, match="Add --resume"):
+        run("pretrain", "retrieval", "media", "-o", "run", *SMALL)
+
+
+def test_knn_of_a_checkpoint_and_of_its_bundle_agree(run: Run, tmp_path: Path, data: Path) -> None:
+    save_model(nano_encoder(), tmp_path / "nano.safetensors")
+    told = json.loads(run("evaluate", "knn", data, "-k", 1, "-m", "nano.safetensors", "--json").stdout)
+    assert told.pop("model") == "nano.safetensors"
+    of_bundle = json.loads(
+        run("evaluate", "knn", data, "-k", 1, "--bundle", write_bundle(tmp_path / "b"), "--json").stdout
+    )
+    assert of_bundle.pop("model") == "nano"
+    assert told == of_bundle
+    assert told == {
+        "task": "knn data",
+        "fingerprint": read_manifest(tmp_path / "b").fingerprint,
+        "1-NN": 1.0,
+        "known": 3,
+        "queries": 3,
+        "unreadable": 0,
+    }
+
+
+def test_retrieval_is_recorded_in_the_bundle(run: Run, tmp_path: Path, data: Path) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    result = run("evaluate", "retrieval", data, "--bundle", bundle, "--record")
+    assert result.stdout == "retrieval data: R@1 1.000, R@5 1.000, R@10 1.000, mAP 1.000 (3 queries, 3 known)\n"
+    assert read_manifest(bundle).quality["retrieval data"]["R@1"] == 1.0
+    assert "| retrieval data | R@1 1.0" in (bundle / "card.md").read_text()
+
+
+def test_evaluation_that_makes_no_sense_is_refused(run: Run, tmp_path: Path, data: Path) -> None:
+    save_model(nano_encoder(), tmp_path / "nano.safetensors")
+    with pytest.raises(TrainingError, match="--record writes into a bundle"):
+        run("evaluate", "knn", data, "-m", "nano.safetensors", "--record")
+    with pytest.raises(TrainingError, match="There is no folder"):
+        run("evaluate", "knn", "nowhere", "-m", "nano.safetensors")
+    with pytest.raises(BundleError):
+        run("evaluate", "knn", data, "--bundle", "nowhere")
+
+
+def test_unreadable_samples_are_told(run: Run, tmp_path: Path, data: Path) -> None:
+    write_text(data / "train" / "x" / "bad.jpg")
+    result = run("evaluate", "knn", data, "--bundle", write_bundle(tmp_path / "b"), "--json")
+    assert json.loads(result.stdout)["unreadable"] == 1 and "skipped train/x/bad.jpg: " in result.stderr
+
+
+def test_stopping_a_run_is_no_traceback(tmp_path: Path) -> None:
+    """Ctrl-C, as a terminal sends it, in a real process."""
+    write_pictures(tmp_path / "media", 8)
+    words = ["retrieval", "media", "-o", "run", "--set", "size=32", "--set", "batch=4", "--set", "steps=100000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "vicmae", "pretrain", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        while "step 50/" not in (line := process.stderr.readline()) and line:
+            pass
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest

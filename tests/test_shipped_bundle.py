@@ -1,0 +1,67 @@
+"""The bundle that comes with the program: it opens, is small, and is as good as its manifest says."""
+
+from pathlib import Path
+
+import pytest
+
+from vicmae.export.bundle import CARD, Manifest, open_engine, read_manifest
+from vicmae.settings import SHIPPED_BUNDLE
+from vicmae.training.evaluate import embed_samples, knn_accuracy, retrieval_scores
+from vicmae.training.labelled import read_labelled
+
+EVAL = Path(__file__).parents[2] / "shared" / "data" / "eval"
+needs_data = pytest.mark.skipif(not EVAL.is_dir(), reason="needs the evaluation pack in ../shared/data/eval")
+
+KNN, RETRIEVAL = "knn image_cls", "retrieval retrieval_ucf_scenes"
+FLOOR_OF_KNN, FLOOR_OF_RETRIEVAL = 0.389, 0.57  # what thumbnails of 8x8 colours score
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    return read_manifest(SHIPPED_BUNDLE)
+
+
+def test_it_opens_and_is_small(manifest: Manifest) -> None:
+    with open_engine(SHIPPED_BUNDLE, threads=1) as engine:
+        assert engine.name == manifest.name == "vicmae-tiny"
+    assert sum(p.stat().st_size for p in SHIPPED_BUNDLE.iterdir()) < 15e6
+
+
+def test_its_drift_was_measured_on_real_pictures(manifest: Manifest) -> None:
+    for file in manifest.engines.values():
+        assert file.drift.pictures >= 100 and "real" in file.drift.source
+        assert file.drift.min_cosine >= 0.9999
+
+
+def test_its_card_names_the_training_and_the_scores(manifest: Manifest) -> None:
+    card = (SHIPPED_BUNDLE / CARD).read_text()
+    assert "vicmae pretrain" in manifest.provenance["command"] and manifest.provenance["command"] in card
+    assert f"10-NN {manifest.quality[KNN]['10-NN']}" in card
+    assert f"R@1 {manifest.quality[RETRIEVAL]['R@1']}" in card
+    assert manifest.fingerprint in card
+
+
+def test_it_beats_the_floor(manifest: Manifest) -> None:
+    assert manifest.quality[KNN]["10-NN"] > FLOOR_OF_KNN
+    assert manifest.quality[RETRIEVAL]["R@1"] > FLOOR_OF_RETRIEVAL
+
+
+@needs_data
+def test_its_retrieval_is_as_recorded(manifest: Manifest) -> None:
+    with open_engine(SHIPPED_BUNDLE) as engine:
+        known, queries, bad = embed_samples(engine, read_labelled(EVAL, "retrieval_ucf_scenes", "group"))
+    recorded = manifest.quality[RETRIEVAL]
+    assert (len(known.labels), len(queries.labels), len(bad)) == (
+        recorded["known"],
+        recorded["queries"],
+        recorded["unreadable"],
+    )
+    for name, value in retrieval_scores(known, queries).items():
+        assert value == pytest.approx(recorded[name], abs=0.005), name
+
+
+@needs_data
+def test_its_nearest_neighbours_are_as_recorded(manifest: Manifest) -> None:
+    with open_engine(SHIPPED_BUNDLE) as engine:
+        known, queries, _ = embed_samples(engine, read_labelled(EVAL, "image_cls", "label"))
+    assert knn_accuracy(known, queries, 10) == pytest.approx(manifest.quality[KNN]["10-NN"], abs=0.005)
