@@ -110,6 +110,8 @@ def _pictures(folders: list[Path], spec: "InputSpec") -> "list[NDArray[np.uint8]
                 found.append(to_pixels(frame_at(path, 0.0), spec))
             except MediaError as error:
                 say(f"skipped {path}: {error}")
+    if folders and not found:
+        raise InvalidRequest(f"Not one of {len(files)} files below {', '.join(map(str, folders))} can be read.")
     return found
 
 

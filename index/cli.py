@@ -124,7 +124,7 @@ def search(
     from .answers import search_answer
     from .library import Library
     from .query import embed_query
-    from .refine import refine
+    from .refine import CANDIDATES, refine
     from .search import search_clip, search_frame
     from .tables import HIT_COLUMNS, hit_rows, table
 
@@ -144,14 +144,15 @@ def search(
             limits=_limits(settings),
         )
         timing = {**query.timing, "queue_ms": 0.0}
+        pixels = query.picture if refined and query.target == "frame" else None
         with _timed(timing, "index_ms"):
             if query.target == "clip":
                 hits = search_clip(opened, query.vectors, query.seconds, top, query.informative)
             else:
-                hits = search_frame(opened, query.vectors[0], top)
+                hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES))
         with _timed(timing, "refine_ms"):
-            if query.picture is not None and refined:
-                hits = refine(opened, hits, query.vectors[0], query.picture, _limits(settings))
+            if pixels is not None:
+                hits = refine(opened, hits, query.vectors[0], pixels, _limits(settings))[:top]
         if as_json:
             print_json(search_answer(opened, hits, query.target, len(query.vectors), timing))
             return

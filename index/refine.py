@@ -25,8 +25,8 @@ from .vectors import unit_length
 PICTURE = InputSpec(size=160, patch=160, dim=1, fit="squash")  # fine enough to tell a copy from its source
 LEAST_SCORE = 0.9  # below it the hit is another picture, and pixels have nothing to say
 TIE = 0.02  # of cosine: copies and frames of a still scene lie within it
-MAX_HITS = 6
-MAX_MOMENTS = 4  # sampled frames of one item around which is decoded
+CANDIDATES = 8  # hits that are looked at: ask search_frame for at least so many, whatever the limit
+MAX_MOMENTS = 6  # sampled frames of one item around which is decoded
 FRAMES_PER_SECOND = 60.0  # every frame of a usual video
 
 
@@ -52,7 +52,7 @@ def refine(
     """
     if not hits or hits[0].score < LEAST_SCORE:
         return hits
-    tied = [hit for hit in hits[:MAX_HITS] if hit.score >= hits[0].score - TIE]
+    tied = [hit for hit in hits[:CANDIDATES] if hit.score >= hits[0].score - TIE]
     wanted = _centred(picture)
     matches = [_best_match(hit, _windows(collection, hit, vector), wanted, limits) for hit in tied]
     order = sorted(range(len(tied)), key=lambda i: -matches[i].correlation)

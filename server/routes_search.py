@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from ..errors import InvalidRequest
 from ..index.answers import search_answer
 from ..index.collection import Collection
-from ..index.refine import refine
+from ..index.refine import CANDIDATES, refine
 from ..index.search import Hit, search_clip, search_frame
 from ..media.reader import Source
 from .inputs import media_bytes
@@ -122,11 +122,12 @@ async def answered(here: Services, collection: Collection, wish: SearchRequest, 
 
     def work(trip: Trip) -> SearchAnswer:
         query = query_of(here, collection, wish, file, trip)
+        pixels = query.picture if wish.refine and query.target == "frame" else None
         with trip.at("index_ms"):
-            hits = look(collection, query, wish.limit)
-        if query.target == "frame" and query.picture is not None and wish.refine:
+            hits = look(collection, query, wish.limit if pixels is None else max(wish.limit, CANDIDATES))
+        if pixels is not None:
             with trip.at("refine_ms"):
-                hits = refine(collection, hits, query.as_frame(), query.picture, here.pipeline.limits)
+                hits = refine(collection, hits, query.as_frame(), pixels, here.pipeline.limits)[: wish.limit]
         return SearchAnswer(**search_answer(collection, hits, query.target, len(query.vectors), trip.timing))
 
     return JSONResponse((await here.pipeline.run(work)).model_dump())

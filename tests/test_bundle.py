@@ -181,7 +181,7 @@ def test_a_broken_canary_file_is_refused(bundle: Path, damage: str) -> None:
         "zip header": whole[:30],
         "noise": noisy,
     }
-    (bundle / CANARY).write_bytes(content[damage])
+    (bundle / CANARY).write_bytes(bytes(content[damage]))
     assert "canary.npz cannot be read" in refused(bundle)
 
 

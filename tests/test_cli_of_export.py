@@ -155,6 +155,9 @@ def test_wishes_that_cannot_be_met_are_refused(run: Run, checkpoint: Path, tmp_p
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidRequest, match="no picture or video below"):
         run("export", checkpoint, "-o", "made", "--pictures", "empty")
+    write_text(tmp_path / "empty" / "bad.jpg")
+    with pytest.raises(InvalidRequest, match="Not one of 1 files below empty can be read"):
+        run("export", checkpoint, "-o", "made", "--pictures", "empty")
     assert not Path("made").exists()
 
 

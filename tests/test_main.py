@@ -4,8 +4,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -18,7 +18,8 @@ def vicmae(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[
     return subprocess.run([sys.executable, "-m", "vicmae", *words], capture_output=True, text=True, cwd=cwd)
 
 
-def commands(command: click.Command, name: str = "vicmae") -> Iterator[tuple[str, click.Command]]:
+def commands(command: Any, name: str = "vicmae") -> Iterator[tuple[str, Any]]:
+    """Each verb and sub-verb with its name; typer keeps the type of a command to itself."""
     yield name, command
     for child, below in getattr(command, "commands", {}).items():
         yield from commands(below, f"{name} {child}")

@@ -48,9 +48,9 @@ def test_it_beats_the_floor(manifest: Manifest) -> None:
 
 @needs_data
 def test_its_retrieval_is_as_recorded(manifest: Manifest) -> None:
+    recorded = manifest.quality[RETRIEVAL]
     with open_engine(SHIPPED_BUNDLE) as engine:
         known, queries, bad = embed_samples(engine, read_labelled(EVAL, "retrieval_ucf_scenes", "group"))
-    recorded = manifest.quality[RETRIEVAL]
     assert (len(known.labels), len(queries.labels), len(bad)) == (
         recorded["known"],
         recorded["queries"],
@@ -62,6 +62,7 @@ def test_its_retrieval_is_as_recorded(manifest: Manifest) -> None:
 
 @needs_data
 def test_its_nearest_neighbours_are_as_recorded(manifest: Manifest) -> None:
+    recorded = manifest.quality[KNN]
     with open_engine(SHIPPED_BUNDLE) as engine:
         known, queries, _ = embed_samples(engine, read_labelled(EVAL, "image_cls", "label"))
-    assert knn_accuracy(known, queries, 10) == pytest.approx(manifest.quality[KNN]["10-NN"], abs=0.005)
+    assert knn_accuracy(known, queries, 10) == pytest.approx(recorded["10-NN"], abs=0.005)

@@ -136,7 +136,8 @@ def test_decoding_that_was_killed_begins_again(tmp_path: Path) -> None:
 def test_many_bytes_are_decoded_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "BATCH_BYTES", 1)
     told: list[int] = []
-    found = load_pictures([write_pictures(tmp_path / "media", 3)], tmp_path / "cache", 24, told.append)
+    folder = write_pictures(tmp_path / "media", 3)
+    found = load_pictures([folder], tmp_path / "cache", 24, lambda done: told.append(done))
     assert len(found) == 3 and told == [1, 2, 3]
 
 

@@ -8,13 +8,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from made_runs import NANO, nano_encoder, noise_pixels
+from made_runs import NANO, nano_encoder, noise_pixels, write_bundle
 from numpy.typing import NDArray
 
 from vicmae.errors import BundleError, DriftError
 from vicmae.export import to_onnx
 from vicmae.export.bundle import open_engine, read_manifest
-from vicmae.export.to_onnx import PooledEncoder, export_bundle, made_up_pixels, write_onnx
+from vicmae.export.to_onnx import PooledEncoder, export_bundle, made_up_pixels
 from vicmae.export.torch_engine import TorchEngine
 from vicmae.media.spec import InputSpec
 from vicmae.model.encoder import Encoder
@@ -24,16 +24,19 @@ ENCODER = nano_encoder()
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    write_onnx(ENCODER, path)
-    return path
+    bundle = write_bundle(tmp_path_factory.mktemp("graph") / "bundle")
+    return bundle / "model.onnx"
 
 
 @pytest.fixture(scope="module")
-def broken_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export that went wrong: the weights of another network."""
+def broken_graph(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export that went wrong: one matrix has its columns turned round."""
+    model = onnx.load(graph)
+    matrix = next(t for t in model.graph.initializer if len(t.dims) == 2 and min(t.dims) >= 32)
+    turned = onnx.numpy_helper.to_array(matrix)[:, ::-1].copy()
+    matrix.CopyFrom(onnx.numpy_helper.from_array(turned, matrix.name))
     path = tmp_path_factory.mktemp("broken") / "model.onnx"
-    write_onnx(nano_encoder(seed=1), path)
+    onnx.save(model, path)
     return path
 
 
@@ -92,7 +95,7 @@ def test_the_graph_takes_bytes_and_needs_no_other_file(graph: Path) -> None:
     shape = taken.type.tensor_type.shape.dim
     assert shape[0].dim_param and [d.dim_value for d in shape[1:]] == [32, 32, 3]
     assert not [t.name for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
-    assert [p.name for p in graph.parent.iterdir()] == ["model.onnx"]
+    assert [p.name for p in graph.parent.glob("*.onnx*")] == ["model.onnx"]
 
 
 def test_normalisation_is_folded_into_the_patch_embedding(graph: Path) -> None:

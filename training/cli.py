@@ -35,6 +35,8 @@ def keep_freed_memory() -> None:
     back to the kernel each time costs a third of the time on a CPU (88 against 129 pairs/s, measured)."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
+        if not hasattr(libc, "mallopt"):  # another libc, such as musl
+            return
         mmap_max, trim_threshold, top_pad = -4, -1, -2
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
@@ -185,7 +187,7 @@ def _judge(
     from .labelled import read_labelled
 
     chosen = model or load_settings(bundle=bundle).bundle
-    if (chosen / MANIFEST).is_file():
+    if model is None or (chosen / MANIFEST).is_file():
         engine = open_engine(chosen)
     elif record:
         raise TrainingError(f"--record writes into a bundle; {chosen} is not one. Export it first.")
