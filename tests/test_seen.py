@@ -12,6 +12,7 @@ from typing import Any
 import av
 import pytest
 from made_media import frame_of, write_image, write_text, write_video
+from PIL import Image
 from served import SEARCH, send, served
 
 from vicmae.export.bundle import open_engine
@@ -93,10 +94,10 @@ def test_the_samples(tmp_path: Path) -> None:
     assert all(failure["reason"] for failure in report["failed"])
     film = SAMPLES / "video_cockatoo.mp4"
     with av.open(str(film)) as container:
-        frames = {frame.time: frame.to_image() for frame in container.decode(video=0) if frame.time is not None}
+        frames = {frame.time: frame.to_ndarray(format="rgb24") for frame in container.decode(video=0) if frame.time}
     for second in (0.75, 3.55, 8.1, 13.2):
         true = min(frames, key=lambda time: abs(time - second))
-        frames[true].save(tmp_path / "frame.jpg", quality=90)
+        Image.fromarray(frames[true]).save(tmp_path / "frame.jpg", quality=90)
         hit = first_hit(tmp_path / "frame.jpg", tmp_path / "data")
         assert hit["name"] == film.name
         assert hit["start_seconds"] == pytest.approx(true, abs=1.0)
