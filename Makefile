@@ -13,7 +13,7 @@ help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.core  ## install the core and start the server with the shipped model (ARGS="--port 9000")
-	$(BIN)/vicmae serve $(ARGS)
+	@$(BIN)/vicmae serve $(ARGS)
 
 test: lint types unit  ## install everything; run lint, types and all tests
 
@@ -39,12 +39,14 @@ clean:  ## remove what the other commands made
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "vicmae needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 serve"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+	@echo 'installing the core into $(VENV), once'
+	@$(BIN)/python -m pip install --quiet --progress-bar off --editable .
 	@touch $@
 
 $(VENV)/.everything: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[train,export,parquet,dev]'
+	@echo 'installing everything into $(VENV), once: PyTorch alone takes several gigabytes'
+	@$(BIN)/python -m pip install --quiet --progress-bar off --editable '.[train,export,parquet,dev]'
 	@touch $@ $(VENV)/.core

@@ -1,5 +1,6 @@
 """card.md: a bundle's manifest in words, for the person who decides whether to use the model. Measures nothing."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def card_of(manifest: "Manifest") -> str:
             f"| {file_name} | {file.precision} | {file.bytes / 1e6:.1f} | {d.pictures} ({d.source}) | "
             f"{d.mean_cosine:.7f} | {d.min_cosine:.7f} | {d.top10_overlap:.3f} |"
         )
-    for title in ("limits", "licence"):
+    for title in ("notes", "limits", "licence"):
         if title in p:
             lines += ["", f"## {title.capitalize()}", "", str(p[title])]
     return "\n".join(lines) + "\n"
@@ -50,8 +51,21 @@ def _training(provenance: dict[str, Any]) -> list[str]:
     lines = []
     if "command" in provenance:
         lines += ["```", str(provenance["command"]), "```", ""]
-    plain = ("data", "images", "clips", "steps", "batch", "pairs", "hours", "hardware", "recipe", "commit")
-    return lines + [f"- {name}: {provenance[name]}" for name in plain if name in provenance]
+    plain = ("data", "images", "clips", "steps", "batch", "pairs", "hours", "hardware", "commit")
+    lines += [f"- {name}: {provenance[name]}" for name in plain if name in provenance]
+    recipe = provenance.get("recipe")
+    if isinstance(recipe, dict):
+        lines += ["", "```toml", *_toml(recipe), "```"]
+    return lines
+
+
+def _toml(recipe: dict[str, Any]) -> list[str]:
+    """The recipe as a preset file would say it: plain values first, then the tables."""
+    tables = {name: values for name, values in recipe.items() if isinstance(values, dict)}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in recipe.items() if name not in tables]
+    for name, values in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    return lines
 
 
 def _quality(quality: dict[str, Any]) -> list[str]:
@@ -59,8 +73,7 @@ def _quality(quality: dict[str, Any]) -> list[str]:
         return ["Nothing yet: `vicmae evaluate knn|retrieval DATA --record` writes here."]
     lines = ["| task | scores | queries | known |", "| --- | --- | --- | --- |"]
     for task, scores in quality.items():
-        shown = {k: v for k, v in scores.items() if k not in ("queries", "known", "unreadable", "floor")}
+        shown = {k: v for k, v in scores.items() if k not in ("queries", "known", "unreadable")}
         figures = ", ".join(f"{name} {value}" for name, value in shown.items())
-        floor = f" (8x8 colours: {scores['floor']})" if "floor" in scores else ""
-        lines.append(f"| {task} | {figures}{floor} | {scores.get('queries')} | {scores.get('known')} |")
+        lines.append(f"| {task} | {figures} | {scores.get('queries')} | {scores.get('known')} |")
     return lines
