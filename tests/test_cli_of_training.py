@@ -136,17 +136,29 @@ def test_unreadable_samples_are_told(run: Run, tmp_path: Path, data: Path) -> No
     assert json.loads(result.stdout)["unreadable"] == 1 and "skipped train/x/bad.jpg: " in result.stderr
 
 
+def heed_interrupts() -> None:
+    """A process started in the background inherits that Ctrl-C is ignored; one at a terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_stopping_a_run_is_no_traceback(tmp_path: Path) -> None:
     """Ctrl-C, as a terminal sends it, in a real process."""
     write_pictures(tmp_path / "media", 8)
     changes = ("size=32", "batch=4", "steps=100000", "checkpoint_steps=3")
     words = ["retrieval", "media", "-o", "run", *(word for change in changes for word in ("--set", change))]
     with subprocess.Popen(
-        [sys.executable, "-m", "vicmae", "pretrain", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "vicmae", "pretrain", *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     ) as process:
         while process.poll() is None and not list(tmp_path.glob("run/step-*")):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate()
+        try:
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, told
     assert "Traceback" not in told
