@@ -166,6 +166,30 @@ def knn(
 
 
 @evaluate_app.command()
+def linear(
+    data: DataArgument,
+    set_name: SetOption = None,
+    column: Annotated[str, typer.Option(help="Column of index.csv that holds the class.")] = "label",
+    epochs: Annotated[int, typer.Option(min=1, help="Times the probe sees the train files.")] = 90,
+    rate: Annotated[float, typer.Option(min=1e-8, max=10.0, help="Learning rate at the start.")] = 1e-2,
+    model: ModelOption = None,
+    bundle: BundleOption = None,
+    size: SizeOption = None,
+    record: RecordOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Linear probe: a linear layer on the frozen vectors of the train files classifies the test files."""
+    need_training_extra()
+    from .linear import linear_accuracy
+
+    _judge(
+        f"linear {set_name or data.name}",
+        data, set_name, column, model, bundle, size, record, json_output,
+        lambda known, queries: linear_accuracy(known, queries, epochs=epochs, rate=rate),
+    )  # fmt: skip
+
+
+@evaluate_app.command()
 def retrieval(
     data: DataArgument,
     set_name: SetOption = None,
@@ -216,7 +240,7 @@ def _judge(
         engine = TorchEngine(load_encoder(chosen, size), chosen.name)
     with progress("files") as bar, engine:
         task_id = bar.add_task("embedding", rate="")
-        samples = bar.track(list(read_labelled(data, set_name, column)), task_id=task_id, description="embedding")
+        samples = bar.track(read_labelled(data, set_name, column), task_id=task_id, description="embedding")
         known, queries, bad = embed_samples(engine, samples)
     for name, reason in bad:
         say(f"skipped {name}: {reason}")
