@@ -65,7 +65,8 @@ def to_official(loaded: object, where: str) -> Weights:
         raise CheckpointError(f"{where} has {PATCHES} of {inner[PATCHES].ndim} dimensions; a picture's has 4.")
     _refuse_feature_of_mean(inner, where)
     if any(name.startswith("noise_embed.") for name in state):
-        return Weights("CAN", inner, std=(0.228, 0.224, 0.225))  # its trainer's own first value
+        encoder = {name: value for name, value in inner.items() if not name.startswith("head.")}  # never trained
+        return Weights("CAN", encoder, std=(0.228, 0.224, 0.225))  # its trainer's own first value
     return Weights("ViC-MAE or MAE", _without_head(inner, wrapper, where))
 
 
@@ -150,6 +151,8 @@ def _from_hugging_face(inner: dict[str, Tensor], whole: Mapping[str, Tensor], wh
         elif block and block[2] == "attention.attention.query":
             rows = [inner.get(f"{part.removesuffix('query')}{which}.{kind}") for which in ("query", "key", "value")]
             state[f"blocks.{block[1]}.attn.qkv.{kind}"] = _stacked(rows, name, where)
+        elif not part.endswith((".attention.key", ".attention.value")) and not name.startswith("decoder."):
+            state[name] = value  # of another network: whoever builds this one will refuse it by its name
     return Weights("Hugging Face ViTMAE", state)
 
 

@@ -203,6 +203,8 @@ def test_other_models_of_hugging_face_are_refused(tmp_path: Path) -> None:
     state = hugging_face(official())
     more = saved(tmp_path / "vit.bin", {**state, "classifier.weight": torch.zeros(3, 32)})
     assert "only ViTMAE is read" in refused(more)
+    scale = {**state, "vit.encoder.layer.0.layer_scale1.lambda1": torch.ones(32)}
+    assert "not expected ['encoder.layer.0.layer_scale1.lambda1']" in refused(saved(tmp_path / "scale.bin", scale))
     del state["vit.encoder.layer.1.attention.attention.key.weight"]
     assert "not its key and value beside it" in refused(saved(tmp_path / "half.bin", state))
 
@@ -210,7 +212,7 @@ def test_other_models_of_hugging_face_are_refused(tmp_path: Path) -> None:
 def test_can_of_lightning(tmp_path: Path) -> None:
     state = {"encoder." + k: v for k, v in official().items()}
     state |= {"decoder.embed.weight": torch.zeros(2, 2), "projector.0.weight": torch.zeros(2, 2)}
-    state["noise_embed.0.weight"] = torch.zeros(2, 2)
+    state |= {"noise_embed.0.weight": torch.zeros(2, 2), "encoder.head.weight": torch.zeros(1000, 32)}
     encoder = load_encoder(
         saved(tmp_path / "can.ckpt", {"state_dict": state, "epoch": 3, "hyper_parameters": {"lr": 1}})
     )
