@@ -1,13 +1,14 @@
 """Reading and writing weights: a checkpoint rebuilds its model by itself.
 
-Ours is one safetensors file whose header carries the ModelConfig and the InputSpec. The official ViC-MAE and MAE
-files (a pickled dict with "model", PAPER 4.2) are read too, without executing anything in them; the network's size is
-read off the shapes. Other layouts are refused with what was found.
+Ours is one safetensors file whose header carries the ModelConfig and the InputSpec. Files of others, safetensors or
+pickled, are read too, without executing anything in them; layouts.py turns their names into the official ones, and the
+network's size is read off the shapes. The names of foreign layouts are not known here.
 """
 
 import argparse
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ..errors import CheckpointError
 from ..media.spec import InputSpec
 from .config import SIZES, ModelConfig
 from .encoder import Encoder
+from .layouts import Weights, to_official
 
 FORMAT = "vicmae-1"
 TRAINING_ONLY = ("decoder", "mask_token", "projector")
@@ -58,8 +60,8 @@ def find_checkpoint(path: Path) -> Path:
 def load_weights(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
     """A checkpoint file -> (state dict with official names, ModelConfig, InputSpec)."""
     if path.suffix == ".safetensors":
-        return _load_ours(path)
-    return _load_official(path)
+        return _load_safetensors(path)
+    return _load_pickled(path)
 
 
 def load_encoder(path: Path, size: int | None = None) -> Encoder:
@@ -96,7 +98,7 @@ def resize_positions(table: Tensor, grid: int) -> Tensor:
     return torch.cat([table[:, :1], patches.permute(0, 2, 3, 1).flatten(1, 2).to(table.dtype)], dim=1)
 
 
-def _load_ours(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
+def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -104,7 +106,7 @@ def _load_ours(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}.") from error
     if header.get("format") != FORMAT:
-        return state, *_infer(state, path)
+        return _describe(to_official(state, str(path)), path)
     try:
         config = ModelConfig.from_dict(json.loads(header["config"]))
         return state, config, InputSpec.from_dict(json.loads(header["spec"]))
@@ -112,31 +114,34 @@ def _load_ours(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
         raise CheckpointError(f"{path} has a header that is damaged or from another version: {error!r}.") from error
 
 
-def _load_official(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
+def _load_pickled(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds on a foreign file; each means the same here
         raise CheckpointError(f"{path} is not a weights file that can be read safely: {error}") from error
-    state = loaded.get("model", loaded) if isinstance(loaded, dict) else {}
-    state = state if isinstance(state, dict) else {}
-    state = {k.removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
-    return state, *_infer(state, path)
+    return _describe(to_official(loaded, str(path)), path)
 
 
-def _infer(state: dict[str, Tensor], path: Path) -> tuple[ModelConfig, InputSpec]:
+def _describe(weights: Weights, path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
     """The size of the network, read off the shapes of official names."""
-    patch_weight, table = state.get("patch_embed.proj.weight"), state.get("pos_embed")
-    blocks = {k.split(".")[1] for k in state if k.startswith("blocks.")}
-    if patch_weight is None or patch_weight.ndim != 4 or table is None or not blocks or "norm.weight" not in state:
-        found = ", ".join(sorted(state)[:4]) or "no tensors"
+    state = weights.state
+    patches, table = state["patch_embed.proj.weight"], state.get("pos_embed")
+    blocks = [int(k.split(".")[1]) for k in state if re.match(r"blocks\.\d+\.", k)]
+    lacking = [name for name in ("pos_embed", "norm.weight") if name not in state] + ([] if blocks else ["blocks.*"])
+    if table is None or lacking:
+        raise CheckpointError(f"{path} is in the layout of {weights.layout}, but lacks {', '.join(lacking)}.")
+    dim, patch, depth = patches.shape[0], patches.shape[-1], max(blocks) + 1
+    known = next((c for c in SIZES.values() if (c.dim, c.depth) == (dim, depth)), None)
+    if known is None:
+        sizes = ", ".join(f"{c.name} {c.dim} x {c.depth}" for c in SIZES.values())
+        raise CheckpointError(f"{path} has width {dim}, patch {patch}, depth {depth}: none of {sizes}.")
+    grid = round((table.shape[1] - 1) ** 0.5) if table.ndim == 3 else 0
+    if table.shape != (1, 1 + grid * grid, dim):
         raise CheckpointError(
-            f"{path} is not in the layout of ViC-MAE or MAE (patch_embed.proj.weight, pos_embed, blocks.*, norm.*); "
-            f"it holds {found}."
+            f"{path} does not hold this encoder: pos_embed is {tuple(table.shape)}; expected a class token's row and "
+            f"a square of patches, (1, 1 + grid * grid, {dim})."
         )
-    dim, patch, depth = patch_weight.shape[0], patch_weight.shape[-1], len(blocks)
-    for config in SIZES.values():
-        if (config.dim, config.patch, config.depth) == (dim, patch, depth):
-            grid = round((table.shape[1] - 1) ** 0.5)
-            return config, config.input_spec(grid * patch)
-    raise CheckpointError(f"{path} has width {dim}, patch {patch}, depth {depth}: none of {', '.join(SIZES)}.")
+    config = replace(known, patch=patch)
+    spec = config.input_spec(grid * patch)
+    return state, config, replace(spec, mean=weights.mean, std=weights.std)

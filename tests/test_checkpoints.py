@@ -112,12 +112,12 @@ def refused(path: Path) -> str:
 
 def test_an_unknown_layout_is_refused_with_what_it_holds(tmp_path: Path) -> None:
     told = refused(official(tmp_path / "resnet.pth", {"conv1.weight": torch.zeros(2), "fc.bias": torch.zeros(1)}))
-    assert "layout of ViC-MAE or MAE" in told and "conv1.weight, fc.bias" in told
+    assert "none of the layouts that are read: ViC-MAE, MAE, timm" in told and "conv1.weight, fc.bias" in told
     assert "no tensors" in refused(official(tmp_path / "empty.pth", {}))
     torch.save([1, 2], tmp_path / "list.pth")
     assert "no tensors" in refused(tmp_path / "list.pth")
     torch.save({"model": torch.zeros(3)}, tmp_path / "tensor.pth")
-    assert "no tensors" in refused(tmp_path / "tensor.pth")
+    assert "It holds model;" in refused(tmp_path / "tensor.pth")
 
 
 @pytest.mark.usefixtures("nano")
@@ -126,15 +126,17 @@ def test_a_network_of_another_size_or_with_parts_missing_is_refused(tmp_path: Pa
     shallow = {k: v for k, v in state.items() if not k.startswith("blocks.1.")}
     assert "width 32, patch 8, depth 1" in refused(official(tmp_path / "a.pth", shallow))
     headless = {k: v for k, v in state.items() if not k.startswith("blocks.")}
-    assert "layout" in refused(official(tmp_path / "b.pth", headless))
+    assert "but lacks blocks.*" in refused(official(tmp_path / "b.pth", headless))
+    tableless = {k: v for k, v in state.items() if k not in ("pos_embed", "norm.weight")}
+    assert "but lacks pos_embed, norm.weight" in refused(official(tmp_path / "b.pth", tableless))
     lacking = {k: v for k, v in state.items() if k != "blocks.0.attn.qkv.bias"}
     assert "missing ['blocks.0.attn.qkv.bias']" in refused(official(tmp_path / "c.pth", lacking))
-    more = {**state, "head.weight": torch.zeros(2)}
-    assert "not expected ['head.weight']" in refused(official(tmp_path / "d.pth", more))
+    more = {**state, "gate.weight": torch.zeros(2)}
+    assert "not expected ['gate.weight']" in refused(official(tmp_path / "d.pth", more))
     narrow = {**state, "blocks.0.mlp.fc1.weight": torch.zeros(7, 32)}
     assert "size mismatch" in refused(official(tmp_path / "e.pth", narrow))
     odd = {**state, "pos_embed": torch.zeros(1, 8, 32)}
-    assert "does not hold this encoder" in refused(official(tmp_path / "f.pth", odd))
+    assert "a square of patches" in refused(official(tmp_path / "f.pth", odd))
 
 
 class Trap:

@@ -83,6 +83,7 @@ def test_what_cannot_be_done_is_refused_before_decoding(
     for words, told in (
         (("--device", "gpu"), "The device 'gpu' cannot be used"),
         (("--set", "speed=1"), "speed is not in a recipe"),
+        (("--set", "weights=[2, 1]"), "There are 2 weights for 1 sources"),
     ):
         with pytest.raises(TrainingError, match=told):
             run("pretrain", "retrieval", "media", "-o", "run", *SMALL, *words)
@@ -110,6 +111,21 @@ def test_knn_of_a_checkpoint_and_of_its_bundle_agree(run: Run, tmp_path: Path, d
         "queries": 3,
         "unreadable": 0,
     }
+
+
+def test_a_dataset_and_a_folder_are_mixed_by_weight(run: Run, tmp_path: Path, data: Path) -> None:
+    write_pictures(tmp_path / "media", 6)
+    run("pretrain", "retrieval", f"classes:{data}", "media", "-o", "run", *SMALL, "--set", "weights=[1, 3]")
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["images"] == 9 and facts["data"] == "classes:data, media"
+    assert facts["command"].startswith("vicmae pretrain retrieval classes:data media -o run")
+
+
+def test_linear_of_a_dataset(run: Run, tmp_path: Path, data: Path) -> None:
+    save_model(nano_encoder(), tmp_path / "nano.safetensors")
+    words = (f"classes:{data}", "-m", "nano.safetensors", "--epochs", 30, "--json")
+    told = json.loads(run("evaluate", "linear", *words).stdout)
+    assert told["task"] == "linear data" and told["top-1"] == 1.0 and (told["known"], told["queries"]) == (3, 3)
 
 
 def test_retrieval_is_recorded_in_the_bundle(run: Run, tmp_path: Path, data: Path) -> None:

@@ -93,6 +93,15 @@ def test_the_unreadable_are_told_and_left_out() -> None:
     assert [name for name, _ in bad] == ["bad"] and bad[0][1].endswith(".")
 
 
+def test_samples_are_embedded_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [sample(str(seed), seed, split) for seed in range(4) for split in ("train", "test")]
+    whole, _, _ = embed_samples(FakeEngine(), samples)
+    monkeypatch.setattr("vicmae.training.evaluate.FRAMES_AT_ONCE", 3)
+    known, queries, _ = embed_samples(FakeEngine(), iter(samples))
+    assert known.labels.tolist() == queries.labels.tolist() == [f"label{seed}" for seed in range(4)]
+    assert np.array_equal(known.vectors, whole.vectors) and np.allclose(known.vectors, queries.vectors)
+
+
 def test_one_role_alone_is_refused() -> None:
     with pytest.raises(TrainingError, match="readable test or query sample"):
         embed_samples(FakeEngine(), [sample("a", 1, "train")])

@@ -66,6 +66,20 @@ def test_a_tree_of_split_label_file(tmp_path: Path) -> None:
     )
 
 
+def test_the_labelled_items_of_a_dataset(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("a b.mp4 3\n")
+    (tmp_path / "val.csv").write_text("c.mp4 4\n")
+    for name in ("a b.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(name[:1].encode())
+    source = Path(f"list:{tmp_path}")
+    assert list(read_labelled(source, None, "label")) == [
+        Sample("a b.mp4", "3", "train", b"a"),
+        Sample("c.mp4", "4", "val", b"c"),
+    ]
+    assert "leave out --set" in refused(source, "x")
+    assert "labels only" in refused(source, None, "group")
+
+
 def refused(folder: Path, name: str | None = None, column: str = "label") -> str:
     with pytest.raises(TrainingError) as error:
         list(read_labelled(folder, name, column))

@@ -22,8 +22,9 @@ from vicmae.errors import TrainingError
 from vicmae.model.checkpoints import load_encoder
 from vicmae.model.vicmae import Objective
 from vicmae.training import pretrain as module
-from vicmae.training.pretrain import Progress, build_model, objective_at, pretrain, read_batch
+from vicmae.training.pretrain import Progress, batch_shares, build_model, objective_at, pretrain, read_batch
 from vicmae.training.recipe import Recipe
+from vicmae.training.sources import Pictures
 from vicmae.training.views import Augmentation
 
 __all__ = ["nano"]
@@ -249,6 +250,64 @@ def test_an_epoch_shows_each_item_once() -> None:
         for epoch in range(2)
     ]
     assert seen == [list(range(24))] * 2
+
+
+def rows_of(recipe: Recipe, pictures: Pictures, step: int) -> list[int]:
+    numbers = replace(pictures, data=np.arange(len(PICTURES.data), dtype=np.uint8)[:, None, None, None].repeat(3, 3))
+    images, clips = np.flatnonzero(~PICTURES.is_clip), np.flatnonzero(PICTURES.is_clip)
+    rows: list[int] = read_batch(recipe, numbers, images, clips, step).pixels[0, :, 0, 0, 0].tolist()
+    return rows
+
+
+def test_batches_without_weights_never_change() -> None:
+    """A run that was begun with an earlier version goes on with the same batches."""
+    recipe = nano_recipe(batch=8, clip_share=0.25, seed=7)
+    assert rows_of(recipe, PICTURES, 5) == [7, 23, 12, 15, 1, 6, 37, 70]
+    assert rows_of(recipe, PICTURES, 11) == [22, 3, 8, 14, 13, 5, 69, 43]
+
+
+@given(st.integers(2, 300), st.lists(st.floats(0.01, 100), min_size=1, max_size=8))
+def test_shares_follow_the_weights(batch: int, weights: list[float]) -> None:
+    shares = batch_shares(batch, tuple(weights))
+    assert sum(shares) == batch
+    for share, weight in zip(shares, weights, strict=True):
+        assert abs(share - batch * weight / sum(weights)) < 1
+
+
+def test_weights_mix_the_sources(tmp_path: Path) -> None:
+    source = np.array([0] * 20 + [1] * 4 + [2] * 6)
+    pictures = replace(PICTURES, source=source)
+    recipe = nano_recipe(batch=8, weights=(5, 1, 2))
+    item_of_row = np.repeat(np.arange(30), PICTURES.count)
+    seen: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    for step in range(12):
+        items = item_of_row[rows_of(recipe, pictures, step)].tolist()
+        assert len(set(items)) == 8 and np.bincount(source[items]).tolist() == [5, 1, 2]
+        assert items == item_of_row[rows_of(recipe, pictures, step)].tolist()
+        for item in items:
+            seen[int(source[item])].append(item)
+    for number, items in seen.items():  # whole epochs of each source: every item equally often
+        counts = np.bincount(items, minlength=30)[source == number]
+        assert (counts == counts[0]).all()
+    assert pretrain(replace(recipe, steps=1), pictures, tmp_path / "run").name == "step-00000001"
+
+
+@pytest.mark.parametrize(
+    ("weights_given", "source", "told"),
+    [
+        ((1.0,), None, "cache does not say"),
+        ((1.0,), [0] * 24 + [1] * 6, "one number for each source"),
+        ((100.0, 1.0), [0] * 24 + [1] * 6, "source 2 gives 0 of the 8 items"),
+        ((1.0, 9.0), [0] * 24 + [1] * 6, "source 2 gives 7 of the 8 items of a batch, and it holds 6"),
+        ((1.0, 1.0), [0] * 30, "source 2 gives 4 of the 8 items of a batch, and it holds 0"),
+    ],
+)
+def test_weights_that_cannot_be_kept_are_refused(
+    weights_given: tuple[float, ...], source: list[int] | None, told: str
+) -> None:
+    pictures = replace(PICTURES, source=None if source is None else np.array(source))
+    with pytest.raises(TrainingError, match=told):
+        rows_of(nano_recipe(batch=8, weights=weights_given), pictures, 0)
 
 
 def test_too_few_items_stop_with_a_sentence(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ def test_changes_are_read_in_the_notation_of_toml() -> None:
     assert recipe.frame_view2 == load_recipe("retrieval", []).frame_view2
 
 
+def test_weights_are_any_number_of_numbers() -> None:
+    recipe = load_recipe("retrieval", ["weights=[3, 0.5, 1]"])
+    assert recipe.weights == (3.0, 0.5, 1.0) and Recipe.from_dict(recipe.to_dict()) == recipe
+    assert load_recipe("retrieval", []).weights == ()
+
+
 def test_the_last_change_of_a_value_counts() -> None:
     assert load_recipe("retrieval", ["steps=7", "steps=8"]).steps == 8
 
@@ -65,6 +71,10 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("fit=stretch", "crop, squash, pad"),
         ("clip_share=1.5", "from 0 to 1"),
         ("contrast_from=-1", "from 0 to 1"),
+        ("weights=[1, 0]", "above 0"),
+        ("weights=[inf]", "above 0"),
+        ("weights=['a']", "weights is 'a'"),
+        ("weights=2", "weights is 2"),
         ("objective=3", "objective is 3"),
         ("objective.mask_ratio=1.0", "at least one must stay"),
         ("objective.mask_ratio=0", "one must go"),

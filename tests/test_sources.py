@@ -1,6 +1,7 @@
 """vicmae.training.sources: folders and tar shards -> decoded pictures in a cache."""
 
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -156,3 +157,42 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         list_files([tmp_path / "none"])
     with pytest.raises(TrainingError, match="No picture, video or tar shard"):
         list_files([tmp_path])
+
+
+def test_a_dataset_gives_its_train_items_and_each_item_knows_its_source(tmp_path: Path) -> None:
+    plain = write_pictures(tmp_path / "plain", 2)
+    for split, count in (("train", 3), ("val", 2)):
+        write_pictures(tmp_path / "set" / split / "cat", count)
+    write_shard(tmp_path / "s.tar", {"7.png": png(7), "8.png": png(8)})
+    sources_given = [tmp_path / "s.tar", Path(f"classes:{tmp_path / 'set'}"), plain, plain / "0.png"]
+    found = load(tmp_path, *sources_given)
+    assert found.source is not None and sorted(found.source.tolist()) == [0, 0, 1, 1, 1, 2, 2]
+    for number, seeds in ((0, (7, 8)), (1, (0, 1, 2)), (2, (0, 1))):
+        rows = [found.data[found.first[i]].astype(np.int16) for i in np.flatnonzero(found.source == number)]
+        assert all(min(np.abs(row - squashed(seed)).mean() for seed in seeds) < 3 for row in rows)
+    again = load(tmp_path, *sources_given)
+    assert again.source is not None and (again.source == found.source).all()
+
+
+def test_a_cache_of_before_is_used_as_it_is(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "media", 2)
+    first = load(tmp_path, folder)
+    (index,) = (tmp_path / "cache").glob("*/index.json")
+    known = json.loads(index.read_text())
+    del known["file"]
+    index.write_text(json.dumps(known))
+    again = load(tmp_path, folder)
+    assert again.source is None and (again.data == first.data).all()
+
+
+def test_missing_files_of_a_dataset_are_counted(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "set", 30)
+    lines = [f"{seed}.png 0" for seed in range(31)]
+    (tmp_path / "set" / "train.csv").write_text("\n".join(lines))
+    source = Path(f"list:{tmp_path / 'set'}")
+    found = load(tmp_path, source)
+    assert len(found) == 30 and found.bad == []
+    assert found.missing == ((str(source), f"1 listed files are not there, such as {tmp_path / 'set' / '30.png'}."),)
+    (tmp_path / "set" / "train.csv").rename(tmp_path / "set" / "val.csv")
+    with pytest.raises(TrainingError, match="has no train items"):
+        load(tmp_path, source)

@@ -45,7 +45,10 @@ def keep_freed_memory() -> None:
 
 def pretrain(
     preset: Annotated[str, typer.Argument(help="retrieval, paper, code, or a .toml file.")],
-    sources: Annotated[list[Path], typer.Argument(help="Folders, media files and tar shards to learn from.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Folders, media files, tar shards, or datasets as LAYOUT:FOLDER, to learn from."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints and log.jsonl.")],
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a value: key=value or table.key=value.")
@@ -64,6 +67,8 @@ def pretrain(
     from .sources import load_pictures
 
     recipe = load_recipe(preset, changes or [])
+    if recipe.weights and len(recipe.weights) != len(sources):
+        raise TrainingError(f"There are {len(recipe.weights)} weights for {len(sources)} sources; give one for each.")
     require_device(device)
     require_unused(out, resume)
     with progress("items") as bar:
@@ -78,6 +83,8 @@ def pretrain(
     say(f"{len(pictures) - clips} images and {clips} clips to learn from; {len(pictures.bad)} could not be decoded.")
     for name, reason in pictures.bad:
         say(f"  skipped {name}: {reason}")
+    for name, reason in pictures.missing:
+        say(f"  {name}: {reason}")
     with progress("steps") as bar:
         task = bar.add_task("pretraining", total=recipe.steps, rate="")
 
@@ -93,7 +100,7 @@ def pretrain(
 
         facts = {
             "command": _command(preset, sources, out, changes or []),
-            "data": ", ".join(s.name for s in sources),
+            "data": ", ".join(_short(s) for s in sources),
         }
         last = run_pretraining(recipe, pictures, out, device=device, resume=resume, facts=facts, report=report)
     result: dict[str, Any] = {
@@ -107,9 +114,17 @@ def pretrain(
         stdout.print(f"{last}", soft_wrap=True)
 
 
+def _short(source: Path) -> str:
+    """The name of a source without the folders above it; a dataset keeps its layout."""
+    from .layouts import split_source
+
+    layout, path = split_source(source)
+    return path.name if layout is None else f"{layout}:{path.name}"
+
+
 def _command(preset: str, sources: list[Path], out: Path, changes: list[str]) -> str:
     """The command to repeat the run; of folders only the names, since a bundle travels."""
-    words = ["vicmae", "pretrain", Path(preset).name, *(s.name for s in sources), "-o", out.name]
+    words = ["vicmae", "pretrain", Path(preset).name, *map(_short, sources), "-o", out.name]
     return shlex.join(words + [word for change in changes for word in ("--set", change)])
 
 
@@ -119,7 +134,9 @@ ModelOption = Annotated[
 ]
 DataArgument = Annotated[
     Path,
-    typer.Argument(help="Folder with an index.csv, or a tree SPLIT/LABEL/FILE (train, test or gallery, query)."),
+    typer.Argument(
+        help="Folder with an index.csv, a tree SPLIT/LABEL/FILE (train, test or gallery, query), or LAYOUT:FOLDER."
+    ),
 ]
 SetOption = Annotated[str | None, typer.Option("--set", help="Which set of index.csv, or sub-folder, to use.")]
 SizeOption = Annotated[int | None, typer.Option(help="Side of the pictures, for a checkpoint [default: as trained].")]
@@ -145,6 +162,30 @@ def knn(
         f"knn {set_name or data.name}",
         data, set_name, column, model, bundle, size, record, json_output,
         lambda known, queries: {f"{k}-NN": knn_accuracy(known, queries, k)},
+    )  # fmt: skip
+
+
+@evaluate_app.command()
+def linear(
+    data: DataArgument,
+    set_name: SetOption = None,
+    column: Annotated[str, typer.Option(help="Column of index.csv that holds the class.")] = "label",
+    epochs: Annotated[int, typer.Option(min=1, help="Times the probe sees the train files.")] = 90,
+    rate: Annotated[float, typer.Option(min=1e-8, max=10.0, help="Learning rate at the start.")] = 1e-2,
+    model: ModelOption = None,
+    bundle: BundleOption = None,
+    size: SizeOption = None,
+    record: RecordOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Linear probe: a linear layer on the frozen vectors of the train files classifies the test files."""
+    need_training_extra()
+    from .linear import linear_accuracy
+
+    _judge(
+        f"linear {set_name or data.name}",
+        data, set_name, column, model, bundle, size, record, json_output,
+        lambda known, queries: linear_accuracy(known, queries, epochs=epochs, rate=rate),
     )  # fmt: skip
 
 
@@ -199,7 +240,7 @@ def _judge(
         engine = TorchEngine(load_encoder(chosen, size), chosen.name)
     with progress("files") as bar, engine:
         task_id = bar.add_task("embedding", rate="")
-        samples = bar.track(list(read_labelled(data, set_name, column)), task_id=task_id, description="embedding")
+        samples = bar.track(read_labelled(data, set_name, column), task_id=task_id, description="embedding")
         known, queries, bad = embed_samples(engine, samples)
     for name, reason in bad:
         say(f"skipped {name}: {reason}")

@@ -18,6 +18,7 @@ from .labelled import Sample
 
 ASKED = ("test", "query", "val")
 CLIP_FRAMES_PER_SECOND = 2.0
+FRAMES_AT_ONCE = 512  # decoded and not yet embedded
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,14 @@ class Vectors:
 
 
 def embed_samples(engine: Engine, samples: Iterable[Sample]) -> tuple[Vectors, Vectors, list[tuple[str, str]]]:
-    """-> what is looked in, what is asked, and (name, reason) of the unreadable. A clip is the mean of its frames."""
+    """-> what is looked in, what is asked, and (name, reason) of the unreadable. A clip is the mean of its frames.
+
+    Samples are taken one by one and only their vectors kept, so that a dataset may be larger than the memory.
+    """
     pixels: list[NDArray[np.uint8]] = []
-    kept: list[Sample] = []
+    means: list[NDArray[np.float32]] = []
+    asked: list[bool] = []
+    labels: list[str] = []
     bad: list[tuple[str, str]] = []
     for sample in samples:
         try:
@@ -40,18 +46,27 @@ def embed_samples(engine: Engine, samples: Iterable[Sample]) -> tuple[Vectors, V
             bad.append((sample.name, str(error)))
             continue
         pixels.append(np.concatenate(chunks))
-        kept.append(sample)
-    if not kept:
+        asked.append(sample.split in ASKED)
+        labels.append(sample.label)
+        if sum(map(len, pixels)) >= FRAMES_AT_ONCE:
+            means += _embed_means(engine, pixels)
+            pixels.clear()
+    if pixels:
+        means += _embed_means(engine, pixels)
+    if not means:
         raise TrainingError("There is not one readable sample.")
-    frames = np.split(engine.embed(np.concatenate(pixels)), np.cumsum([len(p) for p in pixels])[:-1])
-    means = np.stack([f.mean(axis=0) for f in frames])
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
-    asked = np.array([sample.split in ASKED for sample in kept])
-    labels = np.array([sample.label for sample in kept])
-    for rows, role in ((~asked, "train or gallery"), (asked, "test or query")):
+    vectors, is_asked, names = np.stack(means), np.array(asked), np.array(labels)
+    for rows, role in ((~is_asked, "train or gallery"), (is_asked, "test or query")):
         if not rows.any():
             raise TrainingError(f"There is not one readable {role} sample.")
-    return Vectors(means[~asked], labels[~asked]), Vectors(means[asked], labels[asked]), bad
+    return Vectors(vectors[~is_asked], names[~is_asked]), Vectors(vectors[is_asked], names[is_asked]), bad
+
+
+def _embed_means(engine: Engine, pixels: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    """The pixels (T, S, S, 3) of samples -> of each its vector (D,): the mean of its frames' at unit length."""
+    frames = np.split(engine.embed(np.concatenate(pixels)), np.cumsum([len(p) for p in pixels])[:-1])
+    means = [f.mean(axis=0) for f in frames]
+    return [mean / np.linalg.norm(mean) for mean in means]
 
 
 def knn_accuracy(known: Vectors, queries: Vectors, k: int) -> float:

@@ -1,7 +1,7 @@
 """Labelled pictures and clips to judge an encoder with. Reads only; trains nothing, embeds nothing.
 
-Two forms are read. A folder with an `index.csv` (columns file, label, group, split; also shard when the files stand in
-tar shards, and set to choose by), or a tree SPLIT/LABEL/FILE such as train/cat/1.jpg.
+Three forms are read. A folder with an `index.csv` (columns file, label, group, split; also shard when the files stand
+in tar shards, and set to choose by), a tree SPLIT/LABEL/FILE such as train/cat/1.jpg, or a dataset LAYOUT:FOLDER.
 """
 
 import csv
@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import TrainingError
 from ..media.reader import MEDIA_SUFFIXES
+from .layouts import list_dataset, split_source
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,14 @@ class Sample:
 
 
 def read_labelled(folder: Path, name: str | None, column: str) -> Iterator[Sample]:
-    """The samples below `folder`; `name` picks a set of its index.csv, `column` is label or group."""
+    """The samples below `folder`; `name` picks a set of its index.csv, `column` is label or group.
+
+    Of a dataset the items without label are left out, and missing files too, up to the 5 % that list_dataset allows.
+    """
+    layout, dataset = split_source(folder)
+    if layout is not None:
+        yield from _read_dataset(layout, dataset, name, column)
+        return
     if (folder / "index.csv").is_file():
         yield from _read_index(folder, name, column)
         return
@@ -34,6 +42,18 @@ def read_labelled(folder: Path, name: str | None, column: str) -> Iterator[Sampl
     if not tree.is_dir():
         raise TrainingError(f"There is no folder {tree} to evaluate on.")
     yield from _read_tree(tree)
+
+
+def _read_dataset(layout: str, folder: Path, name: str | None, column: str) -> Iterator[Sample]:
+    if name is not None or column != "label":
+        raise TrainingError(f"{layout}:{folder} has one set, and labels only: leave out --set, give --column label.")
+    for item in list_dataset(layout, folder).items:
+        if item.label is not None:
+            try:
+                content = item.path.read_bytes()
+            except OSError as error:
+                raise TrainingError(f"{item.path} cannot be read: {error.strerror}.") from error
+            yield Sample(item.path.relative_to(folder).as_posix(), item.label, item.split, content)
 
 
 def _read_index(folder: Path, name: str | None, column: str) -> Iterator[Sample]:

@@ -159,15 +159,44 @@ def read_batch(
     recipe: Recipe, pictures: Pictures, images: NDArray[np.int64], clips: NDArray[np.int64], step: int
 ) -> Batch:
     """The pairs of one step: no item twice in a batch, so that no pair is another's false negative."""
-    clip_pairs = min(len(clips), round(recipe.batch * recipe.clip_share)) if len(images) else recipe.batch
-    image_pairs = recipe.batch - clip_pairs
-    items = np.concatenate([_turn(images, image_pairs, recipe.seed, step), _turn(clips, clip_pairs, recipe.seed, step)])
+    if recipe.weights:
+        items = _weighted_items(recipe, pictures, step)
+    else:
+        clip_pairs = min(len(clips), round(recipe.batch * recipe.clip_share)) if len(images) else recipe.batch
+        shares = ((images, recipe.batch - clip_pairs), (clips, clip_pairs))
+        items = np.concatenate([_turn(part, wanted, recipe.seed, step) for part, wanted in shares])
     generator = np.random.default_rng([recipe.seed, step])
     rows = np.array(
         [pictures.first[i] + np.array(pick_pair(_times(pictures, int(i)), generator), np.int64) for i in items]
     )
     pixels = np.stack([pictures.data[rows[:, 0]], pictures.data[rows[:, 1]]])
     return Batch(torch.from_numpy(pixels), torch.from_numpy(pictures.is_clip[items]))
+
+
+def _weighted_items(recipe: Recipe, pictures: Pictures, step: int) -> NDArray[np.int64]:
+    """(batch,) the items whose turn it is in each source, as many of each as its weight says."""
+    if pictures.source is None:
+        raise TrainingError("The cache does not say which source an item is of. Remove it, or name another --cache.")
+    if pictures.source.max() >= len(recipe.weights):
+        raise TrainingError(f"weights are {recipe.weights}; expected one number for each source.")
+    parts = []
+    for number, wanted in enumerate(batch_shares(recipe.batch, recipe.weights)):
+        items = np.flatnonzero(pictures.source == number)
+        if not 1 <= wanted <= len(items):
+            raise TrainingError(
+                f"By its weight {recipe.weights[number]}, source {number + 1} gives {wanted} of the {recipe.batch} "
+                f"items of a batch, and it holds {len(items)}. Set other weights or another batch."
+            )
+        parts.append(_turn(items, wanted, recipe.seed, step))
+    return np.concatenate(parts)
+
+
+def batch_shares(batch: int, weights: tuple[float, ...]) -> list[int]:
+    """How many of `batch` items each weight gets: the whole parts, then one more for the largest remainders."""
+    exact = np.array(weights) / sum(weights) * batch
+    shares = np.floor(exact).astype(int)
+    shares[np.argsort(shares - exact, kind="stable")[: batch - shares.sum()]] += 1
+    return [int(share) for share in shares]
 
 
 def _times(pictures: Pictures, item: int) -> NDArray[np.float64]:

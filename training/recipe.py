@@ -1,5 +1,6 @@
 """A recipe: every number of a pretraining run, read from a preset and `--set` changes. Does no training."""
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,7 +24,10 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to pretrain. `clip_share` of each batch are pairs of frames (if there are clips), the rest images."""
+    """How to pretrain. `clip_share` of each batch are pairs of frames (if there are clips), the rest images.
+
+    With `weights`, one number a source, each source gives its share of every batch instead, images or clips.
+    """
 
     model: str = "tiny"
     size: int = 96
@@ -34,6 +38,7 @@ class Recipe:
     base_rate: float = 1.5e-4
     weight_decay: float = 0.05
     clip_share: float = 0.16
+    weights: tuple[float, ...] = ()
     contrast_from: float = 0.0  # share of the steps before which the contrast has no weight
     seed: int = 0
     checkpoint_steps: int = 200
@@ -56,6 +61,8 @@ class Recipe:
         for name in ("clip_share", "contrast_from"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; expected a share from 0 to 1.")
+        if not all(weight > 0 and math.isfinite(weight) for weight in self.weights):
+            raise TrainingError(f"weights are {self.weights}; expected a number above 0 for each source.")
         patch = SIZES[self.model].patch
         if self.size <= 0 or self.size % patch:
             raise TrainingError(f"size is {self.size}; {self.model} needs a positive multiple of {patch}.")
@@ -94,6 +101,8 @@ def _fitted(name: str, value: Any, usual: Any) -> Any:
     """The value in the type of the usual one, or TrainingError; a whole number may stand for a float."""
     if isinstance(usual, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if usual == () and isinstance(value, tuple | list):  # any number of numbers
+        return tuple(_fitted(name, v, 1.0) for v in value)
     if isinstance(usual, tuple) and isinstance(value, tuple | list) and len(value) == len(usual):
         return tuple(_fitted(name, v, u) for v, u in zip(value, usual, strict=True))
     if type(value) is not type(usual):

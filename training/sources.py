@@ -1,4 +1,4 @@
-"""Where training pictures come from: folders and tar shards, listed as items and decoded once into a cache.
+"""Where training pictures come from: folders, datasets and tar shards, listed as items and decoded once into a cache.
 
 An item is an image or a clip. Everything is decoded one time to squashed K x K uint8 pictures in one flat file that is
 mapped into memory, so that an epoch costs no decoding (`Pictures`). Members of tar shards are read in order, gzip too
@@ -22,6 +22,7 @@ from ..errors import MediaError, TrainingError
 from ..media.preprocess import to_pixels
 from ..media.reader import MEDIA_SUFFIXES, read_frames
 from ..media.spec import InputSpec
+from .layouts import LAYOUTS, list_dataset, split_source
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 CLIP_FRAMES_PER_SECOND = 10.0  # fine enough for pairs one second apart, a third of the frames of a 30 fps clip
@@ -43,6 +44,8 @@ class Pictures:
     seconds  (R,) float64
     first, count  (I,) int64: the rows of item i are data[first[i] : first[i] + count[i]]
     bad      the items that could not be decoded, as (name, reason)
+    source   (I,) int64: which of the sources an item is of; None from a cache that was made before this was kept
+    missing  the datasets whose lists name files that are not there, as (source, how many)
     """
 
     data: NDArray[np.uint8]
@@ -50,6 +53,8 @@ class Pictures:
     first: NDArray[np.int64]
     count: NDArray[np.int64]
     bad: list[tuple[str, str]]
+    source: NDArray[np.int64] | None = None
+    missing: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.first)
@@ -60,34 +65,59 @@ class Pictures:
         return self.count > 1
 
 
-def list_files(sources: list[Path]) -> list[Path]:
-    """Media files and tar shards named by, or found below, `sources`; sorted, each once."""
-    found: set[Path] = set()
-    for source in sources:
-        if source.is_dir():
-            found.update(p for p in source.rglob("*") if p.is_file() and _is_wanted(p))
-        elif source.is_file():
-            found.add(source)
+@dataclass(frozen=True)
+class Listed:
+    """files, sorted and each once; source[i] says which source named files[i] first; missing as (name, reason)."""
+
+    files: list[Path]
+    source: list[int]
+    missing: list[tuple[str, str]]
+
+
+def list_files(sources: list[Path]) -> Listed:
+    """Media files and tar shards named by, or found below, `sources`; of a dataset LAYOUT:FOLDER its train items."""
+    found: dict[Path, int] = {}
+    missing: list[tuple[str, str]] = []
+    for number, source in enumerate(sources):
+        layout, path = split_source(source)
+        if layout is not None:
+            listing = list_dataset(layout, path)
+            files = [item.path for item in listing.items if item.split == "train"]
+            if not files:
+                raise TrainingError(f"{path} has no train items to learn from.")
+            if listing.missing:
+                reason = f"{len(listing.missing)} listed files are not there, such as {listing.missing[0]}."
+                missing.append((str(source), reason))
+        elif path.is_dir():
+            files = [p for p in path.rglob("*") if p.is_file() and _is_wanted(p)]
+        elif path.is_file():
+            files = [path]
         else:
-            raise TrainingError(f"There is no file or folder {source}. Name folders, media files or tar shards.")
+            raise TrainingError(
+                f"There is no file or folder {path}. Name folders, media files, tar shards, or datasets as "
+                f"LAYOUT:FOLDER with LAYOUT one of {', '.join(LAYOUTS)}."
+            )
+        for file in files:
+            found.setdefault(file, number)
     if not found:
         raise TrainingError(f"No picture, video or tar shard below {', '.join(map(str, sources))}.")
-    return sorted(found)
+    files = sorted(found)
+    return Listed(files, [found[file] for file in files], missing)
 
 
 def _is_wanted(path: Path) -> bool:
     return path.name.endswith(TAR_SUFFIXES) or path.suffix.lower() in MEDIA_SUFFIXES
 
 
-def read_samples(files: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of every media file, and of every media member of a tar shard, in order."""
-    for file in files:
+def read_samples(files: list[Path]) -> Iterator[tuple[int, str, bytes]]:
+    """(place of its file, name, bytes) of every media file, and of every media member of a tar shard, in order."""
+    for place, file in enumerate(files):
         if not file.name.endswith(TAR_SUFFIXES):
             try:
                 content = file.read_bytes()
             except OSError as error:
                 raise TrainingError(f"{file} cannot be read: {error.strerror}. Leave it out.") from error
-            yield file.name, content
+            yield place, file.name, content
             continue
         try:
             with tarfile.open(file, "r|*") as shard:
@@ -95,7 +125,7 @@ def read_samples(files: list[Path]) -> Iterator[tuple[str, bytes]]:
                     if member.isfile() and Path(member.name).suffix.lower() in MEDIA_SUFFIXES:
                         handle = shard.extractfile(member)
                         if handle is not None:
-                            yield f"{file.name}:{member.name}", handle.read()
+                            yield place, f"{file.name}:{member.name}", handle.read()
         except (tarfile.TarError, EOFError, OSError) as error:
             raise TrainingError(
                 f"The shard {file} cannot be read ({error}). Fetch it again or leave it out."
@@ -114,7 +144,8 @@ def load_pictures(sources: list[Path], cache: Path, size: int, report: Report | 
 
     Bad items are counted and skipped; more than 5 % of them raise TrainingError.
     """
-    files = list_files(sources)
+    listed = list_files(sources)
+    files = listed.files
     folder = cache / _cache_key(files, size)
     if not (folder / "index.json").exists():
         _decode_all(files, folder, size, report)
@@ -128,7 +159,9 @@ def load_pictures(sources: list[Path], cache: Path, size: int, report: Report | 
         )
     seconds = np.asarray(index["seconds"], np.float64)
     data = np.memmap(folder / "pictures.u8", np.uint8, "r", shape=(len(seconds), size, size, 3))
-    return Pictures(data, seconds, np.asarray(index["first"]), np.asarray(index["count"]), bad)
+    source = np.asarray(listed.source, np.int64)[index["file"]] if "file" in index else None
+    first, count = np.asarray(index["first"]), np.asarray(index["count"])
+    return Pictures(data, seconds, first, count, bad, source, tuple(listed.missing))
 
 
 def _cache_key(files: list[Path], size: int) -> str:
@@ -141,15 +174,16 @@ def _decode_all(files: list[Path], folder: Path, size: int, report: Report | Non
     folder.mkdir(parents=True, exist_ok=True)
     first: list[int] = []
     count: list[int] = []
+    of_file: list[int] = []
     seconds: list[float] = []
     bad: list[tuple[str, str]] = []
 
     def attempt(
-        sample: tuple[str, bytes],
-    ) -> tuple[str, NDArray[np.uint8], NDArray[np.float64]] | tuple[str, str]:
-        name, content = sample
+        sample: tuple[int, str, bytes],
+    ) -> tuple[int, NDArray[np.uint8], NDArray[np.float64]] | tuple[str, str]:
+        place, name, content = sample
         try:
-            return (name, *decode_sample(content, size))
+            return (place, *decode_sample(content, size))
         except MediaError as error:
             return name, str(error)
 
@@ -160,7 +194,8 @@ def _decode_all(files: list[Path], folder: Path, size: int, report: Report | Non
                 if len(result) == 2:
                     bad.append(result)
                     continue
-                _, pixels, times = result
+                place, pixels, times = result
+                of_file.append(place)
                 first.append(len(seconds))
                 count.append(len(times))
                 seconds.extend(times.tolist())
@@ -171,19 +206,19 @@ def _decode_all(files: list[Path], folder: Path, size: int, report: Report | Non
         reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
         raise TrainingError(f"Not one item could be decoded.{reason}")
     partial.rename(folder / "pictures.u8")
-    index = {"first": first, "count": count, "seconds": seconds, "bad": bad}
+    index = {"first": first, "count": count, "file": of_file, "seconds": seconds, "bad": bad}
     aside = folder / "index.json.partial"
     aside.write_text(json.dumps(index))
     aside.rename(folder / "index.json")
 
 
-def _batches(samples: Iterator[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
+def _batches(samples: Iterator[tuple[int, str, bytes]], size: int) -> Iterator[list[tuple[int, str, bytes]]]:
     """Lists of `size` samples, fewer where they are long videos, so that memory stays bounded."""
-    batch: list[tuple[str, bytes]] = []
+    batch: list[tuple[int, str, bytes]] = []
     held_bytes = 0
     for sample in samples:
         batch.append(sample)
-        held_bytes += len(sample[1])
+        held_bytes += len(sample[2])
         if len(batch) == size or held_bytes >= BATCH_BYTES:
             yield batch
             batch, held_bytes = [], 0
