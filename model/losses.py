@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .ranks import gather, rank
+
 
 def patchify(pictures: Tensor, patch: int) -> Tensor:
     """pictures (N, 3, S, S) -> patches (N, L, patch*patch*3), raster order; inside a patch (row, column, channel)."""
@@ -11,6 +13,14 @@ def patchify(pictures: Tensor, patch: int) -> Tensor:
     grid = size // patch
     cells = pictures.reshape(n, channels, grid, patch, grid, patch)
     return cells.permute(0, 2, 4, 3, 5, 1).reshape(n, grid * grid, patch * patch * channels)
+
+
+def unpatchify(patches: Tensor, patch: int) -> Tensor:
+    """patches (N, L, patch*patch*3) -> pictures (N, 3, S, S): the way back."""
+    n, count, _ = patches.shape
+    grid = round(count**0.5)
+    cells = patches.reshape(n, grid, grid, patch, patch, 3)
+    return cells.permute(0, 5, 1, 3, 2, 4).reshape(n, 3, grid * patch, grid * patch)
 
 
 def reconstruction_loss(
@@ -29,14 +39,24 @@ def reconstruction_loss(
     return (error * mask).sum() / mask.sum()
 
 
-def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """NT-Xent over the 2N projections of N pairs: first (N, P), second (N, P), not yet unit length -> scalar.
+def contrastive_loss(
+    first: Tensor,
+    second: Tensor,
+    temperature: float,
+    targets: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """NT-Xent over the projections of N pairs: first (N, P), second (N, P), not yet unit length -> scalar.
 
-    Row i of both views is one pair; every other of the 2N - 1 vectors stands in the denominator.
+    Row i of both views is one pair. A view is compared with all views but itself: its partner against the 2N - 2 of
+    other pairs. Under several processes the pairs of all stand in the comparison, each known by its own number, and
+    the mean of the processes' losses is the loss of one process with all pairs. With `targets` (the other head's
+    projections of the same views) the views are compared with these.
     """
-    pairs = len(first)
-    vectors = functional.normalize(torch.cat([first, second]), dim=1)
-    similarity = vectors @ vectors.T / temperature
-    itself = torch.eye(2 * pairs, dtype=torch.bool, device=vectors.device)
-    partner = torch.arange(2 * pairs, device=vectors.device).roll(pairs)
-    return functional.cross_entropy(similarity.masked_fill(itself, float("-inf")), partner)
+    anchors = functional.normalize(torch.cat([first, second]), dim=1)
+    compared = anchors if targets is None else functional.normalize(torch.cat(targets), dim=1)
+    everyone = torch.cat([gather(view) for view in compared.chunk(2)])
+    all_pairs = len(everyone) // 2
+    mine = torch.arange(len(first), device=anchors.device) + rank() * len(first)
+    itself, partner = torch.cat([mine, mine + all_pairs]), torch.cat([mine + all_pairs, mine])
+    similarity = anchors @ everyone.T / temperature
+    return functional.cross_entropy(similarity.scatter(1, itself[:, None], float("-inf")), partner)

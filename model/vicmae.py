@@ -5,6 +5,7 @@ of its visible tokens is projected and compared over the batch. Weights carry th
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from ..media.spec import InputSpec
 from .config import ModelConfig
 from .encoder import LAYER_NORM_EPS, Encoder, initialise, sincos_positions, transformer_blocks
 from .losses import contrastive_loss, reconstruction_loss
+from .ranks import BatchNorm
+
+Heads = Literal["shared", "predictor-target"]
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,19 @@ class Losses:
 
 
 class ViCMAE(Encoder):
-    """An encoder with the decoder and the projector that its training needs."""
+    """An encoder with the decoder and the projector that its training needs.
+
+    Heads "shared": one projector for both sides of the comparison, as in the released code. "predictor-target": each
+    view's predictor output against the other views' target output, as the paper draws it; two projectors of the same
+    form, both trained, in both directions (PAPER 1.6).
+    """
 
     mask_token: nn.Parameter
     decoder_pos_embed: Tensor
 
-    def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
+    def __init__(self, config: ModelConfig, spec: InputSpec, heads: Heads = "shared") -> None:
         super().__init__(config, spec)
+        self.heads = heads
         width = config.decoder_dim
         self.decoder_embed = nn.Linear(config.dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -66,35 +76,44 @@ class ViCMAE(Encoder):
         self.decoder_blocks = transformer_blocks(width, config.decoder_depth, config.decoder_heads, config.mlp_ratio)
         self.decoder_norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         self.decoder_pred = nn.Linear(width, config.patch**2 * 3)
-        self.projector = nn.Sequential(
-            nn.Linear(config.dim, config.projector_hidden),
-            nn.BatchNorm1d(config.projector_hidden),
-            nn.ReLU(),
-            nn.Linear(config.projector_hidden, config.projector_hidden),
-            nn.BatchNorm1d(config.projector_hidden),
-            nn.ReLU(),
-            nn.Linear(config.projector_hidden, config.projector_dim),
-        )
+        self.projector = _projector(config)
+        if heads == "predictor-target":
+            self.projector_target = _projector(config)
         initialise(self)
 
     def losses(self, first: Tensor, second: Tensor, objective: Objective, noise: tuple[Tensor, Tensor]) -> Losses:
-        """first, second (N, 3, S, S): two normalised views of N items; noise: two (N, L), the smallest are kept."""
-        views = [self.view(pictures, objective, n) for pictures, n in zip((first, second), noise, strict=True)]
-        reconstruction = 0.5 * (views[0].reconstruction + views[1].reconstruction)
-        contrast = contrastive_loss(views[0].projected, views[1].projected, objective.temperature)
-        total = objective.recon_weight * reconstruction + objective.contrast_weight * contrast
-        return Losses(total, reconstruction, contrast, *views)
+        """first, second (N, 3, S, S): two normalised views of N items; noise: two (N, L), the smallest are kept.
 
-    def view(self, pictures: Tensor, objective: Objective, noise: Tensor) -> View:
-        """pictures (N, 3, S, S), noise (N, L) -> the masked view with everything that comes of it.
-
-        Views pass the projector one after the other, each with its own batch statistics (PAPER 1.6).
+        Both views go through encoder and decoder in one pass: LayerNorm knows no batch. Views pass a projector one
+        after the other, each with its own batch statistics (PAPER 1.6).
         """
-        latent, mask, restore = self.encode_masked(pictures, objective.mask_ratio, noise)
+        pictures = torch.cat([first, second])
+        latent, mask, restore = self.encode_masked(pictures, objective.mask_ratio, torch.cat(noise))
         pooled = latent[:, 1:].mean(dim=1)
         predicted = self.decode(latent, restore)
-        reconstruction = reconstruction_loss(predicted, pictures, mask, self.config.patch, objective.normalise_patches)
-        return View(latent, mask, restore, pooled, self.projector(pooled), predicted, reconstruction)
+        projected = _each_half(self.projector, pooled)
+        targets = None if self.heads == "shared" else _each_half(self.projector_target, pooled)
+        with torch.autocast(pictures.device.type, enabled=False):  # the losses want all their digits
+            views = [
+                View(
+                    latent=latent[of],
+                    mask=mask[of],
+                    restore=restore[of],
+                    pooled=pooled[of],
+                    projected=vectors,
+                    predicted=predicted[of],
+                    reconstruction=self._reconstruction(predicted[of], pictures[of], mask[of], objective),
+                )
+                for of, vectors in zip((slice(len(first)), slice(len(first), None)), projected, strict=True)
+            ]
+            contrast = contrastive_loss(*projected, objective.temperature, targets)
+            reconstruction = 0.5 * (views[0].reconstruction + views[1].reconstruction)
+            total = objective.recon_weight * reconstruction + objective.contrast_weight * contrast
+        return Losses(total, reconstruction, contrast, views[0], views[1])
+
+    def _reconstruction(self, predicted: Tensor, pictures: Tensor, mask: Tensor, objective: Objective) -> Tensor:
+        patch = self.config.patch
+        return reconstruction_loss(_full(predicted), pictures, _full(mask), patch, objective.normalise_patches)
 
     def encode_masked(self, pictures: Tensor, mask_ratio: float, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> latent (N, 1 + kept, D), mask (N, L) with 1 = removed, restore (N, L): back to raster order.
@@ -118,3 +137,26 @@ class ViCMAE(Encoder):
         decoded = self.decoder_blocks(torch.cat([tokens[:, :1], patches], dim=1) + self.decoder_pos_embed)
         predicted: Tensor = self.decoder_pred(self.decoder_norm(decoded))[:, 1:]
         return predicted
+
+
+def _projector(config: ModelConfig) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(config.dim, config.projector_hidden),
+        BatchNorm(config.projector_hidden),
+        nn.ReLU(),
+        nn.Linear(config.projector_hidden, config.projector_hidden),
+        BatchNorm(config.projector_hidden),
+        nn.ReLU(),
+        nn.Linear(config.projector_hidden, config.projector_dim),
+    )
+
+
+def _each_half(projector: nn.Module, pooled: Tensor) -> tuple[Tensor, Tensor]:
+    """pooled (2N, D) -> two (N, P), projected one after the other."""
+    first, second = pooled.chunk(2)
+    return _full(projector(first)), _full(projector(second))
+
+
+def _full(values: Tensor) -> Tensor:
+    """In single precision, or double where they are double."""
+    return values if values.dtype == torch.float64 else values.float()

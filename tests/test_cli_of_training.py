@@ -94,6 +94,17 @@ def test_what_cannot_be_done_is_refused_before_decoding(
         run("pretrain", "retrieval", "media", "-o", "run", *SMALL)
 
 
+def test_a_dry_run_tells_the_cost_and_touches_nothing(run: Run, tmp_path: Path) -> None:
+    result = run("pretrain", "retrieval", "nowhere", "--dry-run", *SMALL, "--set", "batch=8", "--set", "accumulate=2")
+    for word in ("parameters", "TFLOP", "over 4 pairs, 2 a step", "GiB", "pairs/s", "hours for 3 steps"):
+        assert word in result.stdout
+    told = json.loads(run("pretrain", "retrieval", "nowhere", "--dry-run", *SMALL, "--json").stdout)
+    assert told["parameters"] > told["encoder_parameters"] > 0 and told["pairs_per_second"] > 0
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TrainingError, match="needs --out FOLDER"):
+        run("pretrain", "retrieval", "nowhere", *SMALL)
+
+
 def test_knn_of_a_checkpoint_and_of_its_bundle_agree(run: Run, tmp_path: Path, data: Path) -> None:
     save_model(nano_encoder(), tmp_path / "nano.safetensors")
     told = json.loads(run("evaluate", "knn", data, "-k", 1, "-m", "nano.safetensors", "--json").stdout)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,15 +16,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import MILD, NANO, made_pictures, nano, nano_recipe, write_pictures
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vicmae.errors import TrainingError
+from vicmae.errors import StorageError, TrainingError
 from vicmae.model.checkpoints import load_encoder
 from vicmae.model.vicmae import Objective
-from vicmae.training import pretrain as module
-from vicmae.training.pretrain import Progress, batch_shares, build_model, objective_at, pretrain, read_batch
+from vicmae.training.batches import batch_shares, read_batch
+from vicmae.training.pretrain import Progress, build_model, objective_at, pretrain
 from vicmae.training.recipe import Recipe
+from vicmae.training.rundir import step_name
 from vicmae.training.sources import Pictures
 from vicmae.training.views import Augmentation
 
@@ -49,7 +52,7 @@ def logged(run: Path) -> list[dict[str, float]]:
 
 
 def without_speed(run: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in line.items() if k != "pairs_per_second"} for line in logged(run)]
+    return [{k: v for k, v in line.items() if k not in ("pairs_per_second", "waiting")} for line in logged(run)]
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -157,6 +160,7 @@ def test_run_json_says_what_was_done(tmp_path: Path) -> None:
         "steps": 6,
         "batch": 8,
         "pairs": 48,
+        "pairs_per_contrast": 8,
     }
 
 
@@ -191,6 +195,12 @@ def test_the_contrast_comes_in_after_its_share() -> None:
     weight = [objective_at(recipe, step).contrast_weight for step in range(10)]
     assert weight == [0.0] * 3 + [0.5] * 7
     assert objective_at(nano_recipe(), 0) == nano_recipe().objective
+
+
+def test_the_contrast_may_climb() -> None:
+    recipe = nano_recipe(steps=10, contrast_from=0.2, contrast_ramp=0.5)
+    weight = [objective_at(recipe, step).contrast_weight for step in range(10)]
+    assert weight == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
 
 
 def test_before_that_the_projector_is_not_trained(tmp_path: Path) -> None:
@@ -326,7 +336,7 @@ def test_the_strongest_recipe_runs(tmp_path: Path) -> None:
     strong = dict.fromkeys(("image_view1", "image_view2", "frame_view1", "frame_view2"), Augmentation())
     recipe = nano_recipe(steps=2, objective=Objective(mask_ratio=0.75), **strong)
     assert pretrain(recipe, PICTURES, tmp_path / "run").is_dir()
-    assert MILD != Augmentation() and module.step_name(2) == "step-00000002"
+    assert MILD != Augmentation() and step_name(2) == "step-00000002"
 
 
 def test_a_process_killed_outright_is_resumed(tmp_path: Path) -> None:
@@ -349,6 +359,76 @@ def test_a_process_killed_outright_is_resumed(tmp_path: Path) -> None:
         [*command, "--resume", *words(steps=reached + 1)], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()) == run / module.step_name(reached + 1)
+    assert Path(done.stdout.strip()) == run / step_name(reached + 1)
     assert logged(run)[-1]["step"] == reached + 1
     assert not [p for p in run.glob(".step-*")], "what was half written when the power went off is gone"
+
+
+def test_the_numbers_of_the_first_version_stay(tmp_path: Path) -> None:
+    """A run begun with an older version goes on with this one: recorded before batches could be split."""
+    told: list[Progress] = []
+    pretrain(nano_recipe(contrast_from=0.2), PICTURES, tmp_path / "run", report=told.append)
+    recorded = [0.568043, 0.567784, 2.060494, 2.251160, 2.977861, 2.928084]
+    assert [p.loss for p in told] == pytest.approx(recorded, rel=1e-3)
+
+
+def test_a_checkpoint_of_the_first_version_is_resumed(tmp_path: Path) -> None:
+    kill_at(5, tmp_path / "run", nano_recipe())
+    file = tmp_path / "run" / "step-00000004" / "trainer.pt"
+    trainer = torch.load(file, weights_only=True)
+    for name in ("heads", "contrast_ramp", "sync_batchnorm", "accumulate", "precision", "compile", "shard"):
+        del trainer["recipe"][name]
+    assert set(trainer) == {"step", "optimiser", "recipe"}
+    torch.save(trainer, file)
+    resumed = pretrain(nano_recipe(), PICTURES, tmp_path / "run", resume=True)
+    assert same(weights(resumed), weights(pretrain(nano_recipe(), PICTURES, tmp_path / "whole")))
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"precision": "fp16"}, {"heads": "predictor-target"}])
+def test_other_precisions_and_heads_train_and_resume(tmp_path: Path, changes: dict[str, str]) -> None:
+    recipe = nano_recipe(**changes)
+    whole = pretrain(recipe, PICTURES, tmp_path / "whole")
+    kill_at(3, tmp_path / "killed", recipe)
+    assert same(weights(whole), weights(pretrain(recipe, PICTURES, tmp_path / "killed", resume=True)))
+    plain = pretrain(nano_recipe(), PICTURES, tmp_path / "plain")
+    of_it, of_plain = (np.array([line["reconstruction"] for line in logged(r.parent)]) for r in (whole, plain))
+    np.testing.assert_allclose(of_it, of_plain, rtol=0.05)
+    assert load_encoder(whole.parent).config == NANO
+
+
+def test_accumulated_steps_see_the_same_pictures(tmp_path: Path) -> None:
+    """Without contrast, whose negatives are fewer, passes add up to the step that one pass makes."""
+    quiet = {"objective": Objective(contrast_weight=0.0), "batch": 8}
+    for name, accumulate in (("one", 1), ("four", 4)):
+        pretrain(nano_recipe(**quiet, accumulate=accumulate), PICTURES, tmp_path / name)
+    one, four = (np.array([line["reconstruction"] for line in logged(tmp_path / n)]) for n in ("one", "four"))
+    np.testing.assert_allclose(one, four, rtol=1e-4)
+    assert {line["pairs_per_contrast"] for line in logged(tmp_path / "four")} == {2}
+    assert all(0 <= line["waiting"] <= 1 for line in logged(tmp_path / "four"))
+
+
+def test_pictures_and_events_are_written(tmp_path: Path) -> None:
+    pretrain(nano_recipe(steps=4, picture_steps=2), PICTURES, tmp_path / "run")
+    drawn = sorted((tmp_path / "run" / "pictures").iterdir())
+    assert [p.name for p in drawn] == ["step-00000002.png", "step-00000004.png"]
+    with Image.open(drawn[0]) as picture:
+        assert picture.size == (3 * 32, 8 * 32)
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    read = events.EventAccumulator(str(tmp_path / "run"))
+    read.Reload()
+    assert [e.step for e in read.Scalars("loss")] == [1, 2, 3, 4]
+
+
+def test_a_disk_that_refuses_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written: Not a directory. Name a folder that can be written"):
+        pretrain(nano_recipe(), PICTURES, tmp_path / "file" / "run")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a real refusal, at a real write
+    try:
+        with pytest.raises(StorageError, match="run cannot be written: .*Free some space, then go on with --resume"):
+            pretrain(nano_recipe(), PICTURES, tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [p for p in (tmp_path / "run").iterdir() if p.is_dir()], "nothing half written is left"
+    assert pretrain(nano_recipe(), PICTURES, tmp_path / "run", resume=True).is_dir()

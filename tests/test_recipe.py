@@ -42,6 +42,21 @@ def test_weights_are_any_number_of_numbers() -> None:
     assert load_recipe("retrieval", []).weights == ()
 
 
+def test_a_recipe_of_an_older_version_means_the_same() -> None:
+    new = ("heads", "contrast_ramp", "sync_batchnorm", "accumulate", "precision", "compile", "shard", "picture_steps")
+    written = load_recipe("retrieval", []).to_dict()
+    assert Recipe.from_dict({k: v for k, v in written.items() if k not in new}) == load_recipe("retrieval", [])
+
+
+def test_a_loss_scale_cannot_be_split() -> None:
+    with pytest.raises(TrainingError, match="Use bf16"):
+        load_recipe("retrieval", ["precision=fp16", "shard=true"])
+
+
+def test_the_pairs_of_a_contrast_do_not_grow_with_accumulation() -> None:
+    assert load_recipe("retrieval", ["batch=64", "accumulate=4"]).pairs_per_contrast == 16
+
+
 def test_the_last_change_of_a_value_counts() -> None:
     assert load_recipe("retrieval", ["steps=7", "steps=8"]).steps == 8
 
@@ -75,6 +90,12 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("weights=[inf]", "above 0"),
         ("weights=['a']", "weights is 'a'"),
         ("weights=2", "weights is 2"),
+        ("contrast_ramp=2", "from 0 to 1"),
+        ("heads=two", "shared, predictor-target"),
+        ("precision=int8", "fp32, bf16, fp16"),
+        ("accumulate=0", "accumulate is 0"),
+        ("accumulate=3", "each pass needs the same number"),
+        ("picture_steps=-1", "picture_steps is -1"),
         ("objective=3", "objective is 3"),
         ("objective.mask_ratio=1.0", "at least one must stay"),
         ("objective.mask_ratio=0", "one must go"),

@@ -14,7 +14,7 @@ from torch import Tensor
 from vicmae.media.spec import InputSpec
 from vicmae.model.config import SIZES, ModelConfig
 from vicmae.model.encoder import Encoder
-from vicmae.model.losses import contrastive_loss, patchify
+from vicmae.model.losses import contrastive_loss, patchify, unpatchify
 from vicmae.model.vicmae import Losses, Objective, ViCMAE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -107,6 +107,7 @@ def test_every_array_of_a_group(group: str) -> None:
 def test_patchify_and_unmasked_inference() -> None:
     model = golden_model().eval()
     np.testing.assert_array_equal(patchify(golden_input("x1"), 16).numpy(), TINY["aux/patchify_x1"])
+    assert torch.equal(unpatchify(patchify(golden_input("x1"), 16), 16), golden_input("x1"))
     with torch.no_grad():
         for view in "12":
             tokens = model(golden_input(f"x{view}"))

@@ -15,6 +15,7 @@ from ..terminal import BundleOption, JsonOption, print_json, progress, say, stdo
 
 if TYPE_CHECKING:
     from .evaluate import Vectors
+    from .recipe import Recipe
 
 evaluate_app = typer.Typer(help="Judge a checkpoint or a bundle by what its vectors find.", no_args_is_help=True)
 
@@ -49,10 +50,15 @@ def pretrain(
         list[Path],
         typer.Argument(help="Folders, media files, tar shards, or datasets as LAYOUT:FOLDER, to learn from."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints and log.jsonl.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run: checkpoints and log.jsonl.")
+    ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a value: key=value or table.key=value.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell parameters, FLOPs, memory and hours; read no source.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     cache: Annotated[Path | None, typer.Option(help="Where decoded pictures are kept [default: OUT/cache].")] = None,
@@ -61,32 +67,91 @@ def pretrain(
     """Pretrain ViC-MAE on pictures and clips, without labels."""
     need_training_extra()
     keep_freed_memory()
-    from .pretrain import Progress, require_device, require_unused
-    from .pretrain import pretrain as run_pretraining
+    from .distributed import joined
+    from .pretrain import require_device
     from .recipe import load_recipe
-    from .sources import load_pictures
+    from .rundir import require_unused
 
     recipe = load_recipe(preset, changes or [])
     if recipe.weights and len(recipe.weights) != len(sources):
         raise TrainingError(f"There are {len(recipe.weights)} weights for {len(sources)} sources; give one for each.")
-    require_device(device)
-    require_unused(out, resume)
-    with progress("items") as bar:
-        task = bar.add_task("decoding", total=None, rate="")
+    with joined(device) as own_device:
+        require_device(own_device)
+        if dry_run:
+            _tell_plan(recipe, own_device, json_output)
+            return
+        if out is None:
+            raise TrainingError("pretrain needs --out FOLDER for the run, or --dry-run to see what it would cost.")
+        require_unused(out, resume)
+        facts = {
+            "command": _command(preset, sources, out, changes or []),
+            "data": ", ".join(_short(s) for s in sources),
+        }
+        _pretrain_here(recipe, sources, out, cache or out / "cache", own_device, resume, facts, json_output)
+
+
+def _tell_plan(recipe: "Recipe", device: str, json_output: bool) -> None:
+    from ..model.ranks import rank
+    from .plan import plan_run
+
+    plan = plan_run(recipe, device)
+    if rank() > 0:
+        return
+    if json_output:
+        print_json(vars(plan))
+        return
+    for line in (
+        f"parameters     {plan.parameters / 1e6:.1f} M, of them encoder {plan.encoder_parameters / 1e6:.1f} M",
+        f"compute        {plan.flops_per_step / 1e12:.2f} TFLOP a step of {recipe.batch} pairs",
+        f"contrast       over {recipe.pairs_per_contrast} pairs, {recipe.accumulate} a step",
+        f"memory         about {plan.memory_bytes / 2**30:.1f} GiB for a process",
+        f"speed          {plan.pairs_per_second:.1f} pairs/s, measured on passes of {plan.measured_pairs} made pairs",
+        f"whole run      {plan.hours:.1f} hours for {recipe.steps} steps, if the data keep up",
+    ):
+        stdout.print(line, soft_wrap=True)
+
+
+def _pretrain_here(
+    recipe: "Recipe",
+    sources: list[Path],
+    out: Path,
+    cache: Path,
+    device: str,
+    resume: bool,
+    facts: dict[str, Any],
+    json_output: bool,
+) -> None:
+    """Decodes in the first process, which then tells; trains in all."""
+    from ..model.ranks import rank
+    from .distributed import wait_for_all
+    from .pretrain import Progress
+    from .pretrain import pretrain as run_pretraining
+    from .rundir import storing
+    from .sources import load_pictures
+
+    first = rank() == 0
+    if not first:
+        wait_for_all()
+    with progress("items") as bar, storing(cache):
+        task = bar.add_task("decoding", total=None, rate="", visible=first)
         pictures = load_pictures(
             sources,
-            cache or out / "cache",
+            cache,
             size=recipe.size * 4 // 3,
             report=lambda n: bar.update(task, completed=n),
         )
-    clips = int(pictures.is_clip.sum())
-    say(f"{len(pictures) - clips} images and {clips} clips to learn from; {len(pictures.bad)} could not be decoded.")
-    for name, reason in pictures.bad:
-        say(f"  skipped {name}: {reason}")
-    for name, reason in pictures.missing:
-        say(f"  {name}: {reason}")
+    if first:
+        wait_for_all()
+        clips = int(pictures.is_clip.sum())
+        say(
+            f"{len(pictures) - clips} images and {clips} clips to learn from; {len(pictures.bad)} could not be decoded."
+        )
+        for name, reason in pictures.bad:
+            say(f"  skipped {name}: {reason}")
+        for name, reason in pictures.missing:
+            say(f"  {name}: {reason}")
     with progress("steps") as bar:
-        task = bar.add_task("pretraining", total=recipe.steps, rate="")
+        task = bar.add_task("pretraining", total=recipe.steps, rate="", visible=first)
 
         def report(now: Progress) -> None:
             figures = f"loss {now.loss:.3f} (pixels {now.reconstruction:.3f}, contrast {now.contrast:.3f})"
@@ -98,11 +163,9 @@ def pretrain(
                     f"{left_seconds / 60:.0f} min left"
                 )
 
-        facts = {
-            "command": _command(preset, sources, out, changes or []),
-            "data": ", ".join(_short(s) for s in sources),
-        }
         last = run_pretraining(recipe, pictures, out, device=device, resume=resume, facts=facts, report=report)
+    if not first:
+        return
     result: dict[str, Any] = {
         "checkpoint": str(last),
         "steps": recipe.steps,

@@ -4,12 +4,12 @@ import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from ..errors import TrainingError
 from ..media.spec import Fit
 from ..model.config import SIZES
-from ..model.vicmae import Objective
+from ..model.vicmae import Heads, Objective
 from .views import Augmentation
 
 PRESETS = Path(__file__).parent / "presets"
@@ -20,6 +20,7 @@ TABLES = {
     "frame_view1": Augmentation,
     "frame_view2": Augmentation,
 }
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,17 @@ class Recipe:
     clip_share: float = 0.16
     weights: tuple[float, ...] = ()
     contrast_from: float = 0.0  # share of the steps before which the contrast has no weight
+    contrast_ramp: float = 0.0  # share of the steps in which its weight then climbs to the full one
+    heads: Heads = "shared"
+    sync_batchnorm: bool = False  # batch statistics of the projectors over all processes
+    accumulate: int = 1  # passes of one step; the contrast sees batch / accumulate pairs
+    precision: Precision = "fp32"
+    compile: bool = False
+    shard: bool = False  # weights split over the processes (FSDP2), for networks that do not fit one device
     seed: int = 0
     checkpoint_steps: int = 200
     keep_checkpoints: int = 2
+    picture_steps: int = 500  # a picture of input, mask and reconstruction each so many steps; 0 for none
     objective: Objective = Objective()
     image_view1: Augmentation = Augmentation()
     image_view2: Augmentation = Augmentation()
@@ -54,15 +63,34 @@ class Recipe:
             raise TrainingError(f"model is {self.model!r}; it must be one of {', '.join(SIZES)}.")
         if self.fit not in get_args(Fit):
             raise TrainingError(f"fit is {self.fit!r}; it must be one of {', '.join(get_args(Fit))}.")
-        least = {"batch": 2, "steps": 1, "checkpoint_steps": 1, "keep_checkpoints": 1, "warmup_steps": 0, "seed": 0}
+        for name, choices in (("heads", get_args(Heads)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in choices:
+                raise TrainingError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}.")
+        if self.shard and self.precision == "fp16":
+            raise TrainingError("shard does not go with precision fp16, whose loss scale it cannot keep. Use bf16.")
+        least = {
+            "batch": 2,
+            "steps": 1,
+            "checkpoint_steps": 1,
+            "keep_checkpoints": 1,
+            "accumulate": 1,
+            "warmup_steps": 0,
+            "picture_steps": 0,
+            "seed": 0,
+        }
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise TrainingError(f"{name} is {getattr(self, name)}; expected at least {lowest}.")
-        for name in ("clip_share", "contrast_from"):
+        for name in ("clip_share", "contrast_from", "contrast_ramp"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; expected a share from 0 to 1.")
         if not all(weight > 0 and math.isfinite(weight) for weight in self.weights):
             raise TrainingError(f"weights are {self.weights}; expected a number above 0 for each source.")
+        if self.batch % self.accumulate or self.batch // self.accumulate < 2:
+            raise TrainingError(
+                f"batch is {self.batch}, accumulate {self.accumulate}; each pass needs the same number of pairs, 2 at "
+                f"least."
+            )
         patch = SIZES[self.model].patch
         if self.size <= 0 or self.size % patch:
             raise TrainingError(f"size is {self.size}; {self.model} needs a positive multiple of {patch}.")
@@ -72,6 +100,11 @@ class Recipe:
                 f"objective.mask_ratio is {self.objective.mask_ratio}; of the {tokens} patches of a picture "
                 f"at least one must stay and one must go."
             )
+
+    @property
+    def pairs_per_contrast(self) -> int:
+        """How many pairs a contrast sees, over all processes; accumulation does not add to it."""
+        return self.batch // self.accumulate
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

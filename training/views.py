@@ -4,7 +4,7 @@ Geometry is one affine sampling per picture, colour one 3x4 matrix per picture, 
 operations. Which rows of a clip become a pair is decided here too; decoding and files are not known here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,35 +50,54 @@ def pick_pair(
     return first, second
 
 
-def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers, one a picture. Of a batch split over processes and passes, each draws for the `whole` and keeps
+    the rows of its `part`, so that a picture looks the same however the batch is split."""
+
+    generator: torch.Generator
+    part: Tensor | None = None
+    whole: int = 0
+
+    def uniform(self, n: int, low: float, high: float) -> Tensor:
+        """(n,) float, for the n pictures at hand."""
+        values = self._all(n) * (high - low) + low
+        return values if self.part is None else values[self.part]
+
+    def chance(self, n: int, probability: float) -> Tensor:
+        """(n,) float, 1 with the given probability, else 0."""
+        values = (self._all(n) < probability).float()
+        return values if self.part is None else values[self.part]
+
+    def one(self, low: float, high: float) -> float:
+        """One number for all pictures of the batch."""
+        return float(torch.rand(1, generator=self.generator, device=self.generator.device) * (high - low) + low)
+
+    def _all(self, n: int) -> Tensor:
+        wanted = n if self.part is None else self.whole
+        return torch.rand(wanted, generator=self.generator, device=self.generator.device)
 
 
-def chance(n: int, probability: float, generator: torch.Generator) -> Tensor:
-    """(n,) float, 1 with the given probability, else 0."""
-    return (torch.rand(n, generator=generator, device=generator.device) < probability).float()
-
-
-def augment(pixels: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(pixels: Tensor, size: int, augmentation: Augmentation, draws: Draws) -> Tensor:
     """pixels (N, K, K, 3) uint8 -> pictures (N, 3, size, size) float in 0..1, each augmented on its own."""
-    pictures = crop_and_flip(pixels.permute(0, 3, 1, 2).float() / 255.0, size, augmentation, generator)
-    pictures = jitter_colour(pictures, augmentation, generator)
-    pictures = blur(pictures, augmentation.blur, generator)
+    pictures = crop_and_flip(pixels.permute(0, 3, 1, 2).float() / 255.0, size, augmentation, draws)
+    pictures = jitter_colour(pictures, augmentation, draws)
+    pictures = blur(pictures, augmentation.blur, draws)
     if augmentation.solarise > 0:
-        mirrored = chance(len(pictures), augmentation.solarise, generator).view(-1, 1, 1, 1)
+        mirrored = draws.chance(len(pictures), augmentation.solarise).view(-1, 1, 1, 1)
         pictures = torch.where((pictures > 0.5) & (mirrored > 0), 1 - pictures, pictures)
     return pictures
 
 
-def crop_and_flip(pictures: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+def crop_and_flip(pictures: Tensor, size: int, augmentation: Augmentation, draws: Draws) -> Tensor:
     """Random resized crop and mirror: pictures (N, 3, K, K) -> (N, 3, size, size), one bilinear sampling."""
     n = len(pictures)
-    area = uniform((n,), *augmentation.scale, generator)
-    ratio = uniform((n,), float(np.log(augmentation.ratio[0])), float(np.log(augmentation.ratio[1])), generator).exp()
+    area = draws.uniform(n, *augmentation.scale)
+    ratio = draws.uniform(n, float(np.log(augmentation.ratio[0])), float(np.log(augmentation.ratio[1]))).exp()
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-    shift_x = uniform((n,), -1, 1, generator) * (1 - width)
-    shift_y = uniform((n,), -1, 1, generator) * (1 - height)
-    mirror = 1 - 2 * chance(n, augmentation.flip, generator)
+    shift_x = draws.uniform(n, -1, 1) * (1 - width)
+    shift_y = draws.uniform(n, -1, 1) * (1 - height)
+    mirror = 1 - 2 * draws.chance(n, augmentation.flip)
     theta = torch.zeros(n, 2, 3, device=pictures.device)
     theta[:, 0, 0], theta[:, 0, 2] = width * mirror, shift_x
     theta[:, 1, 1], theta[:, 1, 2] = height, shift_y
@@ -86,19 +105,19 @@ def crop_and_flip(pictures: Tensor, size: int, augmentation: Augmentation, gener
     return functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def jitter_colour(pictures: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+def jitter_colour(pictures: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
     """Brightness, contrast, saturation, hue and grey as one affine map of the colours of each picture."""
     n, device = len(pictures), pictures.device
-    on = chance(n, augmentation.colour, generator)
+    on = draws.chance(n, augmentation.colour)
 
     def factor(strength: float) -> Tensor:
-        return 1 + on * uniform((n,), -strength, strength, generator)
+        return 1 + on * draws.uniform(n, -strength, strength)
 
     brightness, contrast, saturation = (
         factor(s) for s in (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     )
-    angle = on * uniform((n,), -augmentation.hue, augmentation.hue, generator) * 2 * torch.pi
-    saturation = saturation * (1 - chance(n, augmentation.grey, generator))
+    angle = on * draws.uniform(n, -augmentation.hue, augmentation.hue) * 2 * torch.pi
+    saturation = saturation * (1 - draws.chance(n, augmentation.grey))
     # In YIQ, hue turns the plane (I, Q) and saturation scales it.
     turn = torch.zeros(n, 3, 3, device=device)
     turn[:, 0, 0] = 1
@@ -112,10 +131,10 @@ def jitter_colour(pictures: Tensor, augmentation: Augmentation, generator: torch
     return mixed.clamp(0, 1).view_as(pictures)
 
 
-def blur(pictures: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+def blur(pictures: Tensor, probability: float, draws: Draws) -> Tensor:
     """Gaussian blur of a share of the pictures, one sigma (0.1 to 1.2 pixels) for all of them; 5 taps a direction."""
-    chosen = chance(len(pictures), probability, generator).bool()
-    sigma = float(uniform((1,), 0.1, 1.2, generator))
+    chosen = draws.chance(len(pictures), probability).bool()
+    sigma = draws.one(0.1, 1.2)
     if not chosen.any():
         return pictures
     offsets = torch.arange(-2, 3, device=pictures.device, dtype=torch.float32)
@@ -136,14 +155,28 @@ def two_views(
     for_images: tuple[Augmentation, Augmentation],
     for_frames: tuple[Augmentation, Augmentation],
     generator: torch.Generator,
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """pixels (2, N, K, K, 3) uint8 (for images both halves hold the same picture), is_clip (N,) bool
-    -> two views (N, 3, size, size) float in 0..1, in the order of the items."""
+    -> two views (N, 3, size, size) float in 0..1, in the order of the items.
+
+    With `rows` (M,) the pixels are those of items `rows` of a batch, and is_clip is of the whole batch; the views are
+    those that the whole batch would give at these rows.
+    """
     views = []
+    rows = torch.arange(len(is_clip), device=is_clip.device) if rows is None else rows
+    here = is_clip[rows]
     for half in (0, 1):
         out = torch.empty(pixels.shape[1], 3, size, size, device=pixels.device)
-        for rows, augmentations in ((~is_clip, for_images), (is_clip, for_frames)):
-            if rows.any():
-                out[rows] = augment(pixels[half][rows], size, augmentations[half], generator)
+        for of_kind, augmentations in ((~is_clip, for_images), (is_clip, for_frames)):
+            if not of_kind.any():
+                continue
+            kind = here if of_kind is is_clip else ~here
+            part = (of_kind.cumsum(0) - 1)[rows[kind]]
+            draws = Draws(generator, part, int(of_kind.sum()))
+            if kind.any():
+                out[kind] = augment(pixels[half][kind], size, augmentations[half], draws)
+            else:  # only for the draws, so that the kind that comes next gets its own
+                augment(pixels[half][:1], size, augmentations[half], replace(draws, part=torch.zeros_like(rows[:1])))
         views.append(out)
     return views[0], views[1]
