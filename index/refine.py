@@ -28,11 +28,15 @@ TIE = 0.02  # of cosine: copies and frames of a still scene lie within it
 CANDIDATES = 8  # hits that are looked at: ask search_frame for at least so many, whatever the limit
 MAX_MOMENTS = 6  # sampled frames of one item around which is decoded
 FRAMES_PER_SECOND = 60.0  # every frame of a usual video
+LEAST_CORRELATION = 0.8  # below it the picture was cropped or turned: its pixels lie elsewhere and say nothing
 
 
 @dataclass(frozen=True)
 class Match:
-    """The frame of an item most like the query: correlation of pixels in -1..1, at seconds."""
+    """The frame of an item most like the query: correlation of pixels in -1..1, at seconds.
+
+    The correlation is that with the query or with its mirror image, whichever is higher.
+    """
 
     correlation: float
     seconds: float
@@ -48,15 +52,17 @@ def refine(
     """hits of search_frame for `vector` (D,), best first; picture (P, P, 3) uint8, the query -> the same hits.
 
     Those that tie with the best come in the order of their pixels' agreement, each with the exact second of its best
-    frame. A file that is gone or cannot be read comes behind those that can.
+    frame. Where pixels do not agree at all (a cropped query, a file that is gone) a hit stays as it was found, behind
+    those where they do.
     """
     if not hits or hits[0].score < LEAST_SCORE:
         return hits
     tied = [hit for hit in hits[:CANDIDATES] if hit.score >= hits[0].score - TIE]
-    wanted = _centred(picture)
+    wanted = np.stack([_centred(picture), _centred(picture[:, ::-1])])
     matches = [_best_match(hit, _windows(collection, hit, vector), wanted, limits) for hit in tied]
-    order = sorted(range(len(tied)), key=lambda i: -matches[i].correlation)
-    return [_at(tied[i], matches[i]) for i in order] + hits[len(tied) :]
+    agreement = [m.correlation if m.correlation >= LEAST_CORRELATION else -1.0 for m in matches]
+    order = sorted(range(len(tied)), key=lambda i: -agreement[i])
+    return [_at(tied[i], matches[i]) if agreement[i] > 0 else tied[i] for i in order] + hits[len(tied) :]
 
 
 def _windows(collection: Collection, hit: Hit, vector: NDArray[np.float32]) -> list[tuple[float, float]]:
@@ -82,7 +88,7 @@ def _best_match(
     best = Match(-1.0, hit.start_seconds)
     try:
         for frames in _frames_in(hit.item, windows, limits):
-            agreement = np.array([float((_centred(p) * wanted).sum()) for p in to_pixels(frames, PICTURE)])
+            agreement = np.array([(wanted * _centred(p)).sum(axis=(1, 2, 3)).max() for p in to_pixels(frames, PICTURE)])
             place = int(agreement.argmax())
             if agreement[place] > best.correlation:
                 best = Match(float(agreement[place]), float(frames.seconds[place]))
@@ -101,7 +107,7 @@ def _frames_in(item: Item, windows: list[tuple[float, float]], limits: MediaLimi
 
 def _at(hit: Hit, match: Match) -> Hit:
     """The hit, moved to the frame that was found; the interval keeps its length."""
-    if hit.item.kind == "image" or match.correlation < 0 or match.seconds == hit.start_seconds:
+    if hit.item.kind == "image" or match.seconds == hit.start_seconds:
         return hit
     end = min(match.seconds + hit.end_seconds - hit.start_seconds, max(hit.item.duration_seconds, hit.end_seconds))
     return replace(hit, start_seconds=match.seconds, end_seconds=end)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_media import frame_of, picture, write_image, write_video
+from PIL import Image, ImageOps
 
 from vicmae.export.engine import FakeEngine
 from vicmae.index.collection import Collection
@@ -15,6 +16,8 @@ from vicmae.index.query import Query, embed_query
 from vicmae.index.refine import refine
 from vicmae.index.search import Hit, search_frame
 from vicmae.media.limits import MediaLimits
+from vicmae.media.preprocess import to_pixels
+from vicmae.media.reader import read_frames
 
 ENGINE = FakeEngine()
 FILM, LARGE, SMALL = 5, (320, 240), (80, 60)
@@ -80,6 +83,26 @@ def test_a_file_that_is_gone_or_broken_comes_behind_and_harms_nobody(collection:
     assert sorted(hit.item.name for hit in after) == sorted(hit.item.name for hit in before)
     assert after[0].item.name == "copy.webm"
     assert after[0].start_seconds == pytest.approx(4.3, abs=0.051)
+
+
+def test_a_mirrored_frame_is_found_at_its_second(collection: Collection, tmp_path: Path) -> None:
+    ImageOps.mirror(frame_of(FILM, 4.3, size=LARGE)).save(tmp_path / "query.png")
+    query = embed_query(ENGINE, tmp_path / "query.png")
+    upright = ENGINE.embed(to_pixels(next(read_frames(tmp_path / "film.mp4", 20, start_seconds=4.3)), ENGINE.spec))[0]
+    assert query.picture is not None
+    before = search_frame(collection, upright, 10)  # as a network that does not mind mirroring would find it
+    after = refine(collection, before, upright, query.picture, MediaLimits())
+    assert after[0].item.name == "film.mp4" and after[0].start_seconds == pytest.approx(4.3, abs=0.051)
+
+
+def test_pixels_that_lie_elsewhere_change_nothing(collection: Collection, tmp_path: Path) -> None:
+    turned = frame_of(FILM, 4.3, size=LARGE).transpose(Image.Transpose.ROTATE_90)
+    upright = ENGINE.embed(to_pixels(next(read_frames(tmp_path / "film.mp4", 20, start_seconds=4.3)), ENGINE.spec))[0]
+    turned.save(tmp_path / "query.png")
+    picture_of = embed_query(ENGINE, tmp_path / "query.png").picture
+    assert picture_of is not None
+    before = search_frame(collection, upright, 10)
+    assert refine(collection, before, upright, picture_of, MediaLimits()) == before
 
 
 def test_nothing_found_stays_nothing(tmp_path: Path) -> None:

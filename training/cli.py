@@ -302,9 +302,10 @@ def _judge(
 
         engine = TorchEngine(load_encoder(chosen, size), chosen.name)
     with progress("files") as bar, engine:
-        task_id = bar.add_task("embedding", rate="")
+        task_id = bar.add_task("embedding", total=None, rate="")  # how many there are shows at the end
         samples = bar.track(read_labelled(data, set_name, column), task_id=task_id, description="embedding")
         known, queries, bad = embed_samples(engine, samples)
+        bar.update(task_id, total=len(known.labels) + len(queries.labels) + len(bad))
     for name, reason in bad:
         say(f"skipped {name}: {reason}")
     scores = {name: round(value, 4) for name, value in scores_of(known, queries).items()}
