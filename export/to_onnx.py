@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -79,6 +80,20 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
             optimize=True,
             verbose=False,
         )
+    forget_origins(path)
+
+
+def forget_origins(path: Path) -> None:
+    """Removes what the exporter notes beside the graph: module names, and stack traces with paths of the machine."""
+    model = onnx.load(path)
+    graph = model.graph
+    noted = [model, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output]
+    for function in model.functions:
+        noted += [function, *function.node, *function.value_info]
+    for part in noted:
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, path)
 
 
 def made_up_pixels(spec: InputSpec, count: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """vicmae.export.to_onnx: the exported graph is the trained encoder, and the gate keeps out what is not."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,12 @@ def test_the_graph_takes_bytes_and_needs_no_other_file(graph: Path) -> None:
     assert shape[0].dim_param and [d.dim_value for d in shape[1:]] == [32, 32, 3]
     assert not [t.name for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
     assert [p.name for p in graph.parent.glob("*.onnx*")] == ["model.onnx"]
+
+
+def test_the_graph_tells_nothing_of_the_machine_it_was_made_on(graph: Path) -> None:
+    content = graph.read_bytes()
+    for path in (str(Path(__file__).parents[1]), sys.prefix, str(graph.parent)):
+        assert path.encode() not in content
 
 
 def test_normalisation_is_folded_into_the_patch_embedding(graph: Path) -> None:
