@@ -4,6 +4,7 @@ Small enough that a step takes milliseconds on one thread.
 """
 
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from made_media import picture, scene_frames
 from numpy.typing import NDArray
+from typer.testing import CliRunner, Result
 
 from vicmae.export.to_onnx import export_bundle
 from vicmae.model.config import SIZES, ModelConfig
@@ -81,6 +84,21 @@ def noise_pixels(count: int, size: int = 32, seed: int = 0) -> NDArray[np.uint8]
     """(count, size, size, 3) uint8: coarse noise, so that pictures differ in more than their grain."""
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
     return np.asarray(coarse.repeat(size // 4, axis=1).repeat(size // 4, axis=2))
+
+
+def runner(register: Callable[[typer.Typer], None]) -> Callable[..., Result]:
+    """A function that runs the verbs of one room and checks the exit code; an error of ours is raised as it is."""
+    app = typer.Typer()
+    register(app)
+
+    def call(*words: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, [*map(str, words)])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result
+
+    return call
 
 
 def write_pictures(folder: Path, count: int, size: tuple[int, int] = (64, 48)) -> Path:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from made_media import write_image, write_text, write_video
-from made_runs import nano_encoder, write_bundle, write_pictures
-from typer.testing import CliRunner, Result
+from made_runs import nano_encoder, runner, write_bundle, write_pictures
+from typer.testing import Result
 
 from vicmae.errors import BundleError, CheckpointError, InvalidRequest
 from vicmae.export import cli, to_onnx
@@ -26,17 +25,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
-    app = typer.Typer()
-    cli.register(app)
-
-    def call(*words: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, [*map(str, words)])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result
-
-    return call
+    return runner(cli.register)
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 from made_media import write_image, write_text
-from made_runs import nano, nano_encoder, write_bundle, write_pictures
-from typer.testing import CliRunner, Result
+from made_runs import nano, nano_encoder, runner, write_bundle, write_pictures
+from typer.testing import Result
 
 from vicmae.errors import BundleError, TrainingError
 from vicmae.export.bundle import read_manifest
@@ -29,17 +28,7 @@ SMALL = ("--set", "model=nano", "--set", "size=32", "--set", "batch=4", "--set",
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "keep_freed_memory", lambda: None)
-    app = typer.Typer()
-    cli.register(app)
-
-    def call(*words: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, [*map(str, words)])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result
-
-    return call
+    return runner(cli.register)
 
 
 @pytest.fixture
