@@ -17,17 +17,24 @@ from .losses import contrastive_loss, reconstruction_loss
 from .ranks import BatchNorm
 
 Heads = Literal["shared", "predictor-target"]
+Pooling = Literal["mean", "max", "gem"]
+GEM_POWER = 3.0
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: recon_weight * reconstruction + contrast_weight * contrast (PAPER 1.7)."""
+    """What is minimised: recon_weight * reconstruction + contrast_weight * contrast (PAPER 1.7).
+
+    `pooling` makes the one vector of a view that is projected. Only the mean is what an exported encoder gives; the
+    others are for the comparison of PAPER 2.3.
+    """
 
     mask_ratio: float = 0.5
     recon_weight: float = 0.97
     contrast_weight: float = 0.03
     temperature: float = 0.1
     normalise_patches: bool = True
+    pooling: Pooling = "mean"
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class ViCMAE(Encoder):
         """
         pictures = torch.cat([first, second])
         latent, mask, restore = self.encode_masked(pictures, objective.mask_ratio, torch.cat(noise))
-        pooled = latent[:, 1:].mean(dim=1)
+        pooled = pool(latent[:, 1:], objective.pooling)
         predicted = self.decode(latent, restore)
         projected = _each_half(self.projector, pooled)
         targets = None if self.heads == "shared" else _each_half(self.projector_target, pooled)
@@ -137,6 +144,15 @@ class ViCMAE(Encoder):
         decoded = self.decoder_blocks(torch.cat([tokens[:, :1], patches], dim=1) + self.decoder_pos_embed)
         predicted: Tensor = self.decoder_pred(self.decoder_norm(decoded))[:, 1:]
         return predicted
+
+
+def pool(tokens: Tensor, pooling: Pooling) -> Tensor:
+    """tokens (N, L, D) -> (N, D): their mean, maximum, or generalised mean (third power, of what is positive)."""
+    if pooling == "mean":
+        return tokens.mean(dim=1)
+    if pooling == "max":
+        return tokens.amax(dim=1)
+    return tokens.clamp(min=1e-6).pow(GEM_POWER).mean(dim=1).pow(1 / GEM_POWER)
 
 
 def _projector(config: ModelConfig) -> nn.Sequential:
