@@ -59,7 +59,7 @@ class RepeatedFrameMAE(nn.Module):
     def forward(self, clips: Tensor, mask_ratio: float, noise: Tensor) -> Tensor:
         inner, layers = self.inner, clips.shape[1] // TUBE
         tokens = self.proj(clips.transpose(1, 2)).flatten(2).transpose(1, 2)
-        tokens = tokens + _table(inner.pos_embed[:, 1:], self.times[:layers])
+        tokens = tokens + _table(inner.pos_embed[:, inner.first_patch :], self.times[:layers])
         kept = max(1, int(tokens.shape[1] * (1 - mask_ratio)))
         order = noise.argsort(dim=1)
         restore = order.argsort(dim=1)

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..errors import TrainingError
 from ..media.spec import InputSpec
 from .config import ModelConfig
 from .encoder import LAYER_NORM_EPS, Encoder, initialise, sincos_positions, transformer_blocks
@@ -39,8 +40,9 @@ class Objective:
 
 @dataclass(frozen=True)
 class View:
-    """One masked view: latent (N, 1 + kept, D), mask (N, L) 1 = removed, restore (N, L), pooled (N, D),
-    projected (N, P) not unit length, predicted (N, L, patch*patch*3), reconstruction () its loss."""
+    """One masked view: latent (N, 1 + kept, D) with the class token first (none: (N, kept, D)), mask (N, L) 1 =
+    removed, restore (N, L), pooled (N, D), projected (N, P) not unit length, predicted (N, L, patch*patch*3),
+    reconstruction () its loss."""
 
     latent: Tensor
     mask: Tensor
@@ -74,12 +76,17 @@ class ViCMAE(Encoder):
     decoder_pos_embed: Tensor
 
     def __init__(self, config: ModelConfig, spec: InputSpec, heads: Heads = "shared") -> None:
+        if config.norm_of_mean:
+            raise TrainingError(
+                f"{config.name} normalises the mean of its tokens, as fine-tuned networks do; the decoder needs each "
+                f"token normalised. Pretrain a network with norm_of_mean = False."
+            )
         super().__init__(config, spec)
         self.heads = heads
         width = config.decoder_dim
         self.decoder_embed = nn.Linear(config.dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.register_buffer("decoder_pos_embed", sincos_positions(width, spec.grid))
+        self.register_buffer("decoder_pos_embed", sincos_positions(width, spec.grid, config.class_token))
         self.decoder_blocks = transformer_blocks(width, config.decoder_depth, config.decoder_heads, config.mlp_ratio)
         self.decoder_norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         self.decoder_pred = nn.Linear(width, config.patch**2 * 3)
@@ -96,7 +103,7 @@ class ViCMAE(Encoder):
         """
         pictures = torch.cat([first, second])
         latent, mask, restore = self.encode_masked(pictures, objective.mask_ratio, torch.cat(noise))
-        pooled = pool(latent[:, 1:], objective.pooling)
+        pooled = pool(latent[:, self.first_patch :], objective.pooling)
         predicted = self.decode(latent, restore)
         projected = _each_half(self.projector, pooled)
         targets = None if self.heads == "shared" else _each_half(self.projector_target, pooled)
@@ -127,7 +134,7 @@ class ViCMAE(Encoder):
 
         Kept tokens stay in the order of ascending noise.
         """
-        tokens = self.patch_embed(pictures) + self.pos_embed[:, 1:]
+        tokens = self.patch_embed(pictures) + self.pos_embed[:, self.first_patch :]
         kept = int(self.spec.tokens * (1 - mask_ratio))
         order = noise.argsort(dim=1)
         restore = order.argsort(dim=1)
@@ -137,12 +144,12 @@ class ViCMAE(Encoder):
 
     def decode(self, latent: Tensor, restore: Tensor) -> Tensor:
         """latent (N, 1 + kept, D), restore (N, L) -> patches (N, L, patch*patch*3) in raster order."""
-        tokens = self.decoder_embed(latent)
-        missing = restore.shape[1] + 1 - tokens.shape[1]
-        shuffled = torch.cat([tokens[:, 1:], self.mask_token.expand(len(tokens), missing, -1)], dim=1)
+        tokens, first = self.decoder_embed(latent), self.first_patch
+        missing = restore.shape[1] + first - tokens.shape[1]
+        shuffled = torch.cat([tokens[:, first:], self.mask_token.expand(len(tokens), missing, -1)], dim=1)
         patches = shuffled.gather(1, restore[:, :, None].expand(-1, -1, tokens.shape[2]))
-        decoded = self.decoder_blocks(torch.cat([tokens[:, :1], patches], dim=1) + self.decoder_pos_embed)
-        predicted: Tensor = self.decoder_pred(self.decoder_norm(decoded))[:, 1:]
+        decoded = self.decoder_blocks(torch.cat([tokens[:, :first], patches], dim=1) + self.decoder_pos_embed)
+        predicted: Tensor = self.decoder_pred(self.decoder_norm(decoded))[:, first:]
         return predicted
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vicmae.errors import StorageError, TrainingError
 from vicmae.model.checkpoints import load_encoder
+from vicmae.model.config import SIZES
 from vicmae.model.vicmae import Objective
 from vicmae.training.batches import batch_shares, read_batch
 from vicmae.training.pretrain import Progress, build_model, objective_at, pretrain
@@ -87,6 +88,20 @@ def test_the_last_checkpoint_is_an_encoder(tmp_path: Path) -> None:
     encoder = load_encoder(tmp_path / "run")
     assert encoder.config == NANO
     assert encoder.spec == NANO.input_spec(32, fit="squash")
+
+
+def test_a_network_without_class_token_is_pretrained_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = replace(NANO, class_token=False)
+    monkeypatch.setitem(SIZES, "nano", bare)
+    recipe = nano_recipe(steps=4, checkpoint_steps=2)
+    whole = pretrain(recipe, PICTURES, tmp_path / "run")
+    kill_at(3, tmp_path / "killed", recipe)
+    assert same(weights(whole), weights(pretrain(recipe, PICTURES, tmp_path / "killed", resume=True)))
+    assert load_encoder(tmp_path / "run").config == bare and "cls_token" not in weights(whole)
+    assert weights(whole)["pos_embed"].shape == (1, 16, 32)
+    monkeypatch.setitem(SIZES, "nano", replace(NANO, norm_of_mean=True))
+    with pytest.raises(TrainingError, match="nano normalises the mean of its tokens"):
+        pretrain(recipe, PICTURES, tmp_path / "other")
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3, 5])

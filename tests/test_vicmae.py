@@ -123,6 +123,7 @@ def test_patchify_and_unmasked_inference() -> None:
 
 def test_features_of_the_official_fine_tuning_network() -> None:
     model = golden_model().eval()
+    assert model.cls_token is not None
     with torch.no_grad():
         before_norm = model.blocks(
             torch.cat(

@@ -57,7 +57,7 @@ def plan_run(recipe: Recipe, device: str) -> Plan:
 def flops_per_pair(model: ViCMAE, recipe: Recipe) -> float:
     """Multiplications and additions of the matrix products of both views, forward and backward (twice the forward)."""
     config, tokens = model.config, model.spec.tokens
-    kept = int(tokens * (1 - recipe.objective.mask_ratio)) + 1
+    kept, seen = int(tokens * (1 - recipe.objective.mask_ratio)) + model.first_patch, tokens + model.first_patch
     pixels = 3 * config.patch**2
     heads = 1 if recipe.heads == "shared" else 2
     projector = config.projector_hidden * (config.dim + config.projector_hidden + config.projector_dim)
@@ -65,8 +65,8 @@ def flops_per_pair(model: ViCMAE, recipe: Recipe) -> float:
         2 * tokens * pixels * config.dim
         + _of_blocks(kept, config.dim, config.depth, config)
         + 2 * kept * config.dim * config.decoder_dim
-        + _of_blocks(tokens + 1, config.decoder_dim, config.decoder_depth, config)
-        + 2 * (tokens + 1) * config.decoder_dim * pixels
+        + _of_blocks(seen, config.decoder_dim, config.decoder_depth, config)
+        + 2 * seen * config.decoder_dim * pixels
         + heads * 2 * projector
     )
     # The pixels need no gradient: the patch convolution is twice its forward, the rest three times.
