@@ -89,7 +89,8 @@ class Encoder(nn.Module):
     def pooled(self, pictures: Tensor) -> Tensor:
         """pictures (N, 3, S, S) -> features (N, D): the mean of the patch tokens, class token left out (PAPER 3.4)."""
         features: Tensor = self(pictures)[:, self.first_patch :].mean(dim=1)
-        return self.norm(features) if self.config.norm_of_mean else features
+        finished: Tensor = self.norm(features) if self.config.norm_of_mean else features
+        return finished
 
     def _transform(self, patch_tokens: Tensor) -> Tensor:
         tokens = patch_tokens
@@ -97,7 +98,8 @@ class Encoder(nn.Module):
             cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
             tokens = torch.cat([cls, tokens], dim=1)
         tokens = self.blocks(tokens)
-        return tokens if self.config.norm_of_mean else self.norm(tokens)
+        finished: Tensor = tokens if self.config.norm_of_mean else self.norm(tokens)
+        return finished
 
 
 def initialise(module: nn.Module) -> None:

@@ -262,6 +262,20 @@ def test_a_batch_has_its_share_of_clips_and_no_item_twice(
     assert (rows[0] == rows[1])[~got.is_clip.numpy()].all()
 
 
+@pytest.mark.parametrize(("window_seconds", "most_seconds"), [(0.0, 0.0), (0.5, 0.5), (9.0, 1.75)])
+def test_the_window_bounds_the_gap_of_a_pair(window_seconds: float, most_seconds: float) -> None:
+    recipe = nano_recipe(batch=6, clip_share=1.0, pair_window_seconds=window_seconds)
+    images, clips = np.flatnonzero(~PICTURES.is_clip), np.flatnonzero(PICTURES.is_clip)
+    gaps = []
+    for step in range(20):
+        first, second = read_batch(recipe, PICTURES, images[:0], clips, step).pixels.numpy()
+        for one, other in zip(first, second, strict=True):
+            rows = [int(np.flatnonzero((PICTURES.data == frame).all(axis=(1, 2, 3)))[0]) for frame in (one, other)]
+            gaps.append(abs(PICTURES.seconds[rows[0]] - PICTURES.seconds[rows[1]]))
+    assert max(gaps) <= most_seconds
+    assert max(gaps) > 0 or window_seconds == 0
+
+
 def test_an_epoch_shows_each_item_once() -> None:
     recipe = nano_recipe(batch=8, clip_share=0.0)
     images = np.flatnonzero(~PICTURES.is_clip)

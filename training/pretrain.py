@@ -76,7 +76,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A step's losses before its update, (total, reconstruction, contrast), and its last pass's first views."""
+    """A step's losses before its update, (total, reconstruction, contrast), and a few first views of its last pass."""
 
     losses: tuple[float, float, float]
     pictures: Tensor
@@ -199,7 +199,7 @@ def train_step(trainer: Trainer, recipe: Recipe, batch: Batch, step: int) -> Out
     trainer.scaler.step(trainer.optimiser)
     trainer.scaler.update()
     total, reconstruction, contrast = mean_of_all(losses.tolist(), trainer.device)
-    return Outcome((total, reconstruction, contrast), first, predicted.detach(), mask)
+    return Outcome((total, reconstruction, contrast), first[: len(mask)], predicted, mask)
 
 
 def _views_and_noise(
