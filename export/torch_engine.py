@@ -18,6 +18,7 @@ class TorchEngine(Engine):
         self.spec = encoder.spec
         self.fingerprint = fingerprint_of({k: v.numpy(force=True) for k, v in encoder.state_dict().items()}, self.spec)
         self.name = name
+        self.runtime = "pytorch"
         self.device = device
         self.precision = "fp32"
         self.max_batch = max_batch
