@@ -29,7 +29,7 @@ unit: $(VENV)/.everything  ## the test suite (ARGS="-k search")
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/.everything  ## run the benchmarks (MEDIA=FOLDER of videos); tables on the screen, JSON in benchmarks/results
-	$(BIN)/python benchmarks/engine.py
+	$(BIN)/vicmae bench engine
 	$(BIN)/python benchmarks/training.py
 	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]' && $(BIN)/python benchmarks/finding.py $(MEDIA); \
 		else echo "benchmarks/finding.py needs videos: make bench MEDIA=FOLDER"; fi
@@ -56,5 +56,5 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 
 $(VENV)/.everything: pyproject.toml | $(BIN)/python
 	@echo 'installing everything into $(VENV), once: PyTorch alone takes several gigabytes'
-	@$(BIN)/python -m pip install --quiet --progress-bar off --editable '.[train,export,parquet,dev]'
+	@$(BIN)/python -m pip install --quiet --progress-bar off --editable '.[train,export,openvino,parquet,dev]'
 	@touch $@ $(VENV)/.core

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
     threads: int = Field(0, ge=0, description="CPU threads of the engine; 0 uses every core")
+    device: str = Field("auto", description="where the engine runs: auto, cpu, cuda, cuda:N or tensorrt")
+    engine: str = Field("auto", description="auto, fastest, or one by its name such as onnxruntime-fp32")
+    canary_seconds: float = Field(600.0, ge=0, description="between two checks of the engine's vectors; 0 for none")
 
     frames_per_second: float = Field(2.0, gt=0, le=60, description="frames embedded per second of video")
     max_upload_bytes: int = Field(4 * 2**30, gt=0, description="largest request body")
@@ -49,6 +52,16 @@ class Settings(BaseSettings):
     max_limit: int = Field(1000, gt=0, description="largest page of items or hits")
     max_json_bytes: int = Field(64 * 2**20, gt=0, description="largest JSON request body")
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """What export.choice.open_engine wants to know beside the bundle."""
+        return {
+            "threads": self.threads,
+            "device": self.device,
+            "engine": self.engine,
+            "cache": self.data / "engines",
+        }
 
     @classmethod
     def settings_customise_sources(

@@ -29,6 +29,14 @@ DataOption = Annotated[
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", help="Model bundle to run [default: the shipped vicmae-tiny].")
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:N or tensorrt: where the model runs [default: auto]."),
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="auto, fastest, or one that vicmae doctor lists, by name [default: auto]."),
+]
 CollectionOption = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 

@@ -25,7 +25,7 @@ from rich.progress import track
 from rich.table import Table
 
 from vicmae.errors import MediaError
-from vicmae.export.bundle import open_engine
+from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
 from vicmae.index.collection import Collection
 from vicmae.index.ingest import ingest_file

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from ..errors import BundleError
 from ..media.spec import InputSpec
 from .card import card_of
-from .drift import Drift, compare, require_within_limits
-from .engine import Engine
+from .drift import Drift
 
 SCHEMA = 1
 POOLING = "mean of the patch tokens after the final LayerNorm, class token left out, L2-normalised"
@@ -117,36 +116,3 @@ def load_canary(bundle: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
             return stored["pixels"], stored["vectors"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(f"{bundle / CANARY} cannot be read: {error}. Export the bundle again.") from error
-
-
-def open_engine(bundle: Path, threads: int = 0) -> Engine:
-    """Starts the bundle's engine and proves that it gives the trained model's vectors.
-
-    Refuses (BundleError, DriftError) an altered file, a drift report outside its limits, and canary vectors that
-    come out different on this machine. `threads` 0 uses every core.
-    """
-    from .onnxruntime_engine import OnnxRuntimeEngine
-
-    manifest = read_manifest(bundle)
-    if not manifest.engines:
-        raise BundleError(f"{bundle} has no engine file. Export it again.")
-    file_name, file = next(iter(manifest.engines.items()))
-    path = bundle / file_name
-    if not path.is_file():
-        raise BundleError(f"{bundle} lacks {file_name}, which its manifest names. Copy the whole bundle again.")
-    if sha256_of(path) != file.sha256:
-        raise BundleError(f"{path} is not the file that was exported (its sha256 differs). Copy the bundle again.")
-    require_within_limits(file.drift, file.precision, f"the drift report of {path}")
-    engine = OnnxRuntimeEngine(
-        path, manifest.spec, manifest.fingerprint, manifest.name, precision=file.precision, threads=threads
-    )
-    pixels, expected = load_canary(bundle)
-    if pixels.shape[1:] != (manifest.spec.size, manifest.spec.size, 3) or pixels.dtype != np.uint8:
-        raise BundleError(
-            f"{bundle / CANARY} holds pixels {pixels.shape} {pixels.dtype}, the manifest asks for pictures of "
-            f"{manifest.spec.size}. Copy the whole bundle again."
-        )
-    require_within_limits(
-        compare(expected, engine.embed(pixels), source="canary"), file.precision, f"{path} on this machine"
-    )
-    return engine

@@ -126,7 +126,7 @@ def embed(
     """Embed files and write uri, start_seconds and vectors: a row an image, a row a sampled frame."""
     from ..media.limits import MediaLimits
     from ..settings import load_settings
-    from .bundle import open_engine
+    from .choice import open_engine
     from .embed import Rows, check_out, embed_files, join, write_rows
 
     settings = load_settings(bundle=bundle, frames_per_second=fps)
@@ -137,7 +137,7 @@ def embed(
         check_out(Path(out))
     parts: list[Rows] = []
     failed: list[dict[str, str]] = []
-    with open_engine(settings.bundle, settings.threads) as engine, progress("files") as bar:
+    with open_engine(settings.bundle, **settings.engine_options) as engine, progress("files") as bar:
         task = bar.add_task("embedding", total=len(files), rate="")
         for path, result in embed_files(engine, files, settings.frames_per_second, clip, limits):
             bar.advance(task)

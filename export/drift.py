@@ -37,6 +37,7 @@ LIMITS = {
     "fp32": DriftLimits(0.9999, 0.9999),
     "fp16": DriftLimits(0.999, 0.999),
     "int8": DriftLimits(0.99, 0.97),
+    "bf16": DriftLimits(0.999, 0.999),
 }
 ENOUGH_PICTURES = 100
 

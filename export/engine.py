@@ -5,6 +5,7 @@ An engine knows pixels and vectors. It knows nothing of files, formats, collecti
 
 from abc import ABC, abstractmethod
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ class Engine(ABC):
     fingerprint: str  # what makes vectors comparable: same weights, same InputSpec, same pooling
     name: str  # the model's name, e.g. "vicmae-tiny"
     max_batch: int
+    runtime: str  # what computes: "onnxruntime", "openvino", "tensorrt", "pytorch"
     device: str  # "cpu", "cuda:0"
-    precision: str  # "fp32", "fp16", "int8"
+    precision: str  # "fp32", "bf16", "fp16", "int8"
 
     @abstractmethod
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -37,7 +39,7 @@ class Engine(ABC):
     def close(self) -> None:  # noqa: B027 - most engines have nothing to free
         """Frees what the engine holds. Calling it twice is allowed."""
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -57,6 +59,7 @@ class FakeEngine(Engine):
         self.fingerprint = fingerprint
         self.name = "fake"
         self.max_batch = max_batch
+        self.runtime = "fake"
         self.device = "cpu"
         self.precision = "fp32"
 

@@ -25,6 +25,7 @@ class TorchEngine(Engine):
         weights = {k: v.numpy(force=True) for k, v in encoder.state_dict().items()}
         self.fingerprint = fingerprint_of(weights, self.spec, pooling_of(encoder.config))
         self.name = name
+        self.runtime = "pytorch"
         self.device = device
         self.precision = "fp32"
         self.max_batch = max_batch

@@ -60,7 +60,7 @@ def index(
 
     Exit 0: every file is in. 3: some could not be read, each with its reason. 1: none could or was there.
     """
-    from ..export.bundle import open_engine
+    from ..export.choice import open_engine
     from .ingest import ingest_many
     from .ledger import read_ledger
     from .library import Library
@@ -71,7 +71,7 @@ def index(
     found = walk(_listed(paths))
     if not found.files and not (found.roots and prune):
         raise NotFound(_nothing_in(found))
-    with open_engine(settings.bundle, settings.threads) as engine, Library(settings.data) as library:
+    with open_engine(settings.bundle, **settings.engine_options) as engine, Library(settings.data) as library:
         opened = library.open_for(collection, engine, create=bool(found.files))
         planned = plan(found.files, read_ledger(opened.catalog), settings.frames_per_second, found.roots, retry)
         report = Report.of(found, planned)
@@ -120,7 +120,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Find where a picture or a clip was seen: best first, with the seconds at which it is shown."""
-    from ..export.bundle import open_engine
+    from ..export.choice import open_engine
     from .answers import search_answer
     from .library import Library
     from .query import embed_query
@@ -131,7 +131,7 @@ def search(
     settings = load_settings(data=data, bundle=bundle)
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")
-    with open_engine(settings.bundle, settings.threads) as engine, Library(settings.data) as library:
+    with open_engine(settings.bundle, **settings.engine_options) as engine, Library(settings.data) as library:
         opened = library.open_for(collection, engine)
         query = embed_query(
             engine,

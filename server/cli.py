@@ -6,7 +6,7 @@ import typer
 
 from ..errors import InvalidRequest
 from ..settings import load_settings
-from ..terminal import FAILED, BundleOption, DataOption, JsonOption, print_json, say
+from ..terminal import FAILED, BundleOption, DataOption, DeviceOption, EngineOption, JsonOption, print_json, say
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,8 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of the model; 0 uses every core [default: 0].")
     ] = None,
+    device: DeviceOption = None,
+    engine: EngineOption = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser when ready.")] = False,
     allow_unauthenticated: Annotated[
         bool,
@@ -40,7 +42,9 @@ def serve(
     from .app import is_loopback
     from .run import run
 
-    settings = load_settings(data=data, bundle=bundle, host=host, port=port, threads=threads)
+    settings = load_settings(
+        data=data, bundle=bundle, host=host, port=port, threads=threads, device=device, engine=engine
+    )
     if not (is_loopback(settings.host) or allow_unauthenticated):
         raise InvalidRequest(
             f"The server has no keys, so it does not listen on {settings.host}: anybody who reaches it could "
@@ -50,11 +54,17 @@ def serve(
     run(settings, open_page)
 
 
-def doctor(data: DataOption = None, bundle: BundleOption = None, as_json: JsonOption = False) -> None:
+def doctor(
+    data: DataOption = None,
+    bundle: BundleOption = None,
+    device: DeviceOption = None,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check versions, codecs, the model bundle and the data folder; exit 1 when something is broken."""
     from .doctor import examine
 
-    settings = load_settings(data=data, bundle=bundle)
+    settings = load_settings(data=data, bundle=bundle, device=device, engine=engine)
     report = examine(settings)
     if as_json:
         print_json(report.to_dict())

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import VicmaeError
-from ..export.bundle import open_engine, read_manifest
+from ..export.bundle import read_manifest
+from ..export.choice import open_engine, roads_of, this_machine
 from ..index.library import Library
 from ..settings import Settings
 
@@ -124,15 +125,20 @@ def bundle(settings: Settings) -> Finding:
     """The bundle, opened for real: its checks run, a picture goes through."""
     try:
         manifest = read_manifest(settings.bundle)
-        with open_engine(settings.bundle, settings.threads) as engine:
-            device, precision = engine.device, engine.precision
+        options = settings.engine_options
+        if not settings.data.is_dir():
+            options["cache"] = None
+        with open_engine(settings.bundle, **options) as engine:
+            runs = f"{engine.precision} in {engine.runtime} on {engine.device}"
+        names = [road.name for group in roads_of(manifest, settings.device, this_machine(), []) for road in group]
     except VicmaeError as error:
         return Finding("bundle", "broken", str(error), {"path": str(settings.bundle)})
     drifts = {name: vars(file.drift) for name, file in manifest.engines.items()}
     worst = min((file.drift.min_cosine for file in manifest.engines.values()), default=1.0)
     words = (
         f"{manifest.name} ({manifest.fingerprint[:12]}), {manifest.spec.size} x {manifest.spec.size} pixels "
-        f"-> {manifest.spec.dim} numbers, {precision} on {device}, least cosine to the original {worst:.6f}"
+        f"-> {manifest.spec.dim} numbers, {runs}, least cosine to the original {worst:.6f}; "
+        f"--engine auto, fastest, {', '.join(names)}"
     )
     values = {
         "path": str(settings.bundle),
@@ -141,6 +147,8 @@ def bundle(settings: Settings) -> Finding:
         "size": manifest.spec.size,
         "dim": manifest.spec.dim,
         "drift": drifts,
+        "runs": runs,
+        "engines": names,
     }
     return Finding("bundle", "ok", words, values)
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
+from .metrics import CONTENT_TYPE
 from .problems import of_status, respond
 from .schemas import Model, Models
 from .services import Here
@@ -37,11 +38,21 @@ def livez() -> JSONResponse:
 
 @router.get("/readyz", tags=["health"])
 def readyz(request: Request) -> Response:
-    """200 when the model is warm and jobs are being worked on; 503 before, and while shutting down."""
+    """200 when the model is warm and jobs are being worked on; 503 before, while shutting down, and while the engine
+    gives other vectors than the trained model."""
     state = request.app.state
-    if state.ready and state.services.worker.is_working():
+    if not state.ready:
+        return respond(of_status(503, "The server is starting or stopping.", {"retry-after": "2"}), request.scope)
+    if state.services.is_working():
         return JSONResponse({"status": "ready"})
-    return respond(of_status(503, "The server is starting or stopping.", {"retry-after": "2"}), request.scope)
+    why = "The engine or the job worker does not work as it should; the server's log says more. Restart the server."
+    return respond(of_status(503, why), request.scope)
+
+
+@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
+def metrics(here: Here) -> Response:
+    """What runs and how faithfully, in Prometheus' text format."""
+    return Response(here.metrics.text(), media_type=CONTENT_TYPE)
 
 
 @router.get("/v1/models", tags=["embeddings"])
@@ -53,6 +64,7 @@ def models(here: Here) -> Models:
         fingerprint=engine.fingerprint,
         dim=engine.spec.dim,
         size=engine.spec.size,
+        runtime=engine.runtime,
         device=engine.device,
         precision=engine.precision,
     )

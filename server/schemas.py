@@ -106,6 +106,7 @@ class Model(BaseModel):
     fingerprint: str = Field(description="vectors are comparable exactly when their fingerprints are equal")
     dim: int
     size: int
+    runtime: str = Field(description="what computes the vectors, such as onnxruntime")
     device: str
     precision: str
 

@@ -18,12 +18,15 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from ..errors import Conflict, ModelMismatch, StorageError
-from ..export.bundle import open_engine
+from ..export.bundle import load_canary
+from ..export.choice import open_engine
 from ..export.engine import Engine
 from ..index.library import Library
 from ..media.limits import MediaLimits
 from ..settings import Settings
+from .canary import Canary
 from .jobs import Worker
+from .metrics import Metrics
 from .pipeline import Pipeline
 from .thumbnail_cache import ThumbnailCache
 
@@ -45,6 +48,12 @@ class Services:
     thumbnails: ThumbnailCache
     thumbnail_threads: CapacityLimiter
     incoming: Path
+    metrics: Metrics
+    canary: Canary | None  # None for an engine given by the caller, which has no bundle
+
+    def is_working(self) -> bool:
+        """Whether jobs are being worked on by an engine that gives the trained model's vectors."""
+        return self.worker.is_working() and (self.canary is None or self.canary.is_well)
 
     def model_fits(self, fingerprint: str) -> bool:
         """Whether the running engine's vectors can be compared with those of this fingerprint."""
@@ -61,8 +70,14 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
         data = settings.data.absolute()
         stack.enter_context(_alone_in(data))
         incoming = _empty_folder(data / "incoming")
+        metrics = Metrics()
+        canary = None
         if engine is None:
-            engine = stack.enter_context(open_engine(settings.bundle, settings.threads))
+            engine = stack.enter_context(open_engine(settings.bundle, **settings.engine_options))
+            seconds, publish = settings.canary_seconds, metrics.engine_drift.set
+            canary = stack.enter_context(Canary(engine, *load_canary(settings.bundle), seconds, publish))
+            canary.check()
+        metrics.tell_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
         warm_up(engine)
         library = Library(data)
         stack.callback(library.close)
@@ -94,6 +109,8 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             ThumbnailCache(),
             CapacityLimiter(2),
             incoming,
+            metrics,
+            canary,
         )
 
 

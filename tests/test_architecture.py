@@ -133,7 +133,7 @@ class Refuse:
             raise ImportError(f"{name} must not be needed")
 sys.meta_path.insert(0, Refuse())
 import vicmae.__main__, vicmae.server.app, vicmae.index.cli, vicmae.export.embed, vicmae.export.onnxruntime_engine
-from vicmae.export.bundle import open_engine
+from vicmae.export.choice import open_engine
 from vicmae.settings import SHIPPED_BUNDLE
 import numpy as np
 with open_engine(SHIPPED_BUNDLE, threads=1) as engine:

@@ -11,7 +11,7 @@ import pytest
 from made_runs import nano_encoder, noise_pixels, write_bundle
 
 from vicmae.errors import BundleError, DriftError
-from vicmae.export import bundle as module
+from vicmae.export import choice
 from vicmae.export.bundle import (
     CANARY,
     CARD,
@@ -19,12 +19,12 @@ from vicmae.export.bundle import (
     NORM_OF_MEAN,
     fingerprint_of,
     load_canary,
-    open_engine,
     read_manifest,
     record_quality,
     save_canary,
     write_manifest,
 )
+from vicmae.export.choice import open_engine
 from vicmae.export.torch_engine import TorchEngine
 from vicmae.media.spec import InputSpec
 
@@ -199,7 +199,7 @@ def test_the_canary_is_checked_at_every_start(bundle: Path, monkeypatch: pytest.
         asked.append(folder)
         return load_canary(folder)
 
-    monkeypatch.setattr(module, "load_canary", watched)
+    monkeypatch.setattr(choice, "load_canary", watched)
     for _ in range(2):
         open_engine(bundle, threads=1).close()
     assert asked == [bundle, bundle]

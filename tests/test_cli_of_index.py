@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from vicmae.errors import CorruptMedia, InvalidRequest, MediaTooLarge, ModelMismatch, NotFound
-from vicmae.export import bundle
+from vicmae.export import choice
 from vicmae.export.engine import FakeEngine
 from vicmae.index import cli
 from vicmae.index.library import Library
@@ -25,7 +25,7 @@ SAMPLES = Path(__file__).parents[2] / "shared" / "data" / "samples"
 
 @pytest.fixture(autouse=True)
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "open_engine", lambda folder, threads=0: ENGINE)
+    monkeypatch.setattr(choice, "open_engine", lambda folder, **options: ENGINE)
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_questions_that_make_no_sense_are_told(run: Run, media: Path, monkeypatc
     monkeypatch.setenv("VICMAE_MAX_QUERY_SECONDS", "3")
     with pytest.raises(MediaTooLarge, match="max_query_seconds"):
         run("search", media / "film.mp4")
-    monkeypatch.setattr(bundle, "open_engine", lambda folder, threads=0: FakeEngine(fingerprint="other"))
+    monkeypatch.setattr(choice, "open_engine", lambda folder, **options: FakeEngine(fingerprint="other"))
     with pytest.raises(ModelMismatch):
         run("search", media / "a.png")
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vicmae.export.bundle import CARD, Manifest, open_engine, read_manifest
+from vicmae.export.bundle import CARD, Manifest, read_manifest
+from vicmae.export.choice import open_engine
 from vicmae.settings import SHIPPED_BUNDLE
 from vicmae.training.evaluate import embed_samples, knn_accuracy, retrieval_scores
 from vicmae.training.labelled import read_labelled

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from vicmae.errors import BundleError, DriftError
 from vicmae.export import to_onnx
-from vicmae.export.bundle import open_engine, read_manifest
+from vicmae.export.bundle import read_manifest
+from vicmae.export.choice import open_engine
 from vicmae.export.to_onnx import PooledEncoder, export_bundle, made_up_pixels
 from vicmae.export.torch_engine import TorchEngine
 from vicmae.media.spec import InputSpec

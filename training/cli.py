@@ -285,7 +285,8 @@ def _judge(
     json_output: bool,
     scores_of: "Callable[[Vectors, Vectors], dict[str, float]]",
 ) -> None:
-    from ..export.bundle import MANIFEST, open_engine, record_quality
+    from ..export.bundle import MANIFEST, record_quality
+    from ..export.choice import open_engine
     from ..settings import load_settings
     from .evaluate import embed_samples
     from .labelled import read_labelled
