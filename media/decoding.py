@@ -33,6 +33,9 @@ class Decoder(Protocol):
 
     def thumbnail(self, source: Source, seconds: float, max_side: int, limits: MediaLimits) -> bytes: ...
 
+    def close(self) -> None:
+        """Ends what is being decoded, where that can be ended; nothing more is decoded then."""
+
 
 class InProcess:
     """Decodes in this very process: for files that are trusted."""
@@ -71,6 +74,9 @@ class InProcess:
 
     def thumbnail(self, source: Source, seconds: float, max_side: int, limits: MediaLimits) -> bytes:
         return thumbnails.thumbnail(source, seconds, max_side, limits)
+
+    def close(self) -> None:
+        """Nothing: who decodes in this process waits for it."""
 
 
 HERE = InProcess()

@@ -159,26 +159,34 @@ class Sandbox:
             while True:
                 if self._closed:
                     raise _stopped()
-                if self._free:
-                    return self._free.pop()
+                while self._free:
+                    child = self._free.pop()
+                    if child.process.poll() is None:
+                        return child
+                    self._all.discard(child)
+                    child.kill()
                 if len(self._all) + self._starting < self.workers:
                     self._starting += 1
                     break
                 self._change.wait()
-        child = None
+        return self._started()
+
+    def _started(self) -> "_Child":
+        """A new child, counted among all. It takes a moment, so the others are not kept waiting for it."""
         try:
             child = _Child(self)
-        finally:
+        except BaseException:
             with self._change:
                 self._starting -= 1
-                if child is not None:
-                    self._all.add(child)
                 self._change.notify()
-                closed = self._closed
-        if closed:
-            child.kill()
-            raise _stopped()
-        return child
+            raise
+        with self._change:
+            self._starting -= 1
+            self._all.add(child)
+            if not self._closed:
+                return child
+        child.kill()
+        raise _stopped()
 
     def _dismiss(self, child: "_Child") -> None:
         with self._change:
