@@ -22,7 +22,8 @@ from ..errors import CheckpointError
 from ..media.spec import InputSpec
 from .config import SIZES, ModelConfig
 from .encoder import Encoder
-from .layouts import Weights, to_official
+from .layouts import to_official
+from .weights import Weights
 
 FORMAT = "vicmae-1"
 TRAINING_ONLY = ("decoder", "mask_token", "projector")

@@ -89,7 +89,9 @@ class Encoder(nn.Module):
     def pooled(self, pictures: Tensor) -> Tensor:
         """pictures (N, 3, S, S) -> features (N, D): the mean of the patch tokens, class token left out (PAPER 3.4)."""
         features: Tensor = self(pictures)[:, self.first_patch :].mean(dim=1)
-        return self.norm(features) if self.config.norm_of_mean else features
+        if self.config.norm_of_mean:
+            features = self.norm(features)
+        return features
 
     def _transform(self, patch_tokens: Tensor) -> Tensor:
         tokens = patch_tokens

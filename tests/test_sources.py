@@ -1,5 +1,6 @@
 """vicmae.training.sources: folders and tar shards -> decoded pictures in a cache."""
 
+import gzip
 import io
 import json
 import os
@@ -150,6 +151,31 @@ def test_a_broken_shard_stops_with_its_name(tmp_path: Path) -> None:
     whole = write_shard(tmp_path / "whole.tar.gz", {f"{seed}.png": png(seed) for seed in range(4)})
     with pytest.raises(TrainingError, match="half.tar.gz cannot be read"):
         load(tmp_path, write_truncated(tmp_path / "half.tar.gz", whole))
+
+
+def test_a_shard_that_was_cut_anywhere_stops(tmp_path: Path) -> None:
+    """Also exactly between two members, or in a header, where Python's tarfile sees nothing but an end."""
+    whole = write_shard(tmp_path / "whole.tar", {f"{seed}.png": png(seed) for seed in range(4)})
+    assert len(load(tmp_path, whole)) == 4
+    content = whole.read_bytes()
+    with tarfile.open(whole) as shard:
+        begins = shard.getmembers()[2].offset
+    damaged = content[:begins] + b"x" * 200 + content[begins + 200 :]
+    for name, left, told in (
+        ("between", content[:begins], "ends without a tar file's end mark"),
+        ("header", content[: begins + 100], "a member's header is damaged or cut off"),
+        ("damaged", damaged, "a member's header is damaged or cut off"),
+        ("member", content[: begins + 600], "unexpected end of data"),
+    ):
+        for packed, suffix in ((left, ".tar"), (gzip.compress(left), ".tar.gz")):
+            cut = tmp_path / f"{name}{suffix}"
+            cut.write_bytes(packed)
+            with pytest.raises(TrainingError, match=f"{cut.name} cannot be read .*{told}"):
+                load(tmp_path, cut)
+    packed = gzip.compress(content)
+    (tmp_path / "trailer.tar.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(TrainingError, match=r"trailer.tar.gz cannot be read"):
+        load(tmp_path, tmp_path / "trailer.tar.gz")
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

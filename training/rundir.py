@@ -50,6 +50,23 @@ def require_unused(run: Path, resume: bool) -> None:
         raise TrainingError(f"{run} holds a run up to {steps[-1].name}. Add --resume to go on, or name another folder.")
 
 
+def require_run(run: Path) -> None:
+    """Refuses to resume where nothing was begun. A run that was killed before its first checkpoint has begun."""
+    if not (run / "run.json").is_file() and not any(run.glob("step-*")):
+        raise TrainingError(
+            f"{run} holds no run to go on with. Leave out --resume to begin one there, or name the run's folder."
+        )
+
+
+def changed_values(run: Path, recipe: Recipe) -> list[str]:
+    """What `recipe` changes of the recipe in run.json, each as "name before -> now"; nothing where there is none."""
+    try:
+        before = Recipe.from_dict(json.loads((run / "run.json").read_text())["recipe"]).to_dict()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, TrainingError):  # only for a line on the terminal
+        return []
+    return [f"{name} {before[name]} -> {value}" for name, value in recipe.to_dict().items() if before[name] != value]
+
+
 def load_checkpoint(recipe: Recipe, run: Path, model: ViCMAE, device: str) -> dict[str, Any] | None:
     """Puts the weights of the run's latest checkpoint into `model` -> the trainer's state, None of a new run."""
     steps = sorted(run.glob("step-*"))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,10 @@ def list_files(sources: list[Path]) -> Listed:
         for file in files:
             found.setdefault(file, number)
     if not found:
-        raise TrainingError(f"No picture, video or tar shard below {', '.join(map(str, sources))}.")
+        raise TrainingError(
+            f"No picture, video or tar shard below {', '.join(map(str, sources))}. Files are known by their "
+            f"endings, such as .jpg, .png, .mp4, .webm or .tar: name folders that hold some, or rename the files."
+        )
     files = sorted(found)
     return Listed(files, [found[file] for file in files], missing)
 
@@ -120,7 +123,7 @@ def read_samples(files: list[Path]) -> Iterator[tuple[int, str, bytes]]:
             yield place, file.name, content
             continue
         try:
-            with tarfile.open(file, "r|*") as shard:
+            with tarfile.open(file, "r|*", tarinfo=WholeHeader) as shard:
                 for member in shard:
                     if member.isfile() and Path(member.name).suffix.lower() in MEDIA_SUFFIXES:
                         handle = shard.extractfile(member)
@@ -130,6 +133,25 @@ def read_samples(files: list[Path]) -> Iterator[tuple[int, str, bytes]]:
             raise TrainingError(
                 f"The shard {file} cannot be read ({error}). Fetch it again or leave it out."
             ) from error
+
+
+class WholeHeader(tarfile.TarInfo):
+    """A tar header that must be whole: tarfile takes a missing or damaged one behind the first member for the end of
+    the archive, so a shard that was cut between two members would lose the rest of them in silence."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if not buf:
+            raise tarfile.ReadError(
+                "it ends without a tar file's end mark, so members may be missing; if it is whole, "
+                "`truncate -s +1024` adds the mark to an uncompressed one"
+            )
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not any(buf):  # the end mark
+                raise
+            raise tarfile.ReadError(f"a member's header is damaged or cut off: {error}") from error
 
 
 def decode_sample(content: bytes, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
