@@ -91,7 +91,7 @@ def test_folders_that_give_nothing_are_told(run: Run, tmp_path: Path) -> None:
         ("empty", "No picture, video or tar shard below empty"),
         ("texts", "No picture, video or tar shard below texts"),
         ("classes:set", "The class set/train/dog holds no picture or video. Fetch its files or remove the folder"),
-        ("corrupt", "1 of 4 items cannot be decoded, more than 5%. The first: bad.jpg: "),
+        ("corrupt", "1 of 4 items cannot be decoded, more than 5%. Repair them, .* The first: bad.jpg: "),
     ):
         with pytest.raises(TrainingError, match=told):
             run("pretrain", "retrieval", source, "-o", "run", *SMALL)
@@ -123,6 +123,11 @@ def test_what_cannot_be_done_is_refused_before_decoding(
     ):
         with pytest.raises(TrainingError, match=told):
             run("pretrain", "retrieval", "media", "-o", "run", *SMALL, *words)
+    with monkeypatch.context() as four_processes:
+        four_processes.setattr("vicmae.model.ranks.world_size", lambda: 4)
+        four_processes.setattr("vicmae.model.ranks.rank", lambda: 0)
+        with pytest.raises(TrainingError, match="A batch of 6 cannot be split over 4 processes .* multiple of 4"):
+            run("pretrain", "retrieval", "media", "-o", "run", *SMALL, "--set", "batch=6")
     with pytest.raises(TrainingError, match="There is no preset 'fast'"):
         run("pretrain", "fast", "media", "-o", "run")
     (tmp_path / "run" / "step-00000001").mkdir(parents=True)

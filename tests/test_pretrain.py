@@ -443,7 +443,7 @@ def test_a_disk_that_refuses_ends_in_a_sentence(tmp_path: Path, monkeypatch: pyt
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a real refusal, at a real write
     try:
-        with pytest.raises(StorageError, match="run cannot be written: .*Free some space, then go on with --resume"):
+        with pytest.raises(StorageError, match="run cannot be written: .*Free some space, then start again"):
             pretrain(nano_recipe(), PICTURES, tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -72,7 +72,7 @@ def pretrain(
     from .distributed import joined
     from .pretrain import require_device
     from .recipe import load_recipe
-    from .rundir import changed_values, require_run, require_unused, storing
+    from .rundir import require_run, require_unused, storing
 
     recipe = load_recipe(preset, changes or [])
     if recipe.weights and len(recipe.weights) != len(sources):
@@ -88,8 +88,9 @@ def pretrain(
         with storing(out):
             require_unused(out, resume)
         if resume:
-            require_run(out)
-            for change in changed_values(out, recipe) if rank() == 0 else ():
+            with storing(out):
+                changes_of_run = require_run(out, recipe)
+            for change in changes_of_run if rank() == 0 else ():
                 say(f"going on with a changed recipe: {change}")
         facts = {
             "command": _command(preset, sources, out, changes or []),

@@ -120,7 +120,7 @@ def pretrain(
             if not np.isfinite(outcome.losses[0]):
                 what_to_do = f"Go on from {last.name} with --resume" if last.exists() else "Begin anew with --out NEW"
                 raise TrainingError(
-                    f"The loss is {outcome.losses[0]} at step {done}, which is no number. {what_to_do} and a smaller "
+                    f"The loss is {outcome.losses[0]} at step {done}, no number. {what_to_do} and a smaller "
                     f"base_rate, such as --set base_rate={recipe.base_rate / 2:g}."
                 )
             figures = Progress(
@@ -240,7 +240,10 @@ def require_device(device: str) -> None:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch raises without a GPU, a driver
-        raise TrainingError(f"The device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise TrainingError(
+            f"The device {device!r} cannot be used here. Name cpu, cuda or cuda:N, or run it where it is. PyTorch "
+            f"says: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _checkpoint(trainer: Trainer, recipe: Recipe, run: Path, step: int) -> Path:

@@ -176,8 +176,8 @@ def load_pictures(sources: list[Path], cache: Path, size: int, report: Report | 
     items = len(index["first"])
     if len(bad) > MOST_BAD_SHARE * (items + len(bad)):
         raise TrainingError(
-            f"{len(bad)} of {items + len(bad)} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. "
-            f"The first: {bad[0][0]}: {bad[0][1]}"
+            f"{len(bad)} of {items + len(bad)} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. Repair them, "
+            f"or move them out of the sources. The first: {bad[0][0]}: {bad[0][1]}"
         )
     seconds = np.asarray(index["seconds"], np.float64)
     data = np.memmap(folder / "pictures.u8", np.uint8, "r", shape=(len(seconds), size, size, 3))
@@ -210,24 +210,27 @@ def _decode_all(files: list[Path], folder: Path, size: int, report: Report | Non
             return name, str(error)
 
     partial = folder / "pictures.u8.partial"
-    with partial.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for batch in _batches(read_samples(files), 256):
-            for result in pool.map(attempt, batch):
-                if len(result) == 2:
-                    bad.append(result)
-                    continue
-                place, pixels, times = result
-                of_file.append(place)
-                first.append(len(seconds))
-                count.append(len(times))
-                seconds.extend(times.tolist())
-                out.write(pixels.tobytes())
-                if report is not None:
-                    report(len(first))
-    if not first:
-        reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
-        raise TrainingError(f"Not one item could be decoded.{reason}")
-    partial.rename(folder / "pictures.u8")
+    try:
+        with partial.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
+            for batch in _batches(read_samples(files), 256):
+                for result in pool.map(attempt, batch):
+                    if len(result) == 2:
+                        bad.append(result)
+                        continue
+                    place, pixels, times = result
+                    of_file.append(place)
+                    first.append(len(seconds))
+                    count.append(len(times))
+                    seconds.extend(times.tolist())
+                    out.write(pixels.tobytes())
+                    if report is not None:
+                        report(len(first))
+        if not first:
+            reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
+            raise TrainingError(f"Not one item could be decoded.{reason}")
+        partial.rename(folder / "pictures.u8")
+    finally:
+        partial.unlink(missing_ok=True)  # half of the pictures are of no use, and may be what fills the disk
     index = {"first": first, "count": count, "file": of_file, "seconds": seconds, "bad": bad}
     aside = folder / "index.json.partial"
     aside.write_text(json.dumps(index))
