@@ -99,7 +99,9 @@ class Encoder(nn.Module):
             cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
             tokens = torch.cat([cls, tokens], dim=1)
         tokens = self.blocks(tokens)
-        return tokens if self.config.norm_of_mean else self.norm(tokens)
+        if not self.config.norm_of_mean:
+            tokens = self.norm(tokens)
+        return tokens
 
 
 def initialise(module: nn.Module) -> None:
