@@ -98,10 +98,10 @@ class Encoder(nn.Module):
         if self.cls_token is not None:
             cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
             tokens = torch.cat([cls, tokens], dim=1)
-        tokens = self.blocks(tokens)
+        transformed: Tensor = self.blocks(tokens)
         if not self.config.norm_of_mean:
-            tokens = self.norm(tokens)
-        return tokens
+            transformed = self.norm(transformed)
+        return transformed
 
 
 def initialise(module: nn.Module) -> None:
