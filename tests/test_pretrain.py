@@ -199,8 +199,10 @@ def test_resuming_with_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_stops_before_it_is_saved(tmp_path: Path) -> None:
     recipe = nano_recipe(steps=40, warmup_steps=0, base_rate=1e12, checkpoint_steps=1, keep_checkpoints=40)
-    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+. Go on from step-"):
+    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+, .* Go on from step-\d+ with --resume"):
         pretrain(recipe, PICTURES, tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"Begin anew with --out NEW and a smaller base_rate"):
+        pretrain(replace(recipe, checkpoint_steps=40), PICTURES, tmp_path / "unsaved")
     assert all(np.isfinite(line["loss"]) for line in logged(tmp_path / "run"))
     assert len(steps_of(tmp_path / "run")) == len(logged(tmp_path / "run"))
 
@@ -455,7 +457,7 @@ def test_a_disk_that_refuses_ends_in_a_sentence(tmp_path: Path, monkeypatch: pyt
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a real refusal, at a real write
     try:
-        with pytest.raises(StorageError, match="run cannot be written: .*Free some space, then go on with --resume"):
+        with pytest.raises(StorageError, match="run cannot be written: .*Free some space, then start again"):
             pretrain(nano_recipe(), PICTURES, tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
