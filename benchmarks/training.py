@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader, Dataset
 from vicmae.model.losses import contrastive_loss, reconstruction_loss
 from vicmae.model.vicmae import Objective, ViCMAE
 from vicmae.training.batches import Batch, read_ahead, split_rows
-from vicmae.training.cli import keep_freed_memory
+from vicmae.training.cli_common import keep_freed_memory
 from vicmae.training.optim import make_optimiser
 from vicmae.training.pretrain import build_model, make_learning, train_step
 from vicmae.training.recipe import Recipe, load_recipe

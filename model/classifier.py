@@ -68,12 +68,13 @@ class Classifier(nn.Module):
 def save_classifier(model: Classifier, path: Path, notes: dict[str, Any]) -> None:
     """Writes head and encoder with all that rebuilds them; `notes` (JSON) tell how they were trained."""
     trunk = model.trunk
-    video = {"frames": trunk.frames, "tube": trunk.tube} if isinstance(trunk, VideoEncoder) else {"frames": 0, "tube": 0}
+    frames, tube = (trunk.frames, trunk.tube) if isinstance(trunk, VideoEncoder) else (0, 0)
+    head = {"classes": model.classes, "feature": model.feature, "frames": frames, "tube": tube}
     header = {
         "format": CLASSIFIER_FORMAT,
         "config": json.dumps(trunk.config.to_dict()),
         "spec": json.dumps(trunk.spec.to_dict()),
-        "classifier": json.dumps({"classes": model.classes, "feature": model.feature, **video}),
+        "classifier": json.dumps(head),
         "notes": json.dumps(notes),
     }
     write_weights(model.state_dict(), header, path)
