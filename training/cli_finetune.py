@@ -37,7 +37,7 @@ ColumnOption = Annotated[str, typer.Option(help="Column of index.csv that holds 
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 CacheOption = Annotated[
-    Path | None, typer.Option(help="Where decoded items are kept, with decoding=once [default: OUT/cache].")
+    Path | None, typer.Option(help="Where decoded items are kept, with decoding=once; OUT/cache if not given.")
 ]
 
 
@@ -97,7 +97,7 @@ def finetuned(
     column: ColumnOption = "label",
     device: DeviceOption = "cpu",
     cache: Annotated[
-        Path | None, typer.Option(help="Where decoded items are kept, with decoding=once [default: not kept].")
+        Path | None, typer.Option(help="Where decoded items are kept, with decoding=once; nowhere if not given.")
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
