@@ -1,6 +1,7 @@
 """Recipes of fine-tuning: every number of a run on labelled pictures or clips, and of its test (PAPER 3.1, 3.3)."""
 
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -32,6 +33,7 @@ AT_LEAST = {
     "test_clips": 1,
     "test_crops": 1,
 }
+RAND_AUGMENT = re.compile(r"rand(-(m|n|inc|mmax)\d+|-(mstd|p)\d+(\.\d+)?)*")  # what timm reads without failing
 SHARES = ("drop_path", "dropout", "smoothing", "mix_chance", "cutmix_chance", "erasing", "flip")
 
 
@@ -94,7 +96,9 @@ class ImageTuning:
             low, high = getattr(self, name)
             if not 0 < low <= high < math.inf:
                 raise TrainingError(f"{name} is {[low, high]}; expected two numbers above 0, the lower one first.")
-        if self.rand_augment and not self.rand_augment.startswith("rand-"):
+        if not 0 < self.base_rate < math.inf:
+            raise TrainingError(f"base_rate is {self.base_rate}; expected a number above 0.")
+        if self.rand_augment and not RAND_AUGMENT.fullmatch(self.rand_augment):
             raise TrainingError(
                 f"rand_augment is {self.rand_augment!r}; expected timm's notation, such as rand-m9-mstd0.5-inc1."
             )
