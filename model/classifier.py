@@ -62,7 +62,10 @@ class Classifier(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """How timm's layer decay counts: embeddings 0, block i is i + 1, everything else depth + 1 (PAPER 3.1)."""
-        return {"stem": r"^trunk\.(?:cls_token|patch_embed|temporal_embed)", "blocks": [(r"^trunk\.blocks\.(\d+)", None)]}
+        return {
+            "stem": r"^trunk\.(?:cls_token|patch_embed|temporal_embed)",
+            "blocks": [(r"^trunk\.blocks\.(\d+)", None)],
+        }
 
 
 def save_classifier(model: Classifier, path: Path, notes: dict[str, Any]) -> None:

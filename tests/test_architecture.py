@@ -117,6 +117,8 @@ def test_the_wheel_holds_code_page_presets_and_bundle(tmp_path: Path) -> None:
         "vicmae/py.typed",
         "vicmae/server/page/index.html",
         "vicmae/training/presets/retrieval.toml",
+        "vicmae/training/presets/image/small.toml",
+        "vicmae/training/presets/video/kinetics.toml",
         "vicmae/export/bundles/vicmae-tiny/model.onnx",
         "vicmae/export/bundles/vicmae-tiny/manifest.json",
     ):

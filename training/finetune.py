@@ -204,6 +204,8 @@ def make_trainer(recipe: ImageTuning, model: Classifier, run: Path, device: str)
             num_classes=len(model.classes),
         )
     if saved is not None:
+        if saved["classes"] != list(model.classes):
+            raise TrainingError(f"{run} was begun with other classes. Name another folder for a new run.")
         optimiser.load_state_dict(saved["optimiser"])
         if "scaler" in saved:
             scaler.load_state_dict(saved["scaler"])
@@ -248,7 +250,7 @@ def mix(mixup: Mixup | None, pictures: Tensor, targets: Tensor) -> tuple[Tensor,
 
 
 def _checkpoint(trainer: Trainer, recipe: ImageTuning, run: Path, step: int, known: dict[str, Any]) -> None:
-    state: dict[str, Any] = {"optimiser": trainer.optimiser.state_dict()}
+    state: dict[str, Any] = {"optimiser": trainer.optimiser.state_dict(), "classes": list(trainer.model.classes)}
     if trainer.scaler.is_enabled():
         state["scaler"] = trainer.scaler.state_dict()
     notes = {"recipe": recipe.to_dict(), "kind": "video" if isinstance(recipe, VideoTuning) else "image"}

@@ -66,7 +66,12 @@ def load_checkpoint(
         then, now = getattr(before, name), getattr(recipe, name)
         if then != now:
             raise TrainingError(f"{run} was begun with {name} {then}, not {now}. Name another folder for a new run.")
-    model.load_state_dict(load_file(steps[-1] / "model.safetensors", device=device))
+    try:
+        model.load_state_dict(load_file(steps[-1] / "model.safetensors", device=device))
+    except RuntimeError as error:  # torch says so when a name is missing or a shape is another one
+        raise TrainingError(
+            f"{run} was begun with another network or other classes. Name another folder for a new run."
+        ) from error
     return trainer
 
 
