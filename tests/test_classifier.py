@@ -76,7 +76,7 @@ def test_the_encoder_below_a_mean_head_is_read_like_any_other(tmp_path: Path) ->
 
 def test_encoders_that_are_no_embedders_are_refused(tmp_path: Path) -> None:
     for feature in ("cls", "global-pool"):
-        save_classifier(Classifier(nano_encoder(), CLASSES, feature), tmp_path / "a.safetensors", {})  # type: ignore[arg-type]
+        save_classifier(Classifier(nano_encoder(), CLASSES, feature), tmp_path / "a.safetensors", {})
         with pytest.raises(CheckpointError, match=f"feature={feature}.*Fine-tune with feature=mean"):
             load_encoder(tmp_path / "a.safetensors")
     save_classifier(Classifier(inflate(nano_encoder(), 4), CLASSES), tmp_path / "v.safetensors", {})
