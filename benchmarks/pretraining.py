@@ -40,7 +40,7 @@ from vicmae.media.spec import InputSpec
 from vicmae.model.checkpoints import load_encoder
 from vicmae.model.encoder import Encoder
 from vicmae.model.vicmae import Pooling, pool
-from vicmae.training.cli import keep_freed_memory
+from vicmae.training.cli_common import keep_freed_memory
 from vicmae.training.evaluate import (
     ASKED,
     CLIP_FRAMES_PER_SECOND,

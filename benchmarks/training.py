@@ -47,7 +47,7 @@ from vicmae.model.losses import contrastive_loss, patchify
 from vicmae.model.ranks import rank, world_size
 from vicmae.model.vicmae import Objective, ViCMAE
 from vicmae.training.batches import Batch, read_ahead, split_rows
-from vicmae.training.cli import keep_freed_memory
+from vicmae.training.cli_common import keep_freed_memory
 from vicmae.training.distributed import joined
 from vicmae.training.optim import make_optimiser
 from vicmae.training.plan import flops_per_pair

@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,18 +27,24 @@ from .layouts import to_official
 from .weights import Weights
 
 FORMAT = "vicmae-1"
+CLASSIFIER_FORMAT = "vicmae-classifier-1"  # a fine-tuned encoder with its head: classifier.py writes and reads it
 TRAINING_ONLY = ("decoder", "mask_token", "projector")
 
 
 def save_model(model: Encoder, path: Path) -> None:
-    """Writes weights with ModelConfig and InputSpec beside `path`, then renames: a file is whole or not there."""
+    """Writes the weights with their ModelConfig and InputSpec."""
     header = {
         "format": FORMAT,
         "config": json.dumps(model.config.to_dict()),
         "spec": json.dumps(model.spec.to_dict()),
     }
+    write_weights(model.state_dict(), header, path)
+
+
+def write_weights(state: dict[str, Tensor], header: dict[str, str], path: Path) -> None:
+    """Writes a safetensors file beside `path`, then renames: a file is whole or not there."""
     aside = path.with_name(path.name + ".partial")
-    save_file({k: v.detach().contiguous().cpu() for k, v in model.state_dict().items()}, aside, metadata=header)
+    save_file({k: v.detach().contiguous().cpu() for k, v in state.items()}, aside, metadata=header)
     with aside.open("rb") as written:
         os.fsync(written.fileno())
     aside.rename(path)
@@ -107,13 +114,30 @@ def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelConfig, Input
             state = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}.") from error
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (FORMAT, CLASSIFIER_FORMAT):
         return _describe(to_official(state, str(path)), path)
     try:
+        if header["format"] == CLASSIFIER_FORMAT:
+            state = _trunk(state, json.loads(header["classifier"]), path)
         config = ModelConfig.from_dict(json.loads(header["config"]))
         return state, config, InputSpec.from_dict(json.loads(header["spec"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has a header that is damaged or from another version: {error!r}.") from error
+
+
+def _trunk(state: dict[str, Tensor], classifier: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """The encoder below a head, where its pooled tokens are what the head was trained on."""
+    if classifier["frames"]:
+        raise CheckpointError(
+            f"{path} was fine-tuned on clips of {classifier['frames']} frames; pictures are wanted here. Take the "
+            f"checkpoint it was fine-tuned from."
+        )
+    if classifier["feature"] != "mean":
+        raise CheckpointError(
+            f"{path} was fine-tuned with feature={classifier['feature']}, which did not train the mean of the normed "
+            f"patch tokens that is wanted here. Fine-tune with feature=mean, or take the checkpoint it came from."
+        )
+    return {name.removeprefix("trunk."): value for name, value in state.items() if name.startswith("trunk.")}
 
 
 def _load_pickled(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:

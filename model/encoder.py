@@ -29,11 +29,16 @@ def sincos_positions(dim: int, grid: int, class_token: bool = True) -> Tensor:
     return torch.cat([torch.zeros(int(class_token), dim), patches])[None]
 
 
-def transformer_blocks(dim: int, depth: int, heads: int, mlp_ratio: float) -> nn.Sequential:
-    """`depth` pre-norm blocks of timm with qkv bias, exact GELU and LayerNorm eps 1e-6."""
+def transformer_blocks(dim: int, depth: int, heads: int, mlp_ratio: float, drop_path: float = 0.0) -> nn.Sequential:
+    """`depth` pre-norm blocks of timm with qkv bias, exact GELU and LayerNorm eps 1e-6.
+
+    While training, a block's branches are left out of a sample with a chance that grows evenly from 0 in the first
+    block to `drop_path` in the last.
+    """
     norm = partial(nn.LayerNorm, eps=LAYER_NORM_EPS)
+    chances = (drop_path * i / max(1, depth - 1) for i in range(depth))
     return nn.Sequential(
-        *(Block(dim, heads, mlp_ratio=mlp_ratio, qkv_bias=True, norm_layer=norm) for _ in range(depth))
+        *(Block(dim, heads, mlp_ratio=mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=c) for c in chances)
     )
 
 
@@ -57,7 +62,7 @@ class Encoder(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
+    def __init__(self, config: ModelConfig, spec: InputSpec, drop_path: float = 0.0) -> None:
         super().__init__()
         if (spec.patch, spec.dim) != (config.patch, config.dim):
             raise ValueError(
@@ -69,7 +74,7 @@ class Encoder(nn.Module):
         self.patch_embed = PatchEmbed(config.patch, config.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim)) if config.class_token else None
         self.register_buffer("pos_embed", sincos_positions(config.dim, spec.grid, config.class_token))
-        self.blocks = transformer_blocks(config.dim, config.depth, config.heads, config.mlp_ratio)
+        self.blocks = transformer_blocks(config.dim, config.depth, config.heads, config.mlp_ratio, drop_path)
         self.norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
         self.register_buffer("pixel_mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)

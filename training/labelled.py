@@ -1,4 +1,4 @@
-"""Labelled pictures and clips to judge an encoder with. Reads only; trains nothing, embeds nothing.
+"""Labelled pictures and clips, to judge or to fine-tune an encoder with. Reads only; trains nothing, embeds nothing.
 
 Three forms are read. A folder with an `index.csv` (columns file, label, group, split; also shard when the files stand
 in tar shards, and set to choose by), a tree SPLIT/LABEL/FILE such as train/cat/1.jpg, or a dataset LAYOUT:FOLDER.
@@ -7,9 +7,9 @@ in tar shards, and set to choose by), a tree SPLIT/LABEL/FILE such as train/cat/
 import csv
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..errors import TrainingError
 from ..media.reader import MEDIA_SUFFIXES
@@ -26,6 +26,33 @@ class Sample:
     content: bytes
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """A sample that stands in a file of its own, not yet read."""
+
+    name: str
+    label: str
+    split: str
+    path: Path
+
+
+def list_labelled(folder: Path, name: str | None, column: str) -> list[Labelled]:
+    """As read_labelled, but the files, which may then be read in any order; tar shards are refused."""
+    layout, dataset = split_source(folder)
+    if layout is not None:
+        return list(_list_dataset(layout, dataset, name, column))
+    if (folder / "index.csv").is_file():
+        rows = _rows_of_index(folder, name, column)
+        shard = next((row["shard"] for row in rows if row.get("shard")), None)
+        if shard is not None:
+            raise TrainingError(
+                f"{folder / shard} is a tar shard, whose files cannot be read in any order. Decode them once into a "
+                f"cache (--set decoding=once), or unpack it."
+            )
+        return [Labelled(row["file"], row[column], row["split"], folder / row["file"]) for row in rows]
+    return list(_list_tree(_tree(folder, name)))
+
+
 def read_labelled(folder: Path, name: str | None, column: str) -> Iterator[Sample]:
     """The samples below `folder`; `name` picks a set of its index.csv, `column` is label or group.
 
@@ -33,30 +60,31 @@ def read_labelled(folder: Path, name: str | None, column: str) -> Iterator[Sampl
     """
     layout, dataset = split_source(folder)
     if layout is not None:
-        yield from _read_dataset(layout, dataset, name, column)
-        return
-    if (folder / "index.csv").is_file():
+        yield from _read(_list_dataset(layout, dataset, name, column))
+    elif (folder / "index.csv").is_file():
         yield from _read_index(folder, name, column)
-        return
-    tree = folder if name is None else folder / name
-    if not tree.is_dir():
-        raise TrainingError(f"There is no folder {tree} to evaluate on.")
-    yield from _read_tree(tree)
+    else:
+        yield from _read(_list_tree(_tree(folder, name)))
 
 
-def _read_dataset(layout: str, folder: Path, name: str | None, column: str) -> Iterator[Sample]:
+def _read(listed: Iterable[Labelled]) -> Iterator[Sample]:
+    for item in listed:
+        try:
+            content = item.path.read_bytes()
+        except OSError as error:
+            raise TrainingError(f"{item.path} cannot be read: {error.strerror}.") from error
+        yield Sample(item.name, item.label, item.split, content)
+
+
+def _list_dataset(layout: str, folder: Path, name: str | None, column: str) -> Iterator[Labelled]:
     if name is not None or column != "label":
         raise TrainingError(f"{layout}:{folder} has one set, and labels only: leave out --set, give --column label.")
     for item in list_dataset(layout, folder).items:
         if item.label is not None:
-            try:
-                content = item.path.read_bytes()
-            except OSError as error:
-                raise TrainingError(f"{item.path} cannot be read: {error.strerror}.") from error
-            yield Sample(item.path.relative_to(folder).as_posix(), item.label, item.split, content)
+            yield Labelled(item.path.relative_to(folder).as_posix(), item.label, item.split, item.path)
 
 
-def _read_index(folder: Path, name: str | None, column: str) -> Iterator[Sample]:
+def _rows_of_index(folder: Path, name: str | None, column: str) -> list[dict[str, str]]:
     with (folder / "index.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     sets = sorted({row.get("set", "") for row in rows})
@@ -66,8 +94,12 @@ def _read_index(folder: Path, name: str | None, column: str) -> Iterator[Sample]
     columns = {"file", "split", column} - set(chosen[0])
     if columns:
         raise TrainingError(f"{folder / 'index.csv'} lacks the column {', '.join(sorted(columns))}.")
+    return chosen
+
+
+def _read_index(folder: Path, name: str | None, column: str) -> Iterator[Sample]:
     by_shard: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
-    for row in chosen:
+    for row in _rows_of_index(folder, name, column):
         by_shard[row.get("shard", "")][row["file"]] = row
     for shard, wanted in by_shard.items():
         lacking = set(wanted)
@@ -94,9 +126,20 @@ def _contents(folder: Path, shard: str, wanted: set[str]) -> Iterator[tuple[str,
                 yield member.name, handle.read()
 
 
-def _read_tree(folder: Path) -> Iterator[Sample]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in MEDIA_SUFFIXES)
-    for file in files:
-        parts = PurePosixPath(file.relative_to(folder).as_posix()).parts
-        if len(parts) >= 3:
-            yield Sample("/".join(parts), parts[1], parts[0], file.read_bytes())
+def _tree(folder: Path, name: str | None) -> Path:
+    tree = folder if name is None else folder / name
+    if not tree.is_dir():
+        raise TrainingError(
+            f"There is no folder {tree}. Name one with an index.csv, a tree SPLIT/LABEL/FILE, or LAYOUT:FOLDER."
+        )
+    return tree
+
+
+def _list_tree(folder: Path) -> Iterator[Labelled]:
+    classes = sorted(c for split in folder.iterdir() if split.is_dir() for c in split.iterdir() if c.is_dir())
+    for kind in classes:
+        files = sorted(p for p in kind.rglob("*") if p.is_file() and p.suffix.lower() in MEDIA_SUFFIXES)
+        if not files:
+            raise TrainingError(f"The class {kind} holds no picture or video. Fetch its files or remove the folder.")
+        for file in files:
+            yield Labelled(file.relative_to(folder).as_posix(), kind.name, kind.parent.name, file)

@@ -1,9 +1,14 @@
-"""The optimiser and its schedule: AdamW, linear rule for the rate, warm-up, half a cosine (PAPER 1.8)."""
+"""The optimisers and their schedule: AdamW, linear rule for the rate, warm-up, half a cosine (PAPER 1.8, 3.1)."""
 
 import math
 
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import nn
+
+from ..model.classifier import Classifier
+
+NEVER_DECAYED = ("*.cls_token", "*.temporal_embed")
 
 
 def make_optimiser(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
@@ -16,10 +21,21 @@ def make_optimiser(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
 
 
-def learning_rate(step: int, steps: int, warmup_steps: int, base_rate: float, batch: int) -> float:
-    """The rate of a step: base_rate * batch / 256 at its peak, linear from 0, then half a cosine to 0."""
+def make_layered_optimiser(model: Classifier, weight_decay: float, layer_decay: float) -> torch.optim.AdamW:
+    """AdamW, betas (0.9, 0.999); each group's `lr_scale` is layer_decay to the power of its distance from the head.
+
+    Vectors, biases, the class token and the table of times are not decayed.
+    """
+    groups = param_groups_layer_decay(model, weight_decay, NEVER_DECAYED, layer_decay=layer_decay)
+    return torch.optim.AdamW(groups, lr=0.0, fused=True)
+
+
+def learning_rate(
+    step: int, steps: int, warmup_steps: int, base_rate: float, batch: int, min_rate: float = 0.0
+) -> float:
+    """The rate of a step: base_rate * batch / 256 at its peak, linear from 0, then half a cosine to min_rate."""
     peak = base_rate * batch / 256
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    return min_rate + (peak - min_rate) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrainingError
+from ..model.checkpoints import save_model
 from ..model.config import SIZES
 from ..model.ranks import BatchNorm, rank, world_size
 from ..model.vicmae import Objective, ViCMAE
@@ -258,7 +259,7 @@ def _checkpoint(trainer: Trainer, recipe: Recipe, run: Path, step: int) -> Path:
     if trainer.scaler.is_enabled():
         state["scaler"] = trainer.scaler.state_dict()
     if rank() == 0:
-        save_checkpoint(model, state, recipe, run, step)
+        save_checkpoint(model, state, recipe, run, step, save_model)
     return run / step_name(step)
 
 

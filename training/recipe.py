@@ -4,7 +4,7 @@ import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, Self, TypeVar, get_args
 
 from ..errors import TrainingError
 from ..media.spec import Fit
@@ -21,6 +21,21 @@ TABLES = {
     "frame_view2": Augmentation,
 }
 Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class Kept(Protocol):
+    """What any recipe can do, so that a run can keep it and go on."""
+
+    @property
+    def keep_checkpoints(self) -> int: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self: ...
+
+
+R = TypeVar("R", bound=Kept)
 
 
 @dataclass(frozen=True)
@@ -117,16 +132,17 @@ class Recipe:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         values = dict(values)
         for name, kind in TABLES.items():
             if isinstance(values.get(name), dict):
-                values[name] = _build(kind, values[name], name + ".")
-        recipe: Recipe = _build(cls, values, "")
+                values[name] = build(kind, values[name], name + ".")
+        recipe: Self = build(cls, values)
         return recipe
 
 
-def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
+def build(kind: Any, values: dict[str, Any], prefix: str = "") -> Any:
+    """A dataclass of these values, each of the type of its default; what it does not know is refused by name."""
     known = {f.name for f in fields(kind)}
     for name in values:
         if name not in known:
@@ -152,20 +168,30 @@ def _fitted(name: str, value: Any, usual: Any) -> Any:
 
 def load_recipe(preset: str, changes: list[str]) -> Recipe:
     """A preset's name or a .toml file, with `key=value` or `table.key=value` changes in TOML's notation."""
-    path = Path(preset) if preset.endswith(".toml") else PRESETS / f"{preset}.toml"
+    values = read_preset(PRESETS, preset)
+    return changed(Recipe.from_dict(values), changes, tuple(TABLES))
+
+
+def read_preset(folder: Path, preset: str) -> dict[str, Any]:
+    """The values of a preset of `folder`, or of a .toml file."""
+    path = Path(preset) if preset.endswith(".toml") else folder / f"{preset}.toml"
     if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in PRESETS.glob("*.toml")))
+        names = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
         raise TrainingError(f"There is no preset {preset!r}; choose one of {names}, or name a .toml file.")
     try:
-        recipe = Recipe.from_dict(tomllib.loads(path.read_text()))
+        return tomllib.loads(path.read_text())
     except ValueError as error:  # not TOML, or not text at all
         raise TrainingError(f"{path} is not TOML: {error}.") from error
+
+
+def changed(recipe: R, changes: list[str], tables: tuple[str, ...] = ()) -> R:
+    """The recipe with `key=value` changes, `table.key=value` for one of its `tables`."""
     for change in changes:
-        recipe = _changed(recipe, change)
+        recipe = _changed(recipe, change, tables)
     return recipe
 
 
-def _changed(recipe: Recipe, change: str) -> Recipe:
+def _changed(recipe: R, change: str, tables: tuple[str, ...]) -> R:
     key, separator, text = change.partition("=")
     if not separator:
         raise TrainingError(f"--set wants key=value, got {change!r}.")
@@ -176,9 +202,10 @@ def _changed(recipe: Recipe, change: str) -> Recipe:
     values = recipe.to_dict()
     table, dot, name = key.strip().partition(".")
     if dot:
-        if table not in TABLES:
-            raise TrainingError(f"--set {key}: there is no table {table!r}; tables are {', '.join(TABLES)}.")
+        if table not in tables:
+            known = ", ".join(tables) or "none"
+            raise TrainingError(f"--set {key}: there is no table {table!r}; tables are {known}.")
         values[table] = {**values[table], name: value}
     else:
         values[table] = value
-    return Recipe.from_dict(values)
+    return type(recipe).from_dict(values)

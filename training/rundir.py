@@ -7,23 +7,23 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
 from ..errors import StorageError, TrainingError
-from ..model.checkpoints import save_model
-from ..model.vicmae import ViCMAE
-from .recipe import Recipe
+from .recipe import Kept, Recipe
 from .sources import Pictures
 
 NETWORK_VALUES = ("model", "size", "fit", "heads")
+M = TypeVar("M", bound=nn.Module)
 
 
 @contextmanager
@@ -62,13 +62,13 @@ def require_run(run: Path, recipe: Recipe) -> list[str]:
         before = Recipe.from_dict(json.loads((run / "run.json").read_text())["recipe"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, TrainingError):
         return []  # lost or damaged: the checkpoint knows its recipe too
-    _refuse_another_network(before, recipe, run)
+    _refuse_another_network(before, recipe, run, NETWORK_VALUES)
     now, then = recipe.to_dict(), before.to_dict()
     return [f"{name} {then[name]} -> {value}" for name, value in now.items() if then[name] != value]
 
 
-def _refuse_another_network(before: Recipe, recipe: Recipe, run: Path) -> None:
-    for name in NETWORK_VALUES:
+def _refuse_another_network(before: Kept, recipe: Kept, run: Path, network_values: tuple[str, ...]) -> None:
+    for name in network_values:
         then, now = getattr(before, name), getattr(recipe, name)
         if then != now:
             raise TrainingError(
@@ -77,15 +77,25 @@ def _refuse_another_network(before: Recipe, recipe: Recipe, run: Path) -> None:
             )
 
 
-def load_checkpoint(recipe: Recipe, run: Path, model: ViCMAE, device: str) -> dict[str, Any] | None:
-    """Puts the weights of the run's latest checkpoint into `model` -> the trainer's state, None of a new run."""
+def load_checkpoint(
+    recipe: Kept, run: Path, model: nn.Module, device: str, network_values: tuple[str, ...] = NETWORK_VALUES
+) -> dict[str, Any] | None:
+    """Puts the weights of the run's latest checkpoint into `model` -> the trainer's state, None of a new run.
+
+    A recipe that builds another network, by one of its `network_values`, is refused.
+    """
     steps = sorted(run.glob("step-*"))
     if not steps:
         return None
     trainer: dict[str, Any] = torch.load(steps[-1] / "trainer.pt", map_location=device, weights_only=True)
-    before = Recipe.from_dict(trainer["recipe"])  # of an older version: what it did not know was as usual
-    _refuse_another_network(before, recipe, run)
-    model.load_state_dict(load_file(steps[-1] / "model.safetensors", device=device))
+    before = type(recipe).from_dict(trainer["recipe"])  # of an older version: what it did not know was as usual
+    _refuse_another_network(before, recipe, run, network_values)
+    try:
+        model.load_state_dict(load_file(steps[-1] / "model.safetensors", device=device))
+    except RuntimeError as error:  # torch says so when a name is missing or a shape is another one
+        raise TrainingError(
+            f"{run} was begun with another network or other classes. Name another folder for a new run."
+        ) from error
     return trainer
 
 
@@ -113,19 +123,25 @@ def write_run_facts(run: Path, recipe: Recipe, pictures: Pictures, facts: dict[s
         "pairs_per_contrast": recipe.pairs_per_contrast,
         "recipe": recipe.to_dict(),
     }
-    with storing(run):
-        (run / "run.json").write_text(json.dumps(known, indent=2) + "\n")
+    write_json(run / "run.json", known)
 
 
-def save_checkpoint(model: ViCMAE, trainer: dict[str, Any], recipe: Recipe, run: Path, step: int) -> Path:
-    """Writes run/step-N aside, renames it, and removes all but the last checkpoints."""
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    with storing(path.parent):
+        path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def save_checkpoint(
+    model: M, trainer: dict[str, Any], recipe: Kept, run: Path, step: int, save: Callable[[M, Path], None]
+) -> Path:
+    """Writes run/step-N aside, the weights by `save`, renames it, and removes all but the last checkpoints."""
     folder = run / step_name(step)
     aside = run / f".{folder.name}.partial"
     with storing(run):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
-            save_model(model, aside / "model.safetensors")
+            save(model, aside / "model.safetensors")
             with (aside / "trainer.pt").open("wb") as out:
                 torch.save({"step": step, **trainer, "recipe": recipe.to_dict()}, out)
                 out.flush()

@@ -9,11 +9,11 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 CLIP_FRAMES_PER_SECOND = 10.0  # fine enough for pairs one second apart, a third of the frames of a 30 fps clip
 MOST_BAD_SHARE = 0.05
 BATCH_BYTES = 128 * 2**20  # of encoded media held at once while decoding
+S = TypeVar("S")
 
 
 class Report(Protocol):
@@ -212,7 +213,7 @@ def _decode_all(files: list[Path], folder: Path, size: int, report: Report | Non
     partial = folder / "pictures.u8.partial"
     try:
         with partial.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
-            for batch in _batches(read_samples(files), 256):
+            for batch in in_batches(read_samples(files), 256, lambda sample: len(sample[2])):
                 for result in pool.map(attempt, batch):
                     if len(result) == 2:
                         bad.append(result)
@@ -237,13 +238,13 @@ def _decode_all(files: list[Path], folder: Path, size: int, report: Report | Non
     aside.rename(folder / "index.json")
 
 
-def _batches(samples: Iterator[tuple[int, str, bytes]], size: int) -> Iterator[list[tuple[int, str, bytes]]]:
+def in_batches(samples: Iterable[S], size: int, bytes_of: Callable[[S], int]) -> Iterator[list[S]]:
     """Lists of `size` samples, fewer where they are long videos, so that memory stays bounded."""
-    batch: list[tuple[int, str, bytes]] = []
+    batch: list[S] = []
     held_bytes = 0
     for sample in samples:
         batch.append(sample)
-        held_bytes += len(sample[2])
+        held_bytes += bytes_of(sample)
         if len(batch) == size or held_bytes >= BATCH_BYTES:
             yield batch
             batch, held_bytes = [], 0
