@@ -90,5 +90,5 @@ def test_what_cannot_be_done_is_told_in_a_sentence(run: Run, tmp_path: Path) -> 
 
 def test_a_loss_that_is_no_number(run: Run, tmp_path: Path) -> None:
     write_tree(tmp_path / "data")
-    with pytest.raises(TrainingError, match="Go on from step-00000000 with --resume and a smaller base_rate"):
+    with pytest.raises(TrainingError, match="Begin anew with --out NEW and a smaller base_rate"):
         run("finetune", "image", "small", "data", *FROM, *SMALL, "--set", "base_rate=1e30", "--set", "epochs=30")

@@ -1,6 +1,7 @@
 """vicmae.training.finetune and its batches: learns, goes on where it was killed, refuses what it cannot do."""
 
 import json
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_runs import nano, nano_encoder
+from made_runs import NANO, nano, nano_encoder
 from made_tuning import CLASSES, made_task, nano_tuning, nano_video_tuning
 from safetensors.torch import load_file
+from test_distributed import free_port
 from timm.data import Mixup
+from torch.multiprocessing.spawn import spawn
 
 from vicmae.errors import CorruptMedia, TrainingError
 from vicmae.model.checkpoints import load_encoder, save_model
 from vicmae.model.classifier import load_classifier
+from vicmae.model.config import SIZES
 from vicmae.model.video import VideoEncoder
+from vicmae.training.distributed import joined
 from vicmae.training.finetune import Progress, build_classifier, finetune, mix
 from vicmae.training.finetune_batches import items_of_step, read_batches, steps_per_epoch
 from vicmae.training.finetune_data import Task, Wanted
@@ -70,6 +75,29 @@ def test_two_colours_are_told_apart(tmp_path: Path, kind: str) -> None:
     assert last.name == f"step-{12 * steps_per_epoch(12, recipe):08d}"
 
 
+def one_of_two(index: int, port: int, out: str) -> None:
+    """What torchrun starts: the same call in each process."""
+    SIZES["nano"] = NANO
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    os.environ.update({**meeting, "RANK": str(index), "LOCAL_RANK": str(index)})
+    with joined("cpu"):
+        for kind, recipe in RECIPES.items():
+            longer = replace(recipe, epochs=12, mixup=0.0, cutmix=0.0, rand_augment="", checkpoint_steps=100)
+            task = task_of(longer)
+            model = build_classifier(longer, "none:nano", task.classes)
+            finetune(longer, task, model, Path(out) / kind)
+            torch.save(model.state_dict(), Path(out) / f"{kind}-{index}.pt")
+
+
+def test_two_processes_learn_as_one_network(tmp_path: Path) -> None:
+    spawn(one_of_two, (free_port(), str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+    for kind, recipe in RECIPES.items():
+        first, second = (torch.load(tmp_path / f"{kind}-{i}.pt", weights_only=True) for i in (0, 1))
+        assert all(torch.equal(first[name], second[name]) for name in first), kind
+        model, _ = load_classifier(tmp_path / kind)
+        assert judge(model, task_of(recipe).test, recipe, "cpu").top1 == 1.0
+
+
 @pytest.mark.parametrize("kind", RECIPES)
 @pytest.mark.parametrize("killed_at", [1, 3])
 def test_a_killed_and_resumed_run_equals_one_that_was_not(tmp_path: Path, kind: str, killed_at: int) -> None:
@@ -110,7 +138,7 @@ def test_half_precision_with_clipped_gradients_learns(tmp_path: Path, precision:
 
 
 def test_a_loss_that_is_no_number_stops(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+. Go on from .* smaller base_rate"):
+    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+, no number\. .* smaller base_rate"):
         run_finetuning(nano_tuning(base_rate=1e30, epochs=20), tmp_path / "run")
 
 

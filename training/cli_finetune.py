@@ -137,13 +137,16 @@ def _finetune(
 ) -> None:
     keep_freed_memory()
     from .distributed import joined
-    from .finetune import Progress, build_classifier, finetune, require_rows, side_of
+    from .finetune import Progress, build_classifier, finetune, network_values, require_rows, side_of
     from .pretrain import require_device
-    from .rundir import require_unused, write_json
+    from .rundir import require_run, require_unused, write_json
 
     with joined(device) as own_device:
         require_device(own_device)
         require_unused(out, resume)
+        for change in require_run(out, recipe, network_values(recipe)) if resume else ():
+            if _is_first():
+                say(f"going on with a changed recipe: {change}")
         require_rows(recipe)
         # Built with two classes first: a wrong checkpoint is told before anything is decoded.
         side = side_of(build_classifier(recipe, start, ("", "")))

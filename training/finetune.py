@@ -32,7 +32,7 @@ from .finetune_data import Task, require_few_bad
 from .finetune_recipe import ImageTuning, VideoTuning
 from .finetune_views import seed_of
 from .optim import learning_rate, make_layered_optimiser
-from .pretrain import DTYPES, require_device
+from .pretrain import DTYPES, no_number, require_device
 from .rundir import (
     Log,
     load_checkpoint,
@@ -45,6 +45,11 @@ from .rundir import (
 
 UNTRAINED = "none"
 NETWORK_VALUES = ("size", "fit", "feature", "frames", "tube")
+
+
+def network_values(recipe: ImageTuning) -> tuple[str, ...]:
+    """The names of the values that decide which network a recipe builds."""
+    return tuple(name for name in NETWORK_VALUES if hasattr(recipe, name))
 
 
 @dataclass(frozen=True)
@@ -147,9 +152,7 @@ def finetune(
             rate = learning_rate(done - 1, steps, warmup, recipe.base_rate, recipe.batch, recipe.min_rate)
             loss = train_step(trainer, recipe, batch, done - 1, rate)
             if not np.isfinite(loss):
-                raise TrainingError(
-                    f"The loss is {loss} at step {done}. Go on from {last.name} with --resume and a smaller base_rate."
-                )
+                raise no_number(loss, done, last, recipe.base_rate)
             bad.update(batch.bad)
             require_few_bad(list(bad.items()), len(task.train.names))
             now = time.monotonic()
@@ -189,7 +192,7 @@ def require_rows(recipe: ImageTuning) -> NDArray[np.int64]:
 def make_trainer(recipe: ImageTuning, model: Classifier, run: Path, device: str) -> tuple[Trainer, int]:
     """The network and its optimiser, as they are or from the run's latest checkpoint -> (trainer, first step)."""
     model.to(device).train()
-    saved = load_checkpoint(recipe, run, model, device, tuple(n for n in NETWORK_VALUES if hasattr(recipe, n)))
+    saved = load_checkpoint(recipe, run, model, device, network_values(recipe))
     optimiser = make_layered_optimiser(model, recipe.weight_decay, recipe.layer_decay)
     scaler = torch.amp.GradScaler(torch.device(device).type, enabled=recipe.precision == "fp16")
     learner: nn.Module = model if world_size() == 1 else DistributedDataParallel(model)

@@ -119,11 +119,7 @@ def pretrain(
             outcome = train_step(trainer, recipe, batch, step)
             done = step + 1
             if not np.isfinite(outcome.losses[0]):
-                what_to_do = f"Go on from {last.name} with --resume" if last.exists() else "Begin anew with --out NEW"
-                raise TrainingError(
-                    f"The loss is {outcome.losses[0]} at step {done}, no number. {what_to_do} and a smaller "
-                    f"base_rate, such as --set base_rate={recipe.base_rate / 2:g}."
-                )
+                raise no_number(outcome.losses[0], done, last, recipe.base_rate)
             figures = Progress(
                 done,
                 *outcome.losses,
@@ -234,6 +230,15 @@ def objective_at(recipe: Recipe, step: int) -> Objective:
     ramp_steps = recipe.contrast_ramp * recipe.steps
     share = min(1.0, over / ramp_steps) if ramp_steps else 1.0
     return replace(recipe.objective, contrast_weight=recipe.objective.contrast_weight * share)
+
+
+def no_number(loss: float, step: int, last: Path, base_rate: float) -> TrainingError:
+    """The sentence for a loss that is NaN or infinite, after the checkpoint `last`, if there is one."""
+    what_to_do = f"Go on from {last.name} with --resume" if last.exists() else "Begin anew with --out NEW"
+    return TrainingError(
+        f"The loss is {loss} at step {step}, no number. {what_to_do} and a smaller base_rate, such as "
+        f"--set base_rate={base_rate / 2:g}."
+    )
 
 
 def require_device(device: str) -> None:

@@ -51,7 +51,7 @@ def require_unused(run: Path, resume: bool) -> None:
         raise TrainingError(f"{run} holds a run up to {steps[-1].name}. Add --resume to go on, or name another folder.")
 
 
-def require_run(run: Path, recipe: Recipe) -> list[str]:
+def require_run(run: Path, recipe: Kept, network_values: tuple[str, ...] = NETWORK_VALUES) -> list[str]:
     """Refuses to resume where nothing was begun, or with another network -> what else `recipe` changes, each as "name
     before -> now". A run that was killed before its first checkpoint has begun."""
     if not (run / "run.json").is_file() and not any(run.glob("step-*")):
@@ -59,10 +59,10 @@ def require_run(run: Path, recipe: Recipe) -> list[str]:
             f"{run} holds no run to go on with. Leave out --resume to begin one there, or name the run's folder."
         )
     try:
-        before = Recipe.from_dict(json.loads((run / "run.json").read_text())["recipe"])
+        before = type(recipe).from_dict(json.loads((run / "run.json").read_text())["recipe"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, TrainingError):
         return []  # lost or damaged: the checkpoint knows its recipe too
-    _refuse_another_network(before, recipe, run, NETWORK_VALUES)
+    _refuse_another_network(before, recipe, run, network_values)
     now, then = recipe.to_dict(), before.to_dict()
     return [f"{name} {then[name]} -> {value}" for name, value in now.items() if then[name] != value]
 
