@@ -102,9 +102,9 @@ def open_engine(
     groups = roads_of(manifest, device, this_machine(), _tensorrt_folders(bundle, cache))
     trial = Trial(bundle, manifest, threads, cache, build=device.startswith("tensorrt"))
     if engine not in ("auto", "fastest"):
-        start = start_road(trial, named(engine, groups, device))
-        _announce(start, "asked for by name")
-        return start.engine
+        asked = start_road(trial, named(engine, groups, device))
+        _announce(asked, "asked for by name")
+        return asked.engine
     key = key_of(manifest, threads, device, engine)
     known = {road.name: road for group in groups for road in group}
     remembered = known.get(recall(cache, key) or "")
@@ -180,7 +180,7 @@ def start_road(trial: Trial, road: Road) -> Start:
             f"of {size}. Copy the whole bundle again."
         )
     drift = compare(expected, engine.embed(pixels), source="canary")
-    require_within_limits(drift, road.precision, f"{path} on this machine ({road.name})")
+    require_within_limits(drift, road.precision, f"{path} on this machine")
     return Start(road, engine, min(drift.min_cosine, file.drift.min_cosine))
 
 
