@@ -212,20 +212,24 @@ def bench_engine(
 
 
 def _print_bench(report: "Report") -> None:
-    speeds = Table("engine", "threads", "batch", "images/s", "ms", "x eager", "of peak", title=report.machine)
+    speeds = Table(title=report.machine)
+    speeds.add_column("engine", no_wrap=True)
+    for heading in ("threads", "batch", "images/s", "ms", "x eager", "of peak"):
+        speeds.add_column(heading, justify="right")
     for s in report.speeds:
         ratio, share = (f"{x:.2f}" if x is not None else "–" for x in (s.ratio, s.share))
         figures = (f"{s.images_per_second:.1f}", f"{s.ms:.1f}", ratio, share)
         speeds.add_row(s.engine, str(s.threads), str(s.batch), *figures)
-    faiths = Table("engine", "precision", "MB", "memory MB", "mean cosine", "minimum", "top-10", "pictures")
-    for f in report.faiths:
-        d = f.drift
-        cosines = (f"{d.mean_cosine:.6f}", f"{d.min_cosine:.6f}", f"{d.top10_overlap:.3f}")
-        sizes = (f"{f.file_bytes / 1e6:.1f}", f"{f.memory_bytes / 1e6:.0f}")
-        faiths.add_row(f.engine, f.precision, *sizes, *cosines, f"{d.pictures} ({d.source})")
     stdout.print(speeds)
     for count, peak in report.peaks.items():
         stdout.print(f"fp32 matrix peak with {count} threads: {peak:.0f} GFLOP/s")
+    faiths = Table(title=f"vectors of {report.faiths[0].drift.pictures} pictures" if report.faiths else None)
+    faiths.add_column("engine", no_wrap=True)
+    for heading in ("file MB", "memory MB", "mean cosine", "minimum", "top-10"):
+        faiths.add_column(heading, justify="right")
+    for f in report.faiths:
+        cosines = (f"{f.drift.mean_cosine:.6f}", f"{f.drift.min_cosine:.6f}", f"{f.drift.top10_overlap:.3f}")
+        faiths.add_row(f.engine, f"{f.file_bytes / 1e6:.1f}", f"{f.memory_bytes / 1e6:.0f}", *cosines)
     stdout.print(faiths)
 
 
