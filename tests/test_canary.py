@@ -46,7 +46,8 @@ def test_a_faithful_engine_is_well() -> None:
 
 
 def test_an_engine_that_turns_wrong_is_told_loudly_until_it_recovers(caplog: pytest.LogCaptureFixture) -> None:
-    engine, published = Turning(), []
+    engine = Turning()
+    published: list[float] = []
     watch = canary(engine, published)
     engine.wrong = True
     assert not watch.check() and not watch.is_well and published[-1] < 0.999
@@ -64,10 +65,14 @@ def test_an_engine_that_fails_is_not_well() -> None:
 
 @pytest.mark.parametrize("error", [EngineError("lost"), RuntimeError("unforeseen")])
 def test_it_watches_by_itself_and_stops_with_the_server(error: Exception) -> None:
-    engine, seen = Turning(), threading.Event()
-    engine.error = error
-    watch = Canary(engine, PIXELS, FakeEngine().embed(PIXELS), 0.001, lambda _: None)
-    watch.check = lambda check=watch.check: (seen.set(), check())[1]  # type: ignore[method-assign, misc]
+    seen = threading.Event()
+
+    class Failing(FakeEngine):
+        def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            seen.set()
+            raise error
+
+    watch = canary(Failing(), [], every_seconds=0.001)
     with watch:
         assert seen.wait(10)
     assert not watch.is_well and "canary" not in {thread.name for thread in threading.enumerate()}

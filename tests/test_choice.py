@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from vicmae.export.choice import (
     Machine,
     Road,
     Start,
+    Trial,
     fastest,
     is_faster,
     key_of,
@@ -166,7 +166,12 @@ def test_what_was_fastest_is_remembered(
     monkeypatch.setattr(choice, "is_faster", lambda *_: pytest.fail("measured again"))
     started: list[str] = []
     start = choice.start_road
-    monkeypatch.setattr(choice, "start_road", lambda trial, road: started.append(road.name) or start(trial, road))
+
+    def watched(trial: Trial, road: Road) -> Start:
+        started.append(road.name)
+        return start(trial, road)
+
+    monkeypatch.setattr(choice, "start_road", watched)
     open_engine(bundle, **wishes)  # type: ignore[arg-type]
     assert started == ["onnxruntime-int8-static"]
 
@@ -256,9 +261,11 @@ def test_a_hopeless_challenger_gets_one_turn() -> None:
 
 def test_the_fastest_of_the_faithful_wins() -> None:
     clock = Clock()
-    wish: Callable[..., str | None] = lambda *starts, least=0.999: (  # noqa: E731
-        (found := fastest(iter(starts), least, clock)) and found.road.runtime
-    )
+
+    def wish(*starts: Start | None, least: float = 0.999) -> str | None:
+        found = fastest(iter(starts), least, clock)
+        return found.road.runtime if found else None
+
     slow, fast, loose = (Timed(clock, s) for s in (0.1, 0.05, 0.01))
     assert wish(start(slow, "slow"), None, start(fast, "fast"), start(loose, "loose", 0.98)) == "fast"
     assert wish(start(slow, "slow"), start(loose, "loose", 0.98), least=0.0) == "loose"
