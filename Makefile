@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 MEDIA ?=
+DATA ?=
 
-.PHONY: help serve test lint types unit bench clean
+.PHONY: help serve test lint types unit bench bench-pretraining clean
 .DEFAULT_GOAL := help
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.core  ## install the core and start the server with the shipped model (ARGS="--port 9000")
 	@$(BIN)/vicmae serve $(ARGS)
@@ -30,8 +31,14 @@ unit: $(VENV)/.everything  ## the test suite (ARGS="-k search")
 bench: $(VENV)/.everything  ## run the benchmarks (MEDIA=FOLDER of videos); tables on the screen, JSON in benchmarks/results
 	$(BIN)/vicmae bench engine
 	$(BIN)/python benchmarks/training.py
-	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet imagehash && $(BIN)/python benchmarks/finding.py $(MEDIA); \
+	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]' && $(BIN)/python benchmarks/finding.py $(MEDIA); \
 		else echo "benchmarks/finding.py needs videos: make bench MEDIA=FOLDER"; fi
+
+bench-pretraining: $(VENV)/.everything  ## ViC-MAE, its rivals and ablations, trained from one start (DATA=FOLDER with pretrain/ and eval/)
+	@[ -n "$(DATA)" ] || { echo "benchmarks/pretraining.py needs pictures: make bench-pretraining DATA=FOLDER, with the shards or"; \
+		echo "folders to learn from in FOLDER/pretrain and labelled sets with an index.csv in FOLDER/eval"; exit 2; }
+	@$(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]'
+	$(BIN)/python benchmarks/pretraining.py $(DATA)/pretrain --eval $(DATA)/eval $(ARGS)
 
 clean:  ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,7 @@ never read the environment: they are handed values.
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -51,6 +51,16 @@ class Settings(BaseSettings):
     max_batch_inputs: int = Field(256, gt=0, description="most inputs in one embeddings request")
     max_limit: int = Field(1000, gt=0, description="largest page of items or hits")
     max_json_bytes: int = Field(64 * 2**20, gt=0, description="largest JSON request body")
+    decode_workers: int = Field(4, ge=1, description="most processes that decode files at once")
+    decode_memory_bytes: int = Field(
+        4 * 2**30, ge=2**20, description="data that a decoding process may hold; a file that takes more is refused"
+    )
+    decode_timeout_seconds: float = Field(
+        60.0, gt=0, description="longest time for which a file may give no further frame"
+    )
+    hardware_decoding: Literal["auto", "off"] = Field(
+        "auto", description="use a video decoder of the graphics processor where there is one"
+    )
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
 
     @property

@@ -25,6 +25,7 @@ from .drift import Drift
 
 SCHEMA = 1
 POOLING = "mean of the patch tokens after the final LayerNorm, class token left out, L2-normalised"
+NORM_OF_MEAN = "final LayerNorm of the mean of the patch tokens, class token left out, L2-normalised"
 MANIFEST, CANARY, CARD = "manifest.json", "canary.npz", "card.md"
 
 
@@ -57,9 +58,9 @@ class Manifest:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
-def fingerprint_of(weights: Mapping[str, NDArray[Any]], spec: InputSpec) -> str:
+def fingerprint_of(weights: Mapping[str, NDArray[Any]], spec: InputSpec, pooling: str = POOLING) -> str:
     """sha256 over encoder weights (fp32), InputSpec and pooling: vectors are comparable if and only if it is equal."""
-    digest = hashlib.sha256(json.dumps([spec.to_dict(), POOLING], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([spec.to_dict(), pooling], sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(weights[name], np.float32).tobytes())

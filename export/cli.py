@@ -132,6 +132,7 @@ def embed(
 ) -> None:
     """Embed files and write uri, start_seconds and vectors: a row an image, a row a sampled frame."""
     from ..media.limits import MediaLimits
+    from ..media.sandbox import Sandbox
     from ..settings import load_settings
     from .choice import open_engine
     from .embed import Rows, check_out, embed_files, join, write_rows
@@ -144,9 +145,15 @@ def embed(
         check_out(Path(out))
     parts: list[Rows] = []
     failed: list[dict[str, str]] = []
-    with open_engine(settings.bundle, **settings.engine_options) as engine, progress("files") as bar:
+    decoder = Sandbox(
+        settings.decode_workers,
+        settings.decode_memory_bytes,
+        settings.decode_timeout_seconds,
+        settings.hardware_decoding == "auto",
+    )
+    with open_engine(settings.bundle, **settings.engine_options) as engine, decoder, progress("files") as bar:
         task = bar.add_task("embedding", total=len(files), rate="")
-        for path, result in embed_files(engine, files, settings.frames_per_second, clip, limits):
+        for path, result in embed_files(engine, files, settings.frames_per_second, clip, limits, decoder):
             bar.advance(task)
             if isinstance(result, str):
                 failed.append({"path": str(path), "reason": result})

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, MediaError, NotFound
+from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
-from ..media.preprocess import to_pixels
-from ..media.reader import read_frames
+from ..media.preprocess import enough_side, to_pixels
 from .engine import Engine
 
 
@@ -30,11 +30,16 @@ class Rows:
 
 
 def embed_file(
-    engine: Engine, path: Path, frames_per_second: float, whole_clip: bool, limits: MediaLimits
+    engine: Engine,
+    path: Path,
+    frames_per_second: float,
+    whole_clip: bool,
+    limits: MediaLimits,
+    decoder: Decoder = HERE,
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """A picture or video -> start_seconds (T,), vectors (T, D). `whole_clip` gives one row: the mean, unit length."""
     seconds, vectors = [], []
-    for frames in read_frames(path, frames_per_second, limits):
+    for frames in decoder.read_frames(path, frames_per_second, limits, shorter_side=enough_side(engine.spec)):
         seconds.append(frames.seconds)
         vectors.append(engine.embed(to_pixels(frames, engine.spec)))
     rows = np.concatenate(vectors)
@@ -45,12 +50,17 @@ def embed_file(
 
 
 def embed_files(
-    engine: Engine, paths: list[Path], frames_per_second: float, whole_clip: bool, limits: MediaLimits
+    engine: Engine,
+    paths: list[Path],
+    frames_per_second: float,
+    whole_clip: bool,
+    limits: MediaLimits,
+    decoder: Decoder = HERE,
 ) -> Iterator[tuple[Path, Rows | str]]:
     """Each file with its rows, or with the reason why it has none."""
     for path in paths:
         try:
-            seconds, vectors = embed_file(engine, path, frames_per_second, whole_clip, limits)
+            seconds, vectors = embed_file(engine, path, frames_per_second, whole_clip, limits, decoder)
         except (MediaError, NotFound) as error:
             yield path, str(error)
         else:

@@ -24,7 +24,7 @@ from .bundle import CARD, MANIFEST, EngineFile, Manifest, save_canary, sha256_of
 from .card import card_of
 from .drift import Drift, compare, require_within_limits
 from .onnxruntime_engine import OnnxRuntimeEngine
-from .torch_engine import TorchEngine
+from .torch_engine import TorchEngine, pooling_of
 
 OPSET = 20
 MODEL = "model.onnx"
@@ -43,11 +43,13 @@ class PooledEncoder(nn.Module):
         # (D, 3, p, p) -> (p, p, 3, D): a patch of channel-last pixels times this matrix is the convolution.
         folded = (conv.weight / (255.0 * std)).permute(2, 3, 1, 0).reshape(-1, len(conv.weight))
         self.weight = nn.Parameter(folded.detach().contiguous())
-        positions = encoder.pos_embed[:, 1:] + folded_bias
+        positions = encoder.pos_embed[:, encoder.first_patch :] + folded_bias
         self.positions = nn.Parameter(positions.detach().contiguous())
-        self.cls = nn.Parameter((encoder.cls_token + encoder.pos_embed[:, :1]).detach().contiguous())
+        token = encoder.cls_token
+        self.cls = None if token is None else nn.Parameter((token + encoder.pos_embed[:, :1]).detach().contiguous())
         self.blocks = encoder.blocks
         self.norm = encoder.norm
+        self.norm_of_mean = encoder.config.norm_of_mean
         self.spec = encoder.spec
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -55,9 +57,12 @@ class PooledEncoder(nn.Module):
         cells = pixels.to(torch.float32).reshape(-1, grid, patch, grid, patch, 3)
         tokens = cells.permute(0, 1, 3, 2, 4, 5).reshape(-1, grid * grid, patch * patch * 3) @ self.weight
         tokens = tokens + self.positions
-        cls = self.cls.expand(tokens.shape[0], -1, -1)
-        features = self.norm(self.blocks(torch.cat([cls, tokens], dim=1)))[:, 1:].mean(dim=1)
-        return functional.normalize(features, dim=1)
+        if self.cls is not None:
+            tokens = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        tokens = self.blocks(tokens)
+        tokens = tokens if self.norm_of_mean else self.norm(tokens)
+        features = tokens[:, 0 if self.cls is None else 1 :].mean(dim=1)
+        return functional.normalize(self.norm(features) if self.norm_of_mean else features, dim=1)
 
 
 def write_onnx(encoder: Encoder, path: Path) -> None:
@@ -152,6 +157,7 @@ def export_bundle(
         architecture=encoder.config.to_dict(),
         parameters=sum(p.numel() for p in encoder.parameters()),
         engines={MODEL: EngineFile(sha256_of(path), path.stat().st_size, "fp32", drift)},
+        pooling=pooling_of(encoder.config),
         provenance=provenance or {},
     )
     write_manifest(bundle, manifest)

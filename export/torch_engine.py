@@ -8,8 +8,13 @@ from torch.nn import functional
 from ..errors import CheckpointError
 from ..model.config import ModelConfig
 from ..model.encoder import Encoder
-from .bundle import Manifest, fingerprint_of
+from .bundle import NORM_OF_MEAN, POOLING, Manifest, fingerprint_of
 from .engine import Engine
+
+
+def pooling_of(config: ModelConfig) -> str:
+    """How a network's vector comes from its tokens, in words: part of what makes vectors comparable."""
+    return NORM_OF_MEAN if config.norm_of_mean else POOLING
 
 
 class TorchEngine(Engine):
@@ -18,7 +23,8 @@ class TorchEngine(Engine):
     def __init__(self, encoder: Encoder, name: str, device: str = "cpu", max_batch: int = 32) -> None:
         self.encoder = encoder.to(device).eval()
         self.spec = encoder.spec
-        self.fingerprint = fingerprint_of({k: v.numpy(force=True) for k, v in encoder.state_dict().items()}, self.spec)
+        weights = {k: v.numpy(force=True) for k, v in encoder.state_dict().items()}
+        self.fingerprint = fingerprint_of(weights, self.spec, pooling_of(encoder.config))
         self.name = name
         self.runtime = "pytorch"
         self.device = device

@@ -28,6 +28,7 @@ from ..terminal import (
 
 if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so that --help is quick
     from ..media.limits import MediaLimits
+    from ..media.sandbox import Sandbox
     from .collection import Collection
     from .ingest import FileProgress, Outcome
     from .report import Report
@@ -71,7 +72,11 @@ def index(
     found = walk(_listed(paths))
     if not found.files and not (found.roots and prune):
         raise NotFound(_nothing_in(found))
-    with open_engine(settings.bundle, **settings.engine_options) as engine, Library(settings.data) as library:
+    with (
+        open_engine(settings.bundle, **settings.engine_options) as engine,
+        Library(settings.data) as library,
+        _sandbox(settings) as decoder,
+    ):
         opened = library.open_for(collection, engine, create=bool(found.files))
         planned = plan(found.files, read_ledger(opened.catalog), settings.frames_per_second, found.roots, retry)
         report = Report.of(found, planned)
@@ -86,6 +91,7 @@ def index(
                     todo,
                     frames_per_second=settings.frames_per_second,
                     limits=_limits(settings),
+                    decoder=decoder,
                     on_progress=on_progress,
                 )
                 with closing(run):
@@ -131,7 +137,11 @@ def search(
     settings = load_settings(data=data, bundle=bundle)
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")
-    with open_engine(settings.bundle, **settings.engine_options) as engine, Library(settings.data) as library:
+    with (
+        open_engine(settings.bundle, **settings.engine_options) as engine,
+        Library(settings.data) as library,
+        _sandbox(settings) as decoder,
+    ):
         opened = library.open_for(collection, engine)
         query = embed_query(
             engine,
@@ -142,6 +152,7 @@ def search(
             frames_per_second=settings.frames_per_second,
             max_query_seconds=settings.max_query_seconds,
             limits=_limits(settings),
+            decoder=decoder,
         )
         timing = {**query.timing, "queue_ms": 0.0}
         pixels = query.picture if refined and query.target == "frame" else None
@@ -152,7 +163,7 @@ def search(
                 hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES))
         with _timed(timing, "refine_ms"):
             if pixels is not None:
-                hits = refine(opened, hits, query.vectors[0], pixels, _limits(settings))[:top]
+                hits = refine(opened, hits, query.vectors[0], pixels, _limits(settings), decoder)[:top]
         if as_json:
             print_json(search_answer(opened, hits, query.target, len(query.vectors), timing))
             return
@@ -289,4 +300,15 @@ def _limits(settings: Settings) -> "MediaLimits":
         max_pixels=settings.max_pixels,
         max_frames=settings.max_frames,
         max_duration_seconds=settings.max_duration_seconds,
+    )
+
+
+def _sandbox(settings: Settings) -> "Sandbox":
+    from ..media.sandbox import Sandbox
+
+    return Sandbox(
+        settings.decode_workers,
+        settings.decode_memory_bytes,
+        settings.decode_timeout_seconds,
+        settings.hardware_decoding == "auto",
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..export.engine import Engine
+from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.sampling import sample_ends
 from .collection import Collection
@@ -54,6 +55,7 @@ def ingest_file(
     metadata: dict[str, Any] | None = None,
     frames_per_second: float = 2.0,
     limits: MediaLimits | None = None,
+    decoder: Decoder = HERE,
     on_progress: Progress | None = None,
 ) -> Outcome:
     """Takes one file into the collection; it is on disk when this returns.
@@ -61,7 +63,7 @@ def ingest_file(
     Raises StorageError, EngineError, and InvalidRequest for an unusable item_id or metadata.
     """
     reading = Reading(Task.of(path, uri, name, item_id, metadata))
-    for chunk in read(reading, collection, frames_per_second, limits or MediaLimits()):
+    for chunk in read(reading, collection, frames_per_second, limits or MediaLimits(), decoder):
         _embed(engine, [(reading, chunk)])
         if on_progress is not None:
             on_progress(*_progress(reading, frames_per_second))
@@ -75,6 +77,7 @@ def ingest_many(
     *,
     frames_per_second: float = 2.0,
     limits: MediaLimits | None = None,
+    decoder: Decoder = HERE,
     on_progress: FileProgress | None = None,
 ) -> Generator[Outcome, None, None]:
     """Takes many files: threads decode ahead while the engine works, in bounded memory, in no promised order.
@@ -95,7 +98,7 @@ def ingest_many(
         try:
             while (task := next_task()) is not None:
                 reading = Reading(task)
-                for chunk in read(reading, collection, frames_per_second, limits):
+                for chunk in read(reading, collection, frames_per_second, limits, decoder):
                     if not _put(waiting, (reading, chunk), stop):
                         return
                 _put(waiting, (reading, None), stop)
@@ -116,6 +119,9 @@ def ingest_many(
                     yield _commit(reading, collection, frames_per_second)
                 elif on_progress is not None:
                     on_progress(reading.task.path, *_progress(reading, frames_per_second))
+    except KeyboardInterrupt:
+        decoder.close()  # nobody waits for files that are being decoded
+        raise
     finally:
         stop.set()
         for thread in threads:

@@ -1,5 +1,6 @@
 """A file as a query: the pixels, then the vectors, of a picture, a clip, or one moment of a film. Searches nothing."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, MediaTooLarge
 from ..export.engine import Engine
+from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
-from ..media.preprocess import to_pixels
-from ..media.reader import MediaInfo, Source, frame_at, probe, read_frames
+from ..media.preprocess import enough_side, to_pixels
+from ..media.reader import MediaInfo, Source
 from ..media.spec import InputSpec
 from .reading import informativeness
 from .refine import PICTURE
@@ -52,9 +54,10 @@ def decode(
     frames_per_second: float = 2.0,
     max_query_seconds: float = 120.0,
     limits: MediaLimits,
+    decoder: Decoder = HERE,
 ) -> Decoded:
     """A picture, or the part of a video from start to end. Raises MediaError, InvalidRequest."""
-    info = probe(source, limits)
+    info = decoder.probe(source, limits)
     if info.kind == "image":
         start_seconds, end_seconds = 0.0, None
     last = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
@@ -62,23 +65,34 @@ def decode(
     pixels: list[NDArray[np.uint8]] = []
     seconds: list[NDArray[np.float64]] = []
     picture: NDArray[np.uint8] | None = None
-    for frames in read_frames(source, frames_per_second, limits, start_seconds=start_seconds, end_seconds=end_seconds):
-        _check_span(float(frames.seconds[-1]) - start_seconds, max_query_seconds)
-        alone = not seconds and len(frames) == 1
-        picture = to_pixels(frames, PICTURE)[0] if alone else None
-        pixels.append(to_pixels(frames, spec))
-        seconds.append(frames.seconds)
+    found = decoder.read_frames(
+        source,
+        frames_per_second,
+        limits,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        shorter_side=_enough(spec),
+    )
+    with closing(found):
+        for frames in found:
+            _check_span(float(frames.seconds[-1]) - start_seconds, max_query_seconds)
+            alone = not seconds and len(frames) == 1
+            picture = to_pixels(frames, PICTURE)[0] if alone else None
+            pixels.append(to_pixels(frames, spec))
+            seconds.append(frames.seconds)
     return Decoded(info, np.concatenate(pixels), np.concatenate(seconds), picture)
 
 
-def decode_moment(source: Source, spec: InputSpec, seconds: float, limits: MediaLimits) -> Decoded:
+def decode_moment(
+    source: Source, spec: InputSpec, seconds: float, limits: MediaLimits, decoder: Decoder = HERE
+) -> Decoded:
     """The one frame shown at that second; a picture is itself at any second. Raises MediaError, InvalidRequest."""
-    info = probe(source, limits)
+    info = decoder.probe(source, limits)
     if info.kind == "video" and 0 < info.duration_seconds <= seconds:
         raise InvalidRequest(
             f"The start, {seconds:g} s, lies beyond the end of the video, {info.duration_seconds:g} s."
         )
-    frames = frame_at(source, seconds if info.kind == "video" else 0.0, limits)
+    frames = decoder.frame_at(source, seconds if info.kind == "video" else 0.0, limits, _enough(spec))
     return Decoded(info, to_pixels(frames, spec), frames.seconds, to_pixels(frames, PICTURE)[0])
 
 
@@ -92,6 +106,7 @@ def embed_query(
     frames_per_second: float = 2.0,
     max_query_seconds: float = 120.0,
     limits: MediaLimits | None = None,
+    decoder: Decoder = HERE,
 ) -> Query:
     """The file, or the part of it from start_seconds to end_seconds, as a query.
 
@@ -104,7 +119,7 @@ def embed_query(
     if end_seconds is not None and end_seconds <= first:
         raise InvalidRequest(f"The end, {end_seconds:g} s, must come after the start, {first:g} s.")
     if target == "frame":
-        decoded = decode_moment(path, engine.spec, first, limits)
+        decoded = decode_moment(path, engine.spec, first, limits, decoder)
     else:
         decoded = decode(
             path,
@@ -114,12 +129,17 @@ def embed_query(
             frames_per_second=frames_per_second,
             max_query_seconds=max_query_seconds,
             limits=limits,
+            decoder=decoder,
         )
     target = target or ("clip" if decoded.info.kind == "video" else "frame")
     ready = perf_counter()
     vectors = engine.embed(decoded.pixels)
     timing = {"decode_ms": _ms(ready - began), "engine_ms": _ms(perf_counter() - ready)}
     return Query(target, vectors, decoded.seconds, informativeness(decoded.pixels), decoded.picture, timing)
+
+
+def _enough(spec: InputSpec) -> int:
+    return max(enough_side(spec), enough_side(PICTURE))
 
 
 def _check_span(span_seconds: float, max_query_seconds: float) -> None:

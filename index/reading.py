@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError, NotFound
+from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
-from ..media.preprocess import to_pixels
-from ..media.reader import MediaInfo, probe, read_frames
+from ..media.preprocess import enough_side, to_pixels
+from ..media.reader import MediaInfo
 from .collection import Collection, Moments
 from .items import Item, check_item_id, default_item_id
 from .scan import file_uri
@@ -24,7 +25,6 @@ Stage = Literal["read", "probe", "decode", "embed"]
 
 HASH_BYTES = 1 << 20
 MAX_CHUNK_FRAMES = 16
-MAX_CHUNK_BYTES = 64 << 20  # of decoded frames held at once
 FULL_CONTRAST = 32.0  # grey levels of standard deviation from which a picture counts as fully informative
 
 
@@ -105,7 +105,9 @@ class Reading:
         return sum(map(len, self.vectors))
 
 
-def read(reading: Reading, collection: Collection, frames_per_second: float, limits: MediaLimits) -> Iterator[Chunk]:
+def read(
+    reading: Reading, collection: Collection, frames_per_second: float, limits: MediaLimits, decoder: Decoder
+) -> Iterator[Chunk]:
     """Goes through the steps of one file and gives its pixels in bounded memory; none if they are not needed.
 
     A file that cannot be read ends with `reading.failure` set. Only the catalog's errors are raised.
@@ -119,11 +121,14 @@ def read(reading: Reading, collection: Collection, frames_per_second: float, lim
         if _is_known(reading, collection, frames_per_second):
             return
         with _stage("probe"):
-            reading.info = probe(path, limits)
+            reading.info = decoder.probe(path, limits)
         with _stage("decode"):
-            for frames in read_frames(path, frames_per_second, limits, chunk=_chunk_frames(reading.info)):
-                pixels = to_pixels(frames, collection.spec)
-                yield Chunk(pixels, frames.seconds, informativeness(pixels))
+            small = enough_side(collection.spec)
+            found = decoder.read_frames(path, frames_per_second, limits, chunk=MAX_CHUNK_FRAMES, shorter_side=small)
+            with closing(found):
+                for frames in found:
+                    pixels = to_pixels(frames, collection.spec)
+                    yield Chunk(pixels, frames.seconds, informativeness(pixels))
     except Unreadable as failure:
         reading.failure = failure
 
@@ -174,10 +179,6 @@ def _is_known(reading: Reading, collection: Collection, frames_per_second: float
     except NotFound:  # deleted between the two queries
         return False
     return True
-
-
-def _chunk_frames(info: MediaInfo) -> int:
-    return max(1, min(MAX_CHUNK_FRAMES, MAX_CHUNK_BYTES // max(1, info.width * info.height * 3)))
 
 
 @contextmanager

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, MediaError, NotFound
+from ..media.decoding import HERE, Decoder
 from ..media.frames import Frames
 from ..media.limits import MediaLimits
-from ..media.preprocess import to_pixels
-from ..media.reader import read_frames
+from ..media.preprocess import enough_side, to_pixels
 from ..media.spec import InputSpec
 from .collection import Collection
 from .items import Item
@@ -48,6 +48,7 @@ def refine(
     vector: NDArray[np.float32],
     picture: NDArray[np.uint8],
     limits: MediaLimits,
+    decoder: Decoder = HERE,
 ) -> list[Hit]:
     """hits of search_frame for `vector` (D,), best first; picture (P, P, 3) uint8, the query -> the same hits.
 
@@ -59,7 +60,7 @@ def refine(
         return hits
     tied = [hit for hit in hits[:CANDIDATES] if hit.score >= hits[0].score - TIE]
     wanted = np.stack([_centred(picture), _centred(picture[:, ::-1])])
-    matches = [_best_match(hit, _windows(collection, hit, vector), wanted, limits) for hit in tied]
+    matches = [_best_match(hit, _windows(collection, hit, vector), wanted, limits, decoder) for hit in tied]
     agreement = [m.correlation if m.correlation >= LEAST_CORRELATION else -1.0 for m in matches]
     order = sorted(range(len(tied)), key=lambda i: -agreement[i])
     return [_at(tied[i], matches[i]) if agreement[i] > 0 else tied[i] for i in order] + hits[len(tied) :]
@@ -83,11 +84,15 @@ def _windows(collection: Collection, hit: Hit, vector: NDArray[np.float32]) -> l
 
 
 def _best_match(
-    hit: Hit, windows: list[tuple[float, float]], wanted: NDArray[np.float32], limits: MediaLimits
+    hit: Hit,
+    windows: list[tuple[float, float]],
+    wanted: NDArray[np.float32],
+    limits: MediaLimits,
+    decoder: Decoder,
 ) -> Match:
     best = Match(-1.0, hit.start_seconds)
     try:
-        for frames in _frames_in(hit.item, windows, limits):
+        for frames in _frames_in(hit.item, windows, limits, decoder):
             agreement = np.array([(wanted * _centred(p)).sum(axis=(1, 2, 3)).max() for p in to_pixels(frames, PICTURE)])
             place = int(agreement.argmax())
             if agreement[place] > best.correlation:
@@ -97,12 +102,17 @@ def _best_match(
     return best
 
 
-def _frames_in(item: Item, windows: list[tuple[float, float]], limits: MediaLimits) -> Iterator[Frames]:
+def _frames_in(
+    item: Item, windows: list[tuple[float, float]], limits: MediaLimits, decoder: Decoder
+) -> Iterator[Frames]:
+    small = enough_side(PICTURE)
     if item.kind == "image":
-        yield from read_frames(item.path, 1.0, limits)
+        yield from decoder.read_frames(item.path, 1.0, limits, shorter_side=small)
         return
     for start, end in windows:
-        yield from read_frames(item.path, FRAMES_PER_SECOND, limits, start_seconds=start, end_seconds=end)
+        yield from decoder.read_frames(
+            item.path, FRAMES_PER_SECOND, limits, start_seconds=start, end_seconds=end, shorter_side=small
+        )
 
 
 def _at(hit: Hit, match: Match) -> Hit:

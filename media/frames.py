@@ -42,7 +42,9 @@ class Shown:
 
     seconds  presentation time from the start of the file
     render   () -> Picture; to be called while the file is open
+    is_key   whether it can be decoded without any other
     """
 
     seconds: float
     render: Callable[[], Picture]
+    is_key: bool = True

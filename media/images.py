@@ -4,6 +4,7 @@ Whatever a file does to Pillow, what leaves here is a MediaError.
 """
 
 import io
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from .frames import Picture, Shown
 from .gif import gif_delays
 from .info import MediaInfo
 from .limits import MediaLimits
+from .sampling import Cells
 
 pillow_heif.register_heif_opener(thumbnails=False)
 # Oddities in the metadata of a picture that can be read are no news to anybody.
@@ -46,10 +48,14 @@ _HEIF_HEAD_BYTES = 256 * 1024  # holds the list of properties, which comes befor
 class ImageMedium:
     """A picture (one frame at 0.0) or an animation, read from an open file that the caller closes."""
 
-    def __init__(self, file: BinaryIO, name: str, limits: MediaLimits) -> None:
-        """name: what the first bytes announce. Raises CorruptMedia, UnsupportedMedia, MediaTooLarge."""
+    def __init__(self, file: BinaryIO, name: str, limits: MediaLimits, shorter_side: int | None = None) -> None:
+        """name: what the first bytes announce; shorter_side: below which no side of a picture is shrunk.
+
+        Raises CorruptMedia, UnsupportedMedia, MediaTooLarge.
+        """
         self._name = name
         self._limits = limits
+        self._shorter_side = shorter_side
         _lift_pillows_guard(limits)
         with _worded(name):
             self._image = Image.open(file, formats=_FORMATS)
@@ -66,6 +72,14 @@ class ImageMedium:
             return
         for second, _ in self._walk():
             yield Shown(second, self._render_later(self._image.copy()))
+
+    def shown_for(self, cells: Cells) -> Iterator[Shown]:
+        """All of `shown`: a frame of an animation is only known after those before it."""
+        return self.shown(cells.start_seconds)
+
+    def key_frames(self, start_seconds: float) -> Iterator[Shown]:
+        """The first picture: the others are changes to it."""
+        return itertools.islice(self.shown(start_seconds), 1)
 
     def _describe(self, file: BinaryIO) -> MediaInfo:
         image = self._image
@@ -107,10 +121,21 @@ class ImageMedium:
     def _render_later(self, image: Image.Image) -> Callable[[], Picture]:
         def render() -> Picture:
             with _worded(self._name):
+                steps = _steps_down(image, self._shorter_side)
+                if image.format in ("JPEG", "MPO") and steps > 1:
+                    # A JPEG is decoded at an eighth to a half of its size for a part of the work.
+                    image.draft(None, (image.width // steps, image.height // steps))
+                    steps = _steps_down(image, self._shorter_side)
                 image.load()
-                return upright_rgb(image)
+                picture = upright_rgb(image)
+                return picture if steps == 1 else np.array(Image.fromarray(picture).reduce(steps), np.uint8)
 
         return render
+
+
+def _steps_down(image: Image.Image, shorter_side: int | None) -> int:
+    """By how much a picture may be divided without a side falling below shorter_side."""
+    return max(1, min(image.size) // shorter_side) if shorter_side else 1
 
 
 def upright_rgb(image: Image.Image) -> Picture:

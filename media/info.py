@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from .frames import Shown
+from .sampling import Cells
 
 Kind = Literal["image", "video"]
 
@@ -40,6 +41,12 @@ class Medium(Protocol):
 
     def shown(self, start_seconds: float) -> Iterator[Shown]:
         """Frames in presentation order, beginning at or before start_seconds where there is one."""
+
+    def shown_for(self, cells: Cells) -> Iterator[Shown]:
+        """Some of them, in order: at least those that sampling.sample takes for these cells."""
+
+    def key_frames(self, start_seconds: float) -> Iterator[Shown]:
+        """Those that can be decoded without any other, in order, beginning like `shown`."""
 
 
 _IMAGES = (

@@ -17,6 +17,12 @@ _FILTERS = {
 }
 # Shrinks very large pictures by whole steps first: several times faster, on photos within 2 of 255 levels.
 _REDUCING_GAP = 3.0
+_ENOUGH = 2.0  # times the size: measured by benchmarks/decoding.py
+
+
+def enough_side(spec: InputSpec) -> int:
+    """The shorter side from which on a larger picture makes no difference to its pixels that a model would notice."""
+    return round(_ENOUGH * spec.size)
 
 
 def to_pixels(frames: Frames, spec: InputSpec) -> NDArray[np.uint8]:

@@ -5,11 +5,13 @@ nothing of models: how a frame becomes an encoder's input is in preprocess.py.
 """
 
 import io
+import itertools
 import math
 import stat
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import BinaryIO
 
 import numpy as np
@@ -19,10 +21,10 @@ from .frames import Frames, Picture, Shown
 from .images import ImageMedium
 from .info import SNIFF_BYTES, Kind, MediaInfo, Medium, sniff_image
 from .limits import MediaLimits
-from .sampling import sample, shown_at
+from .sampling import Cells, sample, shown_at
 from .video import VideoMedium
 
-__all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames"]
+__all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames", "read_key_frames"]
 
 Source = Path | bytes
 
@@ -38,6 +40,7 @@ MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 """Lower-case suffixes for which a walk through folders opens a file; what it is, its content decides then."""
 
 _MAX_CHUNK_BYTES = 96 * 2**20
+_MAX_CHUNK_SECONDS = 5.0  # what is there by then does not wait for the rest
 _DEFAULT_LIMITS = MediaLimits()
 
 
@@ -59,8 +62,13 @@ def read_frames(
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
     chunk: int = 16,
+    shorter_side: int | None = None,
+    hardware: bool = False,
 ) -> Generator[Frames, None, None]:
-    """Sampled frames in chunks of at most `chunk`, fewer where they are large; a picture is one frame at 0.0.
+    """Sampled frames in chunks of at most `chunk`, fewer where they are large or slow; a picture is one frame at 0.0.
+
+    With shorter_side, pictures larger than they need to be may come smaller, but with no side below it. With
+    hardware, a video decoder of the machine's graphics processor does the work where it can.
 
     Takes the first frame of every 1 / frames_per_second seconds in start_seconds <= seconds < end_seconds
     (sampling.py draws it), with its true time from the start of the file. At least one frame comes, or an
@@ -74,7 +82,7 @@ def read_frames(
             f"The part from {start_seconds} to {end_seconds} seconds is empty: "
             f"give a start of 0 or more and an end after it."
         )
-    with _opened(source, limits) as medium:
+    with _opened(source, limits, shorter_side, hardware) as medium:
         info = medium.info
         if info.kind == "image":
             start_seconds, end = 0.0, math.inf
@@ -85,13 +93,43 @@ def read_frames(
             )
         length = min(end, info.duration_seconds) - start_seconds
         limits.check_frames(math.floor(max(length, 0.0) * frames_per_second))
-        chosen = sample(medium.shown(start_seconds), frames_per_second, start_seconds, end)
-        yield from _chunks(chosen, chunk, limits)
+        cells = Cells(frames_per_second, start_seconds, end)
+        chosen = sample(medium.shown_for(cells), cells)
+        came = False
+        for frames in _chunks(chosen, chunk, limits):
+            came = True
+            yield frames
+        if not came:
+            raise _nothing_decoded()
 
 
-def frame_at(source: Source, seconds: float, limits: MediaLimits = _DEFAULT_LIMITS) -> Frames:
-    """The one frame (T = 1) that is on the screen at that second; after the end, the last one. Seeks."""
+def read_key_frames(
+    source: Source,
+    limits: MediaLimits = _DEFAULT_LIMITS,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    chunk: int = 16,
+) -> Generator[Frames, None, None]:
+    """The key frames in start_seconds <= seconds < end_seconds, in chunks like read_frames: the cheapest sampling.
+
+    Where they stand is the encoder's choice: at cuts, or every few seconds. None may lie in the part. Raises what
+    probe raises.
+    """
+    end = math.inf if end_seconds is None else end_seconds
     with _opened(source, limits) as medium:
+        found = (shown for shown in medium.key_frames(start_seconds) if shown.seconds >= start_seconds)
+        yield from _chunks(itertools.takewhile(lambda shown: shown.seconds < end, found), chunk, limits)
+
+
+def frame_at(
+    source: Source, seconds: float, limits: MediaLimits = _DEFAULT_LIMITS, shorter_side: int | None = None
+) -> Frames:
+    """The one frame (T = 1) that is on the screen at that second; after the end, the last one. Seeks.
+
+    shorter_side as in read_frames.
+    """
+    with _opened(source, limits, shorter_side) as medium:
         shown = shown_at(medium.shown(max(seconds, 0.0)), seconds)
         if shown is None:
             raise _nothing_decoded()
@@ -99,14 +137,19 @@ def frame_at(source: Source, seconds: float, limits: MediaLimits = _DEFAULT_LIMI
 
 
 @contextmanager
-def _opened(source: Source, limits: MediaLimits) -> Iterator[Medium]:
+def _opened(
+    source: Source, limits: MediaLimits, shorter_side: int | None = None, hardware: bool = False
+) -> Iterator[Medium]:
     with _file(source, limits) as file:
         head = file.read(SNIFF_BYTES)
         file.seek(0)
         if not head:
             raise CorruptMedia("The file is empty: 0 bytes. Send it again from its source.")
         name = sniff_image(head)
-        yield ImageMedium(file, name, limits) if name else VideoMedium(file, head, limits)
+        if name:
+            yield ImageMedium(file, name, limits, shorter_side)
+        else:
+            yield VideoMedium(file, head, limits, shorter_side, hardware)
 
 
 @contextmanager
@@ -133,19 +176,21 @@ def _chunks(chosen: Iterable[Shown], chunk: int, limits: MediaLimits) -> Iterato
     pictures: list[Picture] = []
     seconds: list[float] = []
     count = 0
+    began = monotonic()
     for shown in chosen:
         count += 1
         limits.check_frames(count)
         picture = shown.render()
         room = max(1, min(chunk, _MAX_CHUNK_BYTES // picture.nbytes))
-        if pictures and (len(pictures) >= room or picture.shape != pictures[0].shape):
+        late = monotonic() - began > _MAX_CHUNK_SECONDS
+        if pictures and (len(pictures) >= room or picture.shape != pictures[0].shape or late):
             yield _frames(pictures, seconds)
             pictures, seconds = [], []
+            began = monotonic()
         pictures.append(picture)
         seconds.append(shown.seconds)
-    if not count:
-        raise _nothing_decoded()
-    yield _frames(pictures, seconds)
+    if pictures:
+        yield _frames(pictures, seconds)
 
 
 def _frames(pictures: list[Picture], seconds: list[float]) -> Frames:

@@ -8,7 +8,8 @@ Time from start_seconds on is cut into cells of 1 / frames_per_second; the first
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -25,19 +26,52 @@ class Timed(Protocol):
 T = TypeVar("T", bound=Timed)
 
 
-def sample(
-    frames: Iterable[T], frames_per_second: float, start_seconds: float = 0.0, end_seconds: float = math.inf
-) -> Iterator[T]:
-    """The first frame of each cell with start_seconds <= seconds < end_seconds, in order; lazily.
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a window, start_seconds <= seconds < end_seconds, each 1 / frames_per_second long."""
+
+    frames_per_second: float
+    start_seconds: float = 0.0
+    end_seconds: float = math.inf
+
+    def of(self, seconds: float) -> int:
+        """The cell that a frame shown at that second belongs to; negative before the window."""
+        return math.floor((seconds - self.start_seconds + _TOLERANCE_SECONDS) * self.frames_per_second)
+
+    def is_past(self, seconds: float) -> bool:
+        return seconds >= self.end_seconds - _TOLERANCE_SECONDS
+
+    def needed(self, seconds: Sequence[float], last_cell: int) -> tuple[list[int], int]:
+        """Of frames shown at `seconds`, ascending: the places of those that `sample` must meet -> (places, last cell).
+
+        last_cell is the last one that frames before these reached, -1 at the beginning. Needed are the first frame of
+        every further cell, and the last one before the window, in case there is none within.
+        """
+        places: list[int] = []
+        before = None
+        for place, second in enumerate(seconds):
+            if self.is_past(second):
+                break
+            cell = self.of(second)
+            if cell < 0:
+                before = place
+            elif cell > last_cell:
+                last_cell = cell
+                places.append(place)
+        return (places if before is None else [before, *places]), last_cell
+
+
+def sample(frames: Iterable[T], cells: Cells) -> Iterator[T]:
+    """The first frame of each cell, in order; lazily.
 
     frames are in presentation order. When no frame begins within the window, the one that is shown at
     start_seconds is taken, so whatever has a frame at or before its window gives at least one.
     """
     last_cell, before = -1, None
     for frame in frames:
-        if frame.seconds >= end_seconds - _TOLERANCE_SECONDS:
+        if cells.is_past(frame.seconds):
             break
-        cell = math.floor((frame.seconds - start_seconds + _TOLERANCE_SECONDS) * frames_per_second)
+        cell = cells.of(frame.seconds)
         if cell < 0:
             before = frame
         elif cell > last_cell:

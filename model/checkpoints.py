@@ -22,7 +22,8 @@ from ..errors import CheckpointError
 from ..media.spec import InputSpec
 from .config import SIZES, ModelConfig
 from .encoder import Encoder
-from .layouts import Weights, to_official
+from .layouts import to_official
+from .weights import Weights
 
 FORMAT = "vicmae-1"
 TRAINING_ONLY = ("decoder", "mask_token", "projector")
@@ -77,7 +78,7 @@ def load_encoder(path: Path, size: int | None = None) -> Encoder:
     kept = {k: v for k, v in state.items() if not k.startswith(TRAINING_ONLY)}
     try:
         if "pos_embed" in kept:
-            kept["pos_embed"] = resize_positions(kept["pos_embed"], spec.grid)
+            kept["pos_embed"] = resize_positions(kept["pos_embed"], spec.grid, encoder.first_patch)
         missing, unexpected = encoder.load_state_dict(kept, strict=False)
     except RuntimeError as error:  # torch says so when a shape is another one
         raise CheckpointError(f"{path} does not hold this encoder: {error}") from error
@@ -88,14 +89,15 @@ def load_encoder(path: Path, size: int | None = None) -> Encoder:
     return encoder.eval()
 
 
-def resize_positions(table: Tensor, grid: int) -> Tensor:
-    """(1, 1 + g*g, D) -> (1, 1 + grid*grid, D), bicubic; the class token's row is kept (PAPER 4.4)."""
-    old = round((table.shape[1] - 1) ** 0.5)
+def resize_positions(table: Tensor, grid: int, first_patch: int = 1) -> Tensor:
+    """(1, 1 + g*g, D) -> (1, 1 + grid*grid, D), bicubic; rows before `first_patch`, the class token's, are kept (PAPER
+    4.4)."""
+    old = round((table.shape[1] - first_patch) ** 0.5)
     if old == grid:
         return table
-    patches = table[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    patches = table[:, first_patch:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
     patches = functional.interpolate(patches.float(), (grid, grid), mode="bicubic", align_corners=False)
-    return torch.cat([table[:, :1], patches.permute(0, 2, 3, 1).flatten(1, 2).to(table.dtype)], dim=1)
+    return torch.cat([table[:, :first_patch], patches.permute(0, 2, 3, 1).flatten(1, 2).to(table.dtype)], dim=1)
 
 
 def _load_safetensors(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]:
@@ -136,12 +138,14 @@ def _describe(weights: Weights, path: Path) -> tuple[dict[str, Tensor], ModelCon
     if known is None:
         sizes = ", ".join(f"{c.name} {c.dim} x {c.depth}" for c in SIZES.values())
         raise CheckpointError(f"{path} has width {dim}, patch {patch}, depth {depth}: none of {sizes}.")
-    grid = round((table.shape[1] - 1) ** 0.5) if table.ndim == 3 else 0
-    if table.shape != (1, 1 + grid * grid, dim):
+    first_patch = int(weights.class_token)
+    grid = round((table.shape[1] - first_patch) ** 0.5) if table.ndim == 3 else 0
+    if table.shape != (1, first_patch + grid * grid, dim):
+        rows = "a class token's row and a square of patches, 1 +" if first_patch else "a square of patches,"
         raise CheckpointError(
-            f"{path} does not hold this encoder: pos_embed is {tuple(table.shape)}; expected a class token's row and "
-            f"a square of patches, (1, 1 + grid * grid, {dim})."
+            f"{path} does not hold this encoder: pos_embed is {tuple(table.shape)}; expected (1, rows, {dim}) with "
+            f"rows for {rows} grid * grid."
         )
-    config = replace(known, patch=patch)
+    config = replace(known, patch=patch, class_token=weights.class_token, norm_of_mean=weights.norm_of_mean)
     spec = config.input_spec(grid * patch)
     return state, config, replace(spec, mean=weights.mean, std=weights.std)

@@ -12,7 +12,12 @@ from ..media.spec import Fit, InputSpec, Resize
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything but the input size. D is `dim`; tokens are (N, 1 + L, D) with the class token first."""
+    """Everything but the input size. D is `dim`; tokens are (N, 1 + L, D) with the class token first.
+
+    class_token   False: there is none, tokens are (N, L, D), and patches attend to patches only (VideoMAE, OmniMAE)
+    norm_of_mean  True: the last LayerNorm normalises the mean of the patch tokens instead of each token, as in networks
+                  that were fine-tuned with global pooling
+    """
 
     name: str
     patch: int
@@ -25,6 +30,8 @@ class ModelConfig:
     projector_hidden: int
     projector_dim: int
     mlp_ratio: float = 4.0
+    class_token: bool = True
+    norm_of_mean: bool = False
 
     def input_spec(self, size: int, fit: Fit = "crop", resize: Resize = "bicubic") -> InputSpec:
         """The input this network wants at pictures of `size` pixels a side."""

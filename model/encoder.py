@@ -15,8 +15,8 @@ from .config import ModelConfig
 LAYER_NORM_EPS = 1e-6
 
 
-def sincos_positions(dim: int, grid: int) -> Tensor:
-    """Fixed table (1, 1 + grid*grid, dim) float32: row 0 (the class token) zeros, then patches in raster order.
+def sincos_positions(dim: int, grid: int, class_token: bool = True) -> Tensor:
+    """Fixed table (1, 1 + grid*grid, dim) float32: row 0 (the class token, if any) zeros, then patches in raster order.
 
     The first half of the channels encodes the column, the second the row, each as [sin, cos] (PAPER 1.4).
     """
@@ -26,7 +26,7 @@ def sincos_positions(dim: int, grid: int) -> Tensor:
     columns = one_axis[None, :, :].expand(grid, grid, -1)
     rows = one_axis[:, None, :].expand(grid, grid, -1)
     patches = torch.cat([columns, rows], dim=2).reshape(grid * grid, dim)
-    return torch.cat([torch.zeros(1, dim), patches])[None]
+    return torch.cat([torch.zeros(int(class_token), dim), patches])[None]
 
 
 def transformer_blocks(dim: int, depth: int, heads: int, mlp_ratio: float) -> nn.Sequential:
@@ -52,7 +52,7 @@ class PatchEmbed(nn.Module):
 class Encoder(nn.Module):
     """The ViT encoder. Pictures are float (N, 3, S, S), normalised with the InputSpec's mean and std."""
 
-    cls_token: nn.Parameter
+    cls_token: nn.Parameter | None
     pos_embed: Tensor
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -65,9 +65,10 @@ class Encoder(nn.Module):
             )
         self.config = config
         self.spec = spec
+        self.first_patch = int(config.class_token)  # how many tokens stand before those of the patches
         self.patch_embed = PatchEmbed(config.patch, config.dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
-        self.register_buffer("pos_embed", sincos_positions(config.dim, spec.grid))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim)) if config.class_token else None
+        self.register_buffer("pos_embed", sincos_positions(config.dim, spec.grid, config.class_token))
         self.blocks = transformer_blocks(config.dim, config.depth, config.heads, config.mlp_ratio)
         self.norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
         self.register_buffer("pixel_mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
@@ -80,19 +81,25 @@ class Encoder(nn.Module):
         return (pictures - self.pixel_mean) / self.pixel_std
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """pictures (N, 3, S, S) -> tokens (N, 1 + L, D) after the final LayerNorm, nothing masked."""
-        tokens = self.patch_embed(pictures) + self.pos_embed[:, 1:]
+        """pictures (N, 3, S, S) -> tokens (N, 1 + L, D), nothing masked, after the final LayerNorm unless that is of
+        their mean; (N, L, D) without a class token."""
+        tokens = self.patch_embed(pictures) + self.pos_embed[:, self.first_patch :]
         return self._transform(tokens)
 
     def pooled(self, pictures: Tensor) -> Tensor:
         """pictures (N, 3, S, S) -> features (N, D): the mean of the patch tokens, class token left out (PAPER 3.4)."""
-        features: Tensor = self(pictures)[:, 1:].mean(dim=1)
-        return features
+        features: Tensor = self(pictures)[:, self.first_patch :].mean(dim=1)
+        finished: Tensor = self.norm(features) if self.config.norm_of_mean else features
+        return finished
 
     def _transform(self, patch_tokens: Tensor) -> Tensor:
-        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(patch_tokens), -1, -1)
-        tokens: Tensor = self.norm(self.blocks(torch.cat([cls, patch_tokens], dim=1)))
-        return tokens
+        tokens = patch_tokens
+        if self.cls_token is not None:
+            cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+            tokens = torch.cat([cls, tokens], dim=1)
+        tokens = self.blocks(tokens)
+        finished: Tensor = tokens if self.config.norm_of_mean else self.norm(tokens)
+        return finished
 
 
 def initialise(module: nn.Module) -> None:

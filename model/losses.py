@@ -23,20 +23,16 @@ def unpatchify(patches: Tensor, patch: int) -> Tensor:
     return cells.permute(0, 5, 1, 3, 2, 4).reshape(n, 3, grid * patch, grid * patch)
 
 
-def reconstruction_loss(
-    predicted: Tensor, pictures: Tensor, mask: Tensor, patch: int, normalise_patches: bool
-) -> Tensor:
-    """Mean squared error on the removed patches.
+def reconstruction_errors(predicted: Tensor, patches: Tensor, normalise_patches: bool) -> Tensor:
+    """predicted, patches (N, M, P): the M removed patches of each picture -> (N,) mean squared error of each.
 
-    predicted (N, L, P), pictures (N, 3, S, S), mask (N, L) with 1 = removed -> scalar. With `normalise_patches` each
-    target patch is brought to mean 0 and (unbiased) variance 1.
+    With `normalise_patches` each target patch is brought to mean 0 and (unbiased) variance 1.
     """
-    target = patchify(pictures, patch)
+    target = patches
     if normalise_patches:
-        variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
-        target = (target - mean) / (variance + 1e-6).sqrt()
-    error = (predicted - target).square().mean(dim=-1)
-    return (error * mask).sum() / mask.sum()
+        variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+        target = (patches - mean) * (variance + 1e-6).rsqrt()
+    return (predicted - target).square().mean(dim=(1, 2))
 
 
 def contrastive_loss(

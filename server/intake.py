@@ -15,7 +15,6 @@ from ..index.collection import Collection
 from ..index.ingest import ingest_file
 from ..index.items import Item, check_item_id
 from ..index.ledger import forget
-from ..media.reader import probe
 from .jobs import INGEST, upload_uri
 from .services import Services
 from .uploads import Upload
@@ -52,7 +51,7 @@ def take_in(
         return Taken(job=waiting)
     if waiting is not None:
         raise Conflict(f"A job is already making the item {item_id!r} of other bytes. Choose another id.")
-    info = probe(upload.path, here.limits)
+    info = here.decoder.probe(upload.path, here.limits)
     path = _keep(upload.path, collection.uploads)
     if info.kind == "video":
         payload = {"file": path.name, "name": upload.name, "sha256": upload.sha256, "metadata": metadata}
@@ -69,6 +68,7 @@ def take_in(
         metadata=metadata,
         frames_per_second=here.settings.frames_per_second,
         limits=here.limits,
+        decoder=here.decoder,
     )
     if outcome.state == "failed":
         path.unlink(missing_ok=True)

@@ -8,13 +8,14 @@ import logging
 import threading
 from types import TracebackType
 
-from ..errors import ModelMismatch, NotFound, VicmaeError
+from ..errors import ModelMismatch, NotFound, Overloaded, VicmaeError
 from ..export.engine import Engine
 from ..index import jobs
 from ..index.collection import Collection
 from ..index.ingest import ingest_file
 from ..index.ledger import forget
 from ..index.library import Library
+from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 
 log = logging.getLogger("vicmae.server")
@@ -31,11 +32,19 @@ class Stopped(Exception):
 class Worker:
     """Runs queued jobs of every collection, oldest first, until it is closed."""
 
-    def __init__(self, library: Library, engine: Engine, limits: MediaLimits, frames_per_second: float) -> None:
+    def __init__(
+        self,
+        library: Library,
+        engine: Engine,
+        limits: MediaLimits,
+        frames_per_second: float,
+        decoder: Decoder = HERE,
+    ) -> None:
         self.library = library
         self.engine = engine
         self.limits = limits
         self.frames_per_second = frames_per_second
+        self.decoder = decoder
         self._woken = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="vicmae-jobs", daemon=True)
@@ -94,6 +103,9 @@ class Worker:
             self._ingest(collection, job)
         except Stopped:
             jobs.requeue_running(collection)
+        except Overloaded:
+            # The decoder was closed under it: the job stays "running" in its catalog, and the next start runs it.
+            log.info("job %s waits for the next start", job.id)
         except VicmaeError as error:
             log.error("job %s failed: %s", job.id, error)
             self._fail(collection, job, str(error))
@@ -120,6 +132,7 @@ class Worker:
             metadata=job.payload["metadata"],
             frames_per_second=self.frames_per_second,
             limits=self.limits,
+            decoder=self.decoder,
             on_progress=on_progress,
         )
         if outcome.state == "failed":

@@ -20,6 +20,7 @@ from ..errors import Overloaded
 from ..export.engine import Engine
 from ..index.query import Decoded, decode, decode_moment
 from ..index.reading import informativeness
+from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.reader import MediaInfo, Source
 
@@ -75,9 +76,11 @@ class Pipeline:
         frames_per_second: float,
         max_query_seconds: float,
         max_trips: int,
+        decoder: Decoder = HERE,
     ) -> None:
         self.engine = engine
         self.limits = limits
+        self.decoder = decoder
         self.frames_per_second = frames_per_second
         self.max_query_seconds = max_query_seconds
         self.max_trips = max_trips
@@ -120,7 +123,7 @@ class Pipeline:
     def embed_moment(self, source: Source, seconds: float, trip: Trip) -> Embedded:
         """The one frame shown at that second; a picture is itself at any second. Call it inside a trip."""
         with trip.at("decode_ms"):
-            decoded = decode_moment(source, self.engine.spec, seconds, self.limits)
+            decoded = decode_moment(source, self.engine.spec, seconds, self.limits, self.decoder)
         return next(self._embed_all([decoded], trip))
 
     def embed_many(self, sources: Iterable[Source], trip: Trip) -> Iterator[Embedded]:
@@ -159,4 +162,5 @@ class Pipeline:
             frames_per_second=self.frames_per_second,
             max_query_seconds=self.max_query_seconds,
             limits=self.limits,
+            decoder=self.decoder,
         )

@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import FileGone, InvalidRequest, NotFound
 from ..index import items as index
 from ..index.collection import Collection
-from ..media.thumbnails import thumbnail
 from . import intake, routes_jobs
 from .schemas import Accepted, Item, ItemChange, Items, Metadata
 from .services import Here, Services
@@ -147,7 +146,7 @@ def made_thumbnail(here: Services, collection: Collection, item: index.Item, sec
     jpeg = here.thumbnails.get(key)
     if jpeg is None:
         # Half a millisecond on, so that a second that was rounded down does not name the frame before.
-        jpeg = thumbnail(present_file(collection, item), seconds + 0.0005, size, here.limits)
+        jpeg = here.decoder.thumbnail(present_file(collection, item), seconds + 0.0005, size, here.limits)
         here.thumbnails.put(key, jpeg)
     return jpeg
 

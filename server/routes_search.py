@@ -127,7 +127,7 @@ async def answered(here: Services, collection: Collection, wish: SearchRequest, 
             hits = look(collection, query, wish.limit if pixels is None else max(wish.limit, CANDIDATES))
         if pixels is not None:
             with trip.at("refine_ms"):
-                hits = refine(collection, hits, query.as_frame(), pixels, here.pipeline.limits)[: wish.limit]
+                hits = refine(collection, hits, query.as_frame(), pixels, here.limits, here.decoder)[: wish.limit]
         return SearchAnswer(**search_answer(collection, hits, query.target, len(query.vectors), trip.timing))
 
     return JSONResponse((await here.pipeline.run(work)).model_dump())

@@ -22,7 +22,9 @@ from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
 from ..index.library import Library
+from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
+from ..media.sandbox import Sandbox
 from ..settings import Settings
 from .canary import Canary
 from .jobs import Worker
@@ -43,6 +45,7 @@ class Services:
     engine: Engine
     library: Library
     limits: MediaLimits
+    decoder: Decoder
     pipeline: Pipeline
     worker: Worker
     thumbnails: ThumbnailCache
@@ -91,19 +94,29 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             max_frames=settings.max_frames,
             max_duration_seconds=settings.max_duration_seconds,
         )
+        decoder = stack.enter_context(
+            Sandbox(
+                settings.decode_workers,
+                settings.decode_memory_bytes,
+                settings.decode_timeout_seconds,
+                settings.hardware_decoding == "auto",
+            )
+        )
         pipeline = Pipeline(
             engine,
             limits,
             frames_per_second=settings.frames_per_second,
             max_query_seconds=settings.max_query_seconds,
             max_trips=settings.max_queue,
+            decoder=decoder,
         )
-        worker = stack.enter_context(Worker(library, engine, limits, settings.frames_per_second))
+        worker = stack.enter_context(Worker(library, engine, limits, settings.frames_per_second, decoder))
         yield Services(
             settings,
             engine,
             library,
             limits,
+            decoder,
             pipeline,
             worker,
             ThumbnailCache(),

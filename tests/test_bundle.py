@@ -16,6 +16,7 @@ from vicmae.export.bundle import (
     CANARY,
     CARD,
     MANIFEST,
+    NORM_OF_MEAN,
     fingerprint_of,
     load_canary,
     read_manifest,
@@ -84,6 +85,7 @@ def test_the_fingerprint_follows_weights_and_spec_only() -> None:
     spec = InputSpec(size=32, patch=8, dim=4)
     weights = {"a": np.ones(3, np.float32), "b": np.zeros((2, 2), np.float32)}
     same = fingerprint_of(weights, spec)
+    assert fingerprint_of(weights, spec, NORM_OF_MEAN) != same
     assert same == fingerprint_of(dict(reversed(weights.items())), spec)
     assert same == fingerprint_of({k: np.asfortranarray(v, np.float64) for k, v in weights.items()}, spec)
     others = [

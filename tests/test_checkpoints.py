@@ -183,6 +183,17 @@ def test_a_damaged_header_is_refused(tmp_path: Path, header: dict[str, str]) -> 
     assert "header that is damaged" in refused(path)
 
 
+def test_a_checkpoint_of_before_has_a_class_token(tmp_path: Path) -> None:
+    """Headers of before these switches existed do not name them."""
+    path, encoder = tmp_path / "m.safetensors", nano_encoder()
+    save_model(encoder, path)
+    config = {k: v for k, v in NANO.to_dict().items() if k not in ("class_token", "norm_of_mean")}
+    header = {"format": "vicmae-1", "config": json.dumps(config), "spec": json.dumps(encoder.spec.to_dict())}
+    save_file(load_file(path), path, metadata=header)
+    again = load_encoder(path)
+    assert again.config == NANO and torch.equal(pooled(again), pooled(encoder))
+
+
 def test_another_picture_size_resizes_the_positions(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_model(nano_encoder(size=32), path)

@@ -13,7 +13,7 @@ from made_media import write_image, write_text
 from made_runs import nano, nano_encoder, runner, write_bundle, write_pictures
 from typer.testing import Result
 
-from vicmae.errors import BundleError, TrainingError
+from vicmae.errors import BundleError, StorageError, TrainingError
 from vicmae.export.bundle import read_manifest
 from vicmae.model.checkpoints import load_encoder, save_model
 from vicmae.training import cli
@@ -57,6 +57,53 @@ def test_pretrain_then_resume(run: Run, tmp_path: Path) -> None:
     assert json.loads(result.stdout) == {"checkpoint": "run/step-00000005", "steps": 5, "pairs": 20}
 
 
+def test_resuming_tells_what_changed_and_needs_a_run(run: Run, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "media", 6)
+    words = ("pretrain", "retrieval", "media", "-o", "run", *SMALL)
+    with pytest.raises(TrainingError, match="run holds no run to go on with. Leave out --resume"):
+        run(*words, "--resume")
+    assert not (tmp_path / "run").exists()
+    run(*words)
+    result = run(*words, "--set", "steps=4", "--set", "seed=3", "--resume")
+    assert "changed recipe: steps 3 -> 4\n" in result.stderr and "changed recipe: seed 0 -> 3\n" in result.stderr
+    assert result.stderr.count("changed recipe") == 2
+    with pytest.raises(TrainingError, match="was begun with size 32, not 48"):
+        run(*words, "--set", "size=48", "--resume")
+    (tmp_path / "run" / "run.json").write_text("damaged")
+    assert "changed recipe" not in run(*words, "--set", "steps=5", "--resume").stderr
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_resumed(run: Run, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "media", 6)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert run("pretrain", "retrieval", "media", "-o", "run", *SMALL, "--resume").stdout == "run/step-00000003\n"
+
+
+def test_folders_that_give_nothing_are_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    write_text(tmp_path / "texts" / "notes.txt")
+    (write_pictures(tmp_path / "set" / "train" / "cat", 2).parent / "dog").mkdir()
+    write_text(write_pictures(tmp_path / "corrupt", 3) / "bad.jpg")
+    for source, told in (
+        ("nowhere", "There is no file or folder nowhere. Name folders"),
+        ("empty", "No picture, video or tar shard below empty"),
+        ("texts", "No picture, video or tar shard below texts"),
+        ("classes:set", "The class set/train/dog holds no picture or video. Fetch its files or remove the folder"),
+        ("corrupt", "1 of 4 items cannot be decoded, more than 5%. Repair them, .* The first: bad.jpg: "),
+    ):
+        with pytest.raises(TrainingError, match=told):
+            run("pretrain", "retrieval", source, "-o", "run", *SMALL)
+
+
+def test_a_cache_that_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "media", 4)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file cannot be written: .* Name a folder that can be written"):
+        run("pretrain", "retrieval", "media", "-o", "run", "--cache", "file", *SMALL)
+
+
 def test_skipped_items_are_named(run: Run, tmp_path: Path) -> None:
     write_text(write_pictures(tmp_path / "media", 25) / "bad[1].jpg")
     result = run("pretrain", "retrieval", "media", "-o", "run", *SMALL)
@@ -76,6 +123,11 @@ def test_what_cannot_be_done_is_refused_before_decoding(
     ):
         with pytest.raises(TrainingError, match=told):
             run("pretrain", "retrieval", "media", "-o", "run", *SMALL, *words)
+    with monkeypatch.context() as four_processes:
+        four_processes.setattr("vicmae.model.ranks.world_size", lambda: 4)
+        four_processes.setattr("vicmae.model.ranks.rank", lambda: 0)
+        with pytest.raises(TrainingError, match="A batch of 6 cannot be split over 4 processes .* multiple of 4"):
+            run("pretrain", "retrieval", "media", "-o", "run", *SMALL, "--set", "batch=6")
     with pytest.raises(TrainingError, match="There is no preset 'fast'"):
         run("pretrain", "fast", "media", "-o", "run")
     (tmp_path / "run" / "step-00000001").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from made_runs import NANO, nano, nano_encoder
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vicmae.errors import CheckpointError
 from vicmae.model.checkpoints import load_encoder, load_weights
@@ -136,10 +136,21 @@ def test_a_classifier_of_maes_family_loses_its_head(tmp_path: Path) -> None:
     assert "without saying how its pictures were normalised" in refused(saved(tmp_path / "t.pth", source.state_dict()))
 
 
-def test_global_pooling_is_another_feature(tmp_path: Path) -> None:
-    state = small_timm(num_classes=5, global_pool="avg").state_dict()
+def test_global_pooling_keeps_its_own_feature(tmp_path: Path) -> None:
+    """Fine-tuned with global pooling: the last LayerNorm normalises the mean of the tokens."""
+    source = small_timm(num_classes=5, global_pool="avg")
+    state = source.state_dict()
     assert "fc_norm.weight" in state and "norm.weight" not in state
-    assert "normalises the mean of the tokens (fc_norm)" in refused(saved(tmp_path / "g.pth", {"model": state}))
+    encoder = load_encoder(saved(tmp_path / "g.pth", {"model": state}))
+    assert encoder.config == replace(NANO, norm_of_mean=True)
+    with torch.inference_mode():
+        wanted = source.forward_head(source.forward_features(pictures()), pre_logits=True)
+    assert torch.allclose(vectors(encoder, pictures()), wanted, atol=1e-5)
+    for name in ("head.weight", "head.bias"):
+        del state[name]
+    assert "without saying how its pictures were normalised" in refused(saved(tmp_path / "f.pth", state))
+    both = {**state, "norm.weight": torch.ones(32), "norm.bias": torch.zeros(32)}
+    assert "not expected ['fc_norm.weight', 'fc_norm.bias']" in refused(saved(tmp_path / "b.pth", {"model": both}))
 
 
 @pytest.mark.parametrize(
@@ -218,117 +229,6 @@ def test_can_of_lightning(tmp_path: Path) -> None:
     )
     assert encoder.spec.std == (0.228, 0.224, 0.225)
     assert torch.equal(vectors(encoder, pictures()), vectors(nano_encoder(), pictures()))
-
-
-def mae_st(config: ModelConfig, size: int, times: int) -> dict[str, Tensor]:
-    """The true names of MAE-ST, decoder included, with random weights."""
-    generator = torch.Generator().manual_seed(5)
-
-    def made(*shape: int) -> Tensor:
-        return 0.2 * torch.randn(shape, generator=generator)
-
-    dim, hidden = config.dim, 4 * config.dim
-    state = {
-        "cls_token": made(1, 1, dim),
-        "pos_embed_class": made(1, 1, dim),
-        "pos_embed_spatial": made(1, (size // config.patch) ** 2, dim),
-        "pos_embed_temporal": made(1, times, dim),
-        "patch_embed.proj.weight": made(dim, 3, 2, config.patch, config.patch),
-        "patch_embed.proj.bias": made(dim),
-        "norm.weight": made(dim),
-        "norm.bias": made(dim),
-        "decoder_cls_token": made(1, 1, 8),
-        "decoder_blocks.0.attn.q.weight": made(8, 8),
-        "decoder_pos_embed_spatial": made(1, 4, 8),
-        "mask_token": made(1, 1, 8),
-    }
-    for block in range(config.depth):
-        parts = {f"attn.{which}": (dim, dim) for which in ("q", "k", "v", "proj")}
-        for name, shape in (parts | {"mlp.fc1": (hidden, dim), "mlp.fc2": (dim, hidden)}).items():
-            state[f"blocks.{block}.{name}.weight"] = made(*shape)
-            state[f"blocks.{block}.{name}.bias"] = made(shape[0])
-        for name in ("norm1", "norm2"):
-            state[f"blocks.{block}.{name}.weight"] = made(dim)
-            state[f"blocks.{block}.{name}.bias"] = made(dim)
-    return state
-
-
-def mae_st_feature(state: dict[str, Tensor], config: ModelConfig, clip: Tensor) -> Tensor:
-    """clip (N, 3, T, S, S) -> (N, D): MAE-ST's encoder written out with its own names, nothing masked."""
-
-    def linear(x: Tensor, name: str) -> Tensor:
-        return functional.linear(x, state[name + ".weight"], state[name + ".bias"])
-
-    def norm(x: Tensor, name: str) -> Tensor:
-        return functional.layer_norm(x, (config.dim,), state[name + ".weight"], state[name + ".bias"], 1e-6)
-
-    patch = (2, config.patch, config.patch)
-    tokens = functional.conv3d(clip, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=patch)
-    x = tokens.flatten(3).permute(0, 2, 3, 1)  # (N, T, L, D)
-    x = (x + state["pos_embed_spatial"][:, None] + state["pos_embed_temporal"][:, :, None]).flatten(1, 2)
-    cls = state["cls_token"] + state["pos_embed_class"]
-    x = torch.cat([cls.expand(len(x), -1, -1), x], dim=1)
-    for block in range(config.depth):
-        name = f"blocks.{block}."
-        y = norm(x, name + "norm1")
-        q, k, v = (linear(y, f"{name}attn.{w}").view(*y.shape[:2], config.heads, -1).transpose(1, 2) for w in "qkv")
-        y = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        x = x + linear(y, name + "attn.proj")
-        x = x + linear(functional.gelu(linear(norm(x, name + "norm2"), name + "mlp.fc1")), name + "mlp.fc2")
-    return norm(x, "norm")[:, 1:].mean(dim=1)
-
-
-@pytest.mark.parametrize("wrapper", ["model", "model_state"])
-def test_mae_st_of_one_time_is_a_model_of_pictures(tmp_path: Path, wrapper: str) -> None:
-    state = mae_st(NANO, 32, times=1)
-    encoder = load_encoder(saved(tmp_path / "st.pyth", {wrapper: state, "epoch": 1}))
-    assert encoder.spec.mean == (0.45, 0.45, 0.45) and encoder.spec.std == (0.225, 0.225, 0.225)
-    seen = pictures()
-    wanted = mae_st_feature(state, NANO, torch.stack([seen, seen], dim=2))
-    assert torch.allclose(vectors(encoder, seen), wanted, atol=1e-4, rtol=1e-4)
-
-
-def test_mae_st_of_many_times_takes_the_mean_of_its_times(tmp_path: Path) -> None:
-    state = mae_st(NANO, 32, times=8)
-    table = load_encoder(saved(tmp_path / "st.pth", {"model": state})).pos_embed
-    assert torch.equal(table[:, :1], state["pos_embed_class"])
-    times = state["pos_embed_temporal"].mean(dim=1, keepdim=True)
-    assert torch.allclose(table[:, 1:], state["pos_embed_spatial"] + times)
-
-
-def test_mae_st_at_its_true_size(tmp_path: Path) -> None:
-    state = mae_st(ModelConfig("x", 16, 768, 1, 12, 8, 1, 1, 8, 8), 224, times=8)
-    blocks = {k: v for k, v in state.items() if k.startswith("blocks.0.")}
-    state |= {k.replace("blocks.0.", f"blocks.{i}."): v for k, v in blocks.items() for i in range(12)}
-    found, config, spec = load_weights(saved(tmp_path / "st.pth", {"model": state}))
-    assert (config, spec.size) == (BASE, 224)
-    assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in true_shapes(BASE, 224, False).items()}
-
-
-def test_mae_st_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
-    state = mae_st(NANO, 32, times=8)
-    joint = {k: v for k, v in state.items() if not k.startswith("pos_embed")} | {"pos_embed": torch.zeros(1, 129, 32)}
-    assert "without separate position tables" in refused(saved(tmp_path / "a.pth", joint))
-    tuned = {**state, "head.weight": torch.zeros(400, 32)}
-    assert "fine-tuned MAE-ST" in refused(saved(tmp_path / "b.pth", tuned))
-    del state["blocks.1.attn.v.weight"]
-    assert "not its key and value beside it" in refused(saved(tmp_path / "c.pth", state))
-
-
-@pytest.mark.parametrize(("wrapper", "prefix"), [("model", "encoder."), ("module", "backbone."), ("module", "")])
-def test_video_models_without_class_token_are_refused_with_the_reason(
-    tmp_path: Path, wrapper: str, prefix: str
-) -> None:
-    state = {
-        "patch_embed.proj.weight": torch.zeros(32, 3, 2, 8, 8),
-        "blocks.0.attn.qkv.weight": torch.zeros(96, 32),
-        "blocks.0.attn.q_bias": torch.zeros(32),
-        "norm.weight": torch.zeros(32),
-    }
-    path = saved(tmp_path / "v.pth", {wrapper: {prefix + k: v for k, v in state.items()}})
-    assert "looks like VideoMAE" in refused(path) and "no cls_token" in refused(path)
-    omni = {"trunk." + k: v for k, v in state.items() if "q_bias" not in k}
-    assert "OmniMAE or another" in refused(saved(tmp_path / "o.pth", omni))
 
 
 def test_two_networks_in_one_file_are_refused(tmp_path: Path) -> None:

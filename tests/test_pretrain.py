@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vicmae.errors import StorageError, TrainingError
 from vicmae.model.checkpoints import load_encoder
+from vicmae.model.config import SIZES
 from vicmae.model.vicmae import Objective
 from vicmae.training.batches import batch_shares, read_batch
 from vicmae.training.pretrain import Progress, build_model, objective_at, pretrain
@@ -87,6 +88,20 @@ def test_the_last_checkpoint_is_an_encoder(tmp_path: Path) -> None:
     encoder = load_encoder(tmp_path / "run")
     assert encoder.config == NANO
     assert encoder.spec == NANO.input_spec(32, fit="squash")
+
+
+def test_a_network_without_class_token_is_pretrained_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = replace(NANO, class_token=False)
+    monkeypatch.setitem(SIZES, "nano", bare)
+    recipe = nano_recipe(steps=4, checkpoint_steps=2)
+    whole = pretrain(recipe, PICTURES, tmp_path / "run")
+    kill_at(3, tmp_path / "killed", recipe)
+    assert same(weights(whole), weights(pretrain(recipe, PICTURES, tmp_path / "killed", resume=True)))
+    assert load_encoder(tmp_path / "run").config == bare and "cls_token" not in weights(whole)
+    assert weights(whole)["pos_embed"].shape == (1, 16, 32)
+    monkeypatch.setitem(SIZES, "nano", replace(NANO, norm_of_mean=True))
+    with pytest.raises(TrainingError, match="nano normalises the mean of its tokens"):
+        pretrain(recipe, PICTURES, tmp_path / "other")
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3, 5])
@@ -184,8 +199,10 @@ def test_resuming_with_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_stops_before_it_is_saved(tmp_path: Path) -> None:
     recipe = nano_recipe(steps=40, warmup_steps=0, base_rate=1e12, checkpoint_steps=1, keep_checkpoints=40)
-    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+. Go on from step-"):
+    with pytest.raises(TrainingError, match=r"The loss is (nan|inf) at step \d+, .* Go on from step-\d+ with --resume"):
         pretrain(recipe, PICTURES, tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"Begin anew with --out NEW and a smaller base_rate"):
+        pretrain(replace(recipe, checkpoint_steps=40), PICTURES, tmp_path / "unsaved")
     assert all(np.isfinite(line["loss"]) for line in logged(tmp_path / "run"))
     assert len(steps_of(tmp_path / "run")) == len(logged(tmp_path / "run"))
 
@@ -245,6 +262,20 @@ def test_a_batch_has_its_share_of_clips_and_no_item_twice(
     items = np.where(rows < images, rows, images + (rows - images) // 8)
     assert (items[0] == items[1]).all() and len(set(items[0])) == batch
     assert (rows[0] == rows[1])[~got.is_clip.numpy()].all()
+
+
+@pytest.mark.parametrize(("window_seconds", "most_seconds"), [(0.0, 0.0), (0.5, 0.5), (9.0, 1.75)])
+def test_the_window_bounds_the_gap_of_a_pair(window_seconds: float, most_seconds: float) -> None:
+    recipe = nano_recipe(batch=6, clip_share=1.0, pair_window_seconds=window_seconds)
+    images, clips = np.flatnonzero(~PICTURES.is_clip), np.flatnonzero(PICTURES.is_clip)
+    gaps = []
+    for step in range(20):
+        first, second = read_batch(recipe, PICTURES, images[:0], clips, step).pixels.numpy()
+        for one, other in zip(first, second, strict=True):
+            rows = [int(np.flatnonzero((PICTURES.data == frame).all(axis=(1, 2, 3)))[0]) for frame in (one, other)]
+            gaps.append(abs(PICTURES.seconds[rows[0]] - PICTURES.seconds[rows[1]]))
+    assert max(gaps) <= most_seconds
+    assert max(gaps) > 0 or window_seconds == 0
 
 
 def test_an_epoch_shows_each_item_once() -> None:
@@ -426,7 +457,7 @@ def test_a_disk_that_refuses_ends_in_a_sentence(tmp_path: Path, monkeypatch: pyt
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a real refusal, at a real write
     try:
-        with pytest.raises(StorageError, match="run cannot be written: .*Free some space, then go on with --resume"):
+        with pytest.raises(StorageError, match="run cannot be written: .*Free some space, then start again"):
             pretrain(nano_recipe(), PICTURES, tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -19,6 +19,7 @@ from vicmae.export.choice import open_engine
 from vicmae.export.to_onnx import PooledEncoder, export_bundle, made_up_pixels
 from vicmae.export.torch_engine import TorchEngine
 from vicmae.media.spec import InputSpec
+from vicmae.model.config import ModelConfig
 from vicmae.model.encoder import Encoder
 
 ENCODER = nano_encoder()
@@ -124,6 +125,30 @@ def test_folding_holds_for_any_mean_and_deviation(
         features = encoder.pooled(encoder.normalise(pixels))
         expected = torch.nn.functional.normalize(features, dim=1)
         assert torch.allclose(PooledEncoder(encoder)(pixels), expected, atol=1e-5)
+
+
+OTHER_NETWORKS = [replace(NANO, class_token=False), replace(NANO, class_token=False, norm_of_mean=True)]
+
+
+@pytest.mark.parametrize("config", [replace(NANO, norm_of_mean=True), *OTHER_NETWORKS])
+def test_networks_without_class_token_or_with_another_pooling(config: ModelConfig) -> None:
+    encoder = Encoder(config, config.input_spec(32)).eval()
+    for parameter in encoder.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    pixels = torch.from_numpy(noise_pixels(3))
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(encoder.pooled(encoder.normalise(pixels)), dim=1)
+        assert torch.allclose(PooledEncoder(encoder)(pixels), expected, atol=1e-5)
+
+
+def test_a_network_without_class_token_becomes_a_bundle_that_says_how_it_pools(tmp_path: Path) -> None:
+    encoder = Encoder(OTHER_NETWORKS[1], NANO.input_spec(32)).eval()
+    manifest = export_bundle(encoder, "v", tmp_path / "b")
+    assert manifest.pooling.startswith("final LayerNorm of the mean of the patch tokens")
+    assert manifest.pooling in (tmp_path / "b" / "card.md").read_text()
+    assert not ModelConfig.from_dict(read_manifest(tmp_path / "b").architecture).class_token
+    with open_engine(tmp_path / "b", threads=1) as engine:
+        assert engine.fingerprint == TorchEngine(encoder, "v").fingerprint
 
 
 def test_made_up_pixels_are_the_same_everywhere_and_differ() -> None:

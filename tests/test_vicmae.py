@@ -15,7 +15,7 @@ from vicmae.media.spec import InputSpec
 from vicmae.model.config import SIZES, ModelConfig
 from vicmae.model.encoder import Encoder
 from vicmae.model.losses import contrastive_loss, patchify, unpatchify
-from vicmae.model.vicmae import Losses, Objective, ViCMAE
+from vicmae.model.vicmae import Losses, Objective, Pooling, ViCMAE, pool
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = np.load(GOLDEN / "golden_vicmae_tiny.npz")
@@ -37,7 +37,7 @@ VIEW_FIELDS = {
     "ids_restore": "restore",
     "pooled": "pooled",
     "proj": "projected",
-    "pred": "predicted",
+    "pred": "decoded",
     "loss_recon": "reconstruction",
 }
 TOTALS = {"loss_recon": "reconstruction", "loss_contrast": "contrast", "loss_total": "total"}
@@ -76,6 +76,7 @@ def test_every_array_of_a_group(group: str) -> None:
         elif name[:-1] in VIEW_FIELDS and name[-1] in "12":
             view = losses.first if name[-1] == "1" else losses.second
             got = getattr(view, VIEW_FIELDS[name[:-1]])
+            got = model.predict(got) if name[:-1] == "pred" else got
             tolerance = loss_tolerance if name.startswith("loss") else TENSOR_TOLERANCE
         elif name.startswith("bn_after/"):
             got = model.state_dict()[name.removeprefix("bn_after/")]
@@ -123,6 +124,7 @@ def test_patchify_and_unmasked_inference() -> None:
 
 def test_features_of_the_official_fine_tuning_network() -> None:
     model = golden_model().eval()
+    assert model.cls_token is not None
     with torch.no_grad():
         before_norm = model.blocks(
             torch.cat(
@@ -206,3 +208,15 @@ def test_normalise_is_the_imagenet_arithmetic() -> None:
     pictures = encoder.normalise(pixels)
     expected = (pixels[1, 5, 7].double() / 255 - torch.tensor(SPEC.mean)) / torch.tensor(SPEC.std)
     torch.testing.assert_close(pictures[1, :, 5, 7].double(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("pooling", "expected"), [("mean", 2.0), ("max", 3.0), ("gem", ((1 + 8 + 27) / 3) ** (1 / 3))])
+def test_pooling(pooling: Pooling, expected: float) -> None:
+    tokens = torch.tensor([[[1.0], [2.0], [3.0]]])
+    assert float(pool(tokens, pooling)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_generalised_mean_of_what_is_negative_has_a_gradient() -> None:
+    tokens = torch.full((1, 3, 2), -1.0, requires_grad=True)
+    pool(tokens, "gem").sum().backward()  # type: ignore[no-untyped-call]
+    assert tokens.grad is not None and tokens.grad.isfinite().all()

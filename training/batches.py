@@ -79,19 +79,24 @@ def read_batch(
     rows: NDArray[np.int64] | None = None,
 ) -> Batch:
     """The pairs of one step, or those at `rows`: no item twice in a batch, so no pair is another's false negative."""
-    if recipe.weights:
-        items = _weighted_items(recipe, pictures, step)
-    else:
-        clip_pairs = min(len(clips), round(recipe.batch * recipe.clip_share)) if len(images) else recipe.batch
-        shares = ((images, recipe.batch - clip_pairs), (clips, clip_pairs))
-        items = np.concatenate([_turn(part, wanted, recipe.seed, step) for part, wanted in shares])
+    items = items_of_step(recipe, pictures, images, clips, step)
     generator = np.random.default_rng([recipe.seed, step])
-    frames = np.array(
-        [pictures.first[i] + np.array(pick_pair(_times(pictures, int(i)), generator), np.int64) for i in items]
-    )
+    pairs = [pick_pair(times_of(pictures, int(i)), generator, recipe.pair_window_seconds) for i in items]
+    frames = pictures.first[items][:, None] + np.array(pairs, np.int64)
     mine = np.arange(recipe.batch) if rows is None else rows.ravel()
     pixels = np.stack([pictures.data[frames[mine, 0]], pictures.data[frames[mine, 1]]])
     return Batch(torch.from_numpy(pixels), torch.from_numpy(mine), torch.from_numpy(pictures.is_clip[items]))
+
+
+def items_of_step(
+    recipe: Recipe, pictures: Pictures, images: NDArray[np.int64], clips: NDArray[np.int64], step: int
+) -> NDArray[np.int64]:
+    """(batch,) the items of one step, of `images` and `clips` (item numbers), by weight or by share of clips."""
+    if recipe.weights:
+        return _weighted_items(recipe, pictures, step)
+    clip_pairs = min(len(clips), round(recipe.batch * recipe.clip_share)) if len(images) else recipe.batch
+    shares = ((images, recipe.batch - clip_pairs), (clips, clip_pairs))
+    return np.concatenate([_turn(part, wanted, recipe.seed, step) for part, wanted in shares])
 
 
 def _weighted_items(recipe: Recipe, pictures: Pictures, step: int) -> NDArray[np.int64]:
@@ -120,7 +125,8 @@ def batch_shares(batch: int, weights: tuple[float, ...]) -> list[int]:
     return [int(share) for share in shares]
 
 
-def _times(pictures: Pictures, item: int) -> NDArray[np.float64]:
+def times_of(pictures: Pictures, item: int) -> NDArray[np.float64]:
+    """(T,) seconds of the frames of an item."""
     first = pictures.first[item]
     return pictures.seconds[first : first + pictures.count[item]]
 

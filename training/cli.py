@@ -67,10 +67,12 @@ def pretrain(
     """Pretrain ViC-MAE on pictures and clips, without labels."""
     need_training_extra()
     keep_freed_memory()
+    from ..model.ranks import rank, world_size
+    from .batches import split_rows
     from .distributed import joined
     from .pretrain import require_device
     from .recipe import load_recipe
-    from .rundir import require_unused
+    from .rundir import require_run, require_unused, storing
 
     recipe = load_recipe(preset, changes or [])
     if recipe.weights and len(recipe.weights) != len(sources):
@@ -82,7 +84,14 @@ def pretrain(
             return
         if out is None:
             raise TrainingError("pretrain needs --out FOLDER for the run, or --dry-run to see what it would cost.")
-        require_unused(out, resume)
+        split_rows(recipe.batch, recipe.accumulate, rank(), world_size())  # refused now, not after decoding
+        with storing(out):
+            require_unused(out, resume)
+        if resume:
+            with storing(out):
+                changes_of_run = require_run(out, recipe)
+            for change in changes_of_run if rank() == 0 else ():
+                say(f"going on with a changed recipe: {change}")
         facts = {
             "command": _command(preset, sources, out, changes or []),
             "data": ", ".join(_short(s) for s in sources),

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..model.ranks import world_size
 from ..model.vicmae import Objective, ViCMAE
 
+SHOWN = 8
 PATIENCE = timedelta(hours=24)  # the others wait while the first process decodes; torchrun ends all when one dies
 
 
@@ -63,9 +64,12 @@ class Learner(nn.Module):
     def forward(
         self, first: Tensor, second: Tensor, objective: Objective, noise: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """-> total, reconstruction, contrast, and of the first view: predicted (N, L, P), mask (N, L)."""
+        """-> total, reconstruction, contrast, and of the first view's first pictures, for people to look at: predicted
+        (SHOWN, L, P), mask (SHOWN, L)."""
         losses = self.model.losses(first, second, objective, noise)
-        return losses.total, losses.reconstruction, losses.contrast, losses.first.predicted, losses.first.mask
+        with torch.no_grad():
+            predicted = self.model.predict(losses.first.decoded[:SHOWN])
+        return losses.total, losses.reconstruction, losses.contrast, predicted, losses.first.mask[:SHOWN]
 
 
 def shared_learner(model: ViCMAE, shard: bool) -> nn.Module:

@@ -57,20 +57,21 @@ def plan_run(recipe: Recipe, device: str) -> Plan:
 def flops_per_pair(model: ViCMAE, recipe: Recipe) -> float:
     """Multiplications and additions of the matrix products of both views, forward and backward (twice the forward)."""
     config, tokens = model.config, model.spec.tokens
-    kept = int(tokens * (1 - recipe.objective.mask_ratio)) + 1
+    visible = int(tokens * (1 - recipe.objective.mask_ratio))
+    kept, seen = visible + model.first_patch, tokens + model.first_patch
     pixels = 3 * config.patch**2
     heads = 1 if recipe.heads == "shared" else 2
     projector = config.projector_hidden * (config.dim + config.projector_hidden + config.projector_dim)
     view = (
-        2 * tokens * pixels * config.dim
+        2 * visible * pixels * config.dim
         + _of_blocks(kept, config.dim, config.depth, config)
         + 2 * kept * config.dim * config.decoder_dim
-        + _of_blocks(tokens + 1, config.decoder_dim, config.decoder_depth, config)
-        + 2 * (tokens + 1) * config.decoder_dim * pixels
+        + _of_blocks(seen, config.decoder_dim, config.decoder_depth, config)
+        + 2 * (tokens - visible) * config.decoder_dim * pixels
         + heads * 2 * projector
     )
-    # The pixels need no gradient: the patch convolution is twice its forward, the rest three times.
-    return 2 * (3 * view - 2 * tokens * pixels * config.dim)
+    # The pixels need no gradient: the patch embedding is twice its forward, the rest three times.
+    return 2 * (3 * view - 2 * visible * pixels * config.dim)
 
 
 def _of_blocks(tokens: int, dim: int, depth: int, config: ModelConfig) -> float:

@@ -76,7 +76,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A step's losses before its update, (total, reconstruction, contrast), and its last pass's first views."""
+    """A step's losses before its update, (total, reconstruction, contrast), and a few first views of its last pass."""
 
     losses: tuple[float, float, float]
     pictures: Tensor
@@ -118,9 +118,10 @@ def pretrain(
             outcome = train_step(trainer, recipe, batch, step)
             done = step + 1
             if not np.isfinite(outcome.losses[0]):
+                what_to_do = f"Go on from {last.name} with --resume" if last.exists() else "Begin anew with --out NEW"
                 raise TrainingError(
-                    f"The loss is {outcome.losses[0]} at step {done}. Go on from {last.name} with --resume and a "
-                    f"smaller base_rate."
+                    f"The loss is {outcome.losses[0]} at step {done}, no number. {what_to_do} and a smaller "
+                    f"base_rate, such as --set base_rate={recipe.base_rate / 2:g}."
                 )
             figures = Progress(
                 done,
@@ -171,7 +172,7 @@ def make_learning(model: ViCMAE, recipe: Recipe, device: str) -> Trainer:
             part.synced = recipe.sync_batchnorm
     if recipe.compile:
         for block in (*model.blocks, *model.decoder_blocks):
-            block.compile()
+            block.compile(dynamic=False)  # the code of one block serves all of its shape; sizes never change
     learner = shared_learner(model, recipe.shard)
     scaler = torch.amp.GradScaler(torch.device(device).type, enabled=recipe.precision == "fp16")
     return Trainer(model, learner, make_optimiser(model, recipe.weight_decay), scaler, device)
@@ -199,7 +200,7 @@ def train_step(trainer: Trainer, recipe: Recipe, batch: Batch, step: int) -> Out
     trainer.scaler.step(trainer.optimiser)
     trainer.scaler.update()
     total, reconstruction, contrast = mean_of_all(losses.tolist(), trainer.device)
-    return Outcome((total, reconstruction, contrast), first, predicted.detach(), mask)
+    return Outcome((total, reconstruction, contrast), first[: len(mask)], predicted, mask)
 
 
 def _views_and_noise(
@@ -239,7 +240,10 @@ def require_device(device: str) -> None:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch raises without a GPU, a driver
-        raise TrainingError(f"The device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise TrainingError(
+            f"The device {device!r} cannot be used here. Name cpu, cuda or cuda:N, or run it where it is. PyTorch "
+            f"says: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _checkpoint(trainer: Trainer, recipe: Recipe, run: Path, step: int) -> Path:

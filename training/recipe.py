@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 from ..errors import TrainingError
 from ..media.spec import Fit
 from ..model.config import SIZES
-from ..model.vicmae import Heads, Objective
-from .views import Augmentation
+from ..model.vicmae import Heads, Objective, Pooling
+from .views import PAIR_WINDOW_SECONDS, Augmentation
 
 PRESETS = Path(__file__).parent / "presets"
 TABLES = {
@@ -40,6 +40,7 @@ class Recipe:
     weight_decay: float = 0.05
     clip_share: float = 0.16
     weights: tuple[float, ...] = ()
+    pair_window_seconds: float = PAIR_WINDOW_SECONDS  # one frame of a pair from each half; 0 gives one frame twice
     contrast_from: float = 0.0  # share of the steps before which the contrast has no weight
     contrast_ramp: float = 0.0  # share of the steps in which its weight then climbs to the full one
     heads: Heads = "shared"
@@ -63,9 +64,15 @@ class Recipe:
             raise TrainingError(f"model is {self.model!r}; it must be one of {', '.join(SIZES)}.")
         if self.fit not in get_args(Fit):
             raise TrainingError(f"fit is {self.fit!r}; it must be one of {', '.join(get_args(Fit))}.")
-        for name, choices in (("heads", get_args(Heads)), ("precision", get_args(Precision))):
-            if getattr(self, name) not in choices:
-                raise TrainingError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}.")
+        for name, value, choices in (
+            ("heads", self.heads, get_args(Heads)),
+            ("precision", self.precision, get_args(Precision)),
+            ("objective.pooling", self.objective.pooling, get_args(Pooling)),
+        ):
+            if value not in choices:
+                raise TrainingError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
+        if not 0 <= self.pair_window_seconds < math.inf:
+            raise TrainingError(f"pair_window_seconds is {self.pair_window_seconds}; expected seconds, 0 or more.")
         if self.shard and self.precision == "fp16":
             raise TrainingError("shard does not go with precision fp16, whose loss scale it cannot keep. Use bf16.")
         least = {

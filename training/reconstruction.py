@@ -9,19 +9,17 @@ from torch import Tensor
 from ..model.losses import patchify, unpatchify
 from ..model.vicmae import ViCMAE
 
-ROWS = 8
 GREY = 0.5
 
 
 def draw_reconstruction(
     model: ViCMAE, pictures: Tensor, predicted: Tensor, mask: Tensor, normalised_patches: bool
 ) -> Image.Image:
-    """pictures (N, 3, S, S) normalised, predicted (N, L, P), mask (N, L) 1 = removed -> an image of up to eight rows:
+    """pictures (N, 3, S, S) normalised, predicted (N, L, P), mask (N, L) 1 = removed -> an image of N rows:
     input, masked input, and the input with the removed patches as predicted."""
     patch = model.config.patch
-    n = min(ROWS, len(pictures))
-    patches, removed = patchify(pictures[:n].float(), patch), mask[:n, :, None] > 0
-    guessed = predicted[:n].float()
+    patches, removed = patchify(pictures.float(), patch), mask[:, :, None] > 0
+    guessed = predicted.float()
     if normalised_patches:  # the network tells a patch's pattern; its mean and contrast are taken from the input
         variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
         guessed = guessed * (variance + 1e-6).sqrt() + mean

@@ -32,8 +32,9 @@ def storing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        advice = "Free some space, then go on with --resume." if full else "Name a folder that can be written."
+        advice = "Name a folder that can be written."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice = "Free some space, then start again, with --resume once the run has begun."
         raise StorageError(f"{path} cannot be written: {error.strerror or error}. {advice}") from error
 
 
@@ -50,6 +51,32 @@ def require_unused(run: Path, resume: bool) -> None:
         raise TrainingError(f"{run} holds a run up to {steps[-1].name}. Add --resume to go on, or name another folder.")
 
 
+def require_run(run: Path, recipe: Recipe) -> list[str]:
+    """Refuses to resume where nothing was begun, or with another network -> what else `recipe` changes, each as "name
+    before -> now". A run that was killed before its first checkpoint has begun."""
+    if not (run / "run.json").is_file() and not any(run.glob("step-*")):
+        raise TrainingError(
+            f"{run} holds no run to go on with. Leave out --resume to begin one there, or name the run's folder."
+        )
+    try:
+        before = Recipe.from_dict(json.loads((run / "run.json").read_text())["recipe"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, TrainingError):
+        return []  # lost or damaged: the checkpoint knows its recipe too
+    _refuse_another_network(before, recipe, run)
+    now, then = recipe.to_dict(), before.to_dict()
+    return [f"{name} {then[name]} -> {value}" for name, value in now.items() if then[name] != value]
+
+
+def _refuse_another_network(before: Recipe, recipe: Recipe, run: Path) -> None:
+    for name in NETWORK_VALUES:
+        then, now = getattr(before, name), getattr(recipe, name)
+        if then != now:
+            raise TrainingError(
+                f"{run} was begun with {name} {then}, not {now}. Go on with --set {name}={then}, or name another "
+                f"folder for a new run."
+            )
+
+
 def load_checkpoint(recipe: Recipe, run: Path, model: ViCMAE, device: str) -> dict[str, Any] | None:
     """Puts the weights of the run's latest checkpoint into `model` -> the trainer's state, None of a new run."""
     steps = sorted(run.glob("step-*"))
@@ -57,10 +84,7 @@ def load_checkpoint(recipe: Recipe, run: Path, model: ViCMAE, device: str) -> di
         return None
     trainer: dict[str, Any] = torch.load(steps[-1] / "trainer.pt", map_location=device, weights_only=True)
     before = Recipe.from_dict(trainer["recipe"])  # of an older version: what it did not know was as usual
-    for name in NETWORK_VALUES:
-        then, now = getattr(before, name), getattr(recipe, name)
-        if then != now:
-            raise TrainingError(f"{run} was begun with {name} {then}, not {now}. Name another folder for a new run.")
+    _refuse_another_network(before, recipe, run)
     model.load_state_dict(load_file(steps[-1] / "model.safetensors", device=device))
     return trainer
 
@@ -108,7 +132,7 @@ def save_checkpoint(model: ViCMAE, trainer: dict[str, Any], recipe: Recipe, run:
                 os.fsync(out.fileno())
         except (SafetensorError, RuntimeError) as error:  # how their writers tell of a disk that refuses
             shutil.rmtree(aside, ignore_errors=True)  # what is half written would keep a full disk full
-            raise OSError(errno.ENOSPC, f"{error}") from error
+            raise OSError(errno.ENOSPC, "a checkpoint was only written in part, so the disk may be full") from error
         except OSError:
             shutil.rmtree(aside, ignore_errors=True)
             raise

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,10 @@ def list_files(sources: list[Path]) -> Listed:
         for file in files:
             found.setdefault(file, number)
     if not found:
-        raise TrainingError(f"No picture, video or tar shard below {', '.join(map(str, sources))}.")
+        raise TrainingError(
+            f"No picture, video or tar shard below {', '.join(map(str, sources))}. Files are known by their "
+            f"endings, such as .jpg, .png, .mp4, .webm or .tar: name folders that hold some, or rename the files."
+        )
     files = sorted(found)
     return Listed(files, [found[file] for file in files], missing)
 
@@ -120,7 +123,7 @@ def read_samples(files: list[Path]) -> Iterator[tuple[int, str, bytes]]:
             yield place, file.name, content
             continue
         try:
-            with tarfile.open(file, "r|*") as shard:
+            with tarfile.open(file, "r|*", tarinfo=WholeHeader) as shard:
                 for member in shard:
                     if member.isfile() and Path(member.name).suffix.lower() in MEDIA_SUFFIXES:
                         handle = shard.extractfile(member)
@@ -130,6 +133,25 @@ def read_samples(files: list[Path]) -> Iterator[tuple[int, str, bytes]]:
             raise TrainingError(
                 f"The shard {file} cannot be read ({error}). Fetch it again or leave it out."
             ) from error
+
+
+class WholeHeader(tarfile.TarInfo):
+    """A tar header that must be whole: tarfile takes a missing or damaged one behind the first member for the end of
+    the archive, so a shard that was cut between two members would lose the rest of them in silence."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if not buf:
+            raise tarfile.ReadError(
+                "it ends without a tar file's end mark, so members may be missing; if it is whole, "
+                "`truncate -s +1024` adds the mark to an uncompressed one"
+            )
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not any(buf):  # the end mark
+                raise
+            raise tarfile.ReadError(f"a member's header is damaged or cut off: {error}") from error
 
 
 def decode_sample(content: bytes, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -154,8 +176,8 @@ def load_pictures(sources: list[Path], cache: Path, size: int, report: Report | 
     items = len(index["first"])
     if len(bad) > MOST_BAD_SHARE * (items + len(bad)):
         raise TrainingError(
-            f"{len(bad)} of {items + len(bad)} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. "
-            f"The first: {bad[0][0]}: {bad[0][1]}"
+            f"{len(bad)} of {items + len(bad)} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. Repair them, "
+            f"or move them out of the sources. The first: {bad[0][0]}: {bad[0][1]}"
         )
     seconds = np.asarray(index["seconds"], np.float64)
     data = np.memmap(folder / "pictures.u8", np.uint8, "r", shape=(len(seconds), size, size, 3))
@@ -188,24 +210,27 @@ def _decode_all(files: list[Path], folder: Path, size: int, report: Report | Non
             return name, str(error)
 
     partial = folder / "pictures.u8.partial"
-    with partial.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for batch in _batches(read_samples(files), 256):
-            for result in pool.map(attempt, batch):
-                if len(result) == 2:
-                    bad.append(result)
-                    continue
-                place, pixels, times = result
-                of_file.append(place)
-                first.append(len(seconds))
-                count.append(len(times))
-                seconds.extend(times.tolist())
-                out.write(pixels.tobytes())
-                if report is not None:
-                    report(len(first))
-    if not first:
-        reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
-        raise TrainingError(f"Not one item could be decoded.{reason}")
-    partial.rename(folder / "pictures.u8")
+    try:
+        with partial.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
+            for batch in _batches(read_samples(files), 256):
+                for result in pool.map(attempt, batch):
+                    if len(result) == 2:
+                        bad.append(result)
+                        continue
+                    place, pixels, times = result
+                    of_file.append(place)
+                    first.append(len(seconds))
+                    count.append(len(times))
+                    seconds.extend(times.tolist())
+                    out.write(pixels.tobytes())
+                    if report is not None:
+                        report(len(first))
+        if not first:
+            reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
+            raise TrainingError(f"Not one item could be decoded.{reason}")
+        partial.rename(folder / "pictures.u8")
+    finally:
+        partial.unlink(missing_ok=True)  # half of the pictures are of no use, and may be what fills the disk
     index = {"first": first, "count": count, "file": of_file, "seconds": seconds, "bad": bad}
     aside = folder / "index.json.partial"
     aside.write_text(json.dumps(index))

@@ -39,13 +39,23 @@ def pick_pair(
     seconds: NDArray[np.float64], generator: np.random.Generator, window_seconds: float = PAIR_WINDOW_SECONDS
 ) -> tuple[int, int]:
     """Times of a clip (T,) ascending -> two row numbers: one from each half of a window at a random place, in random
-    order. By time, so any frame rate is right; the whole clip if it is shorter than the window."""
+    order. By time, so any frame rate is right; the whole clip if it is shorter than the window. Of two frames or more
+    the rows differ, but a window of 0 seconds gives one frame twice."""
     if len(seconds) == 1:
         return 0, 0
     length = min(window_seconds, seconds[-1] - seconds[0])
     start = seconds[0] + generator.random() * (seconds[-1] - seconds[0] - length)
     wanted = start + (np.array([0.0, 0.5]) + 0.5 * generator.random(2)) * length
-    rows = np.abs(seconds[None, :] - wanted[:, None]).argmin(axis=1)
+    away = np.abs(seconds[None, :] - wanted[:, None])  # (2, T)
+    rows = away.argmin(axis=1)
+    if (
+        rows[0] == rows[1] and window_seconds > 0
+    ):  # few frames: one side takes the neighbour, the side that loses less by it
+        row, padded = rows[0], np.pad(away, ((0, 0), (1, 1)), constant_values=np.inf)
+        if padded[0, row] < padded[1, row + 2]:
+            rows[0] -= 1
+        else:
+            rows[1] += 1
     first, second = (int(r) for r in generator.permutation(rows))
     return first, second
 

@@ -1,0 +1,157 @@
+"""The child of sandbox.py: decodes what it is asked to, within limits that the kernel holds, one call at a time.
+
+Run as `python -m vicmae.media.worker`; knows nothing but its two open files: the channel to its parent and the
+memory in which it lays frames. It ends with its parent.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidRequest, MediaError, NotFound
+from .decoding import InProcess
+from .limits import MediaLimits
+from .reader import Source
+from .wire import Message, receive, send
+
+_KEPT_BYTES = 64 * 2**20  # of shared memory that stays from one answer to the next
+_GRACE_SECONDS = 10.0  # the parent should have noticed by then
+
+
+class Worker:
+    """channel: a Unix socket to the parent; memory: a file that both hold open, into which frames are written."""
+
+    def __init__(self, channel: socket.socket, memory: int, decoder: InProcess, timeout_seconds: float) -> None:
+        self.channel = channel
+        self.memory = memory
+        self.decoder = decoder
+        self.timeout_seconds = timeout_seconds
+
+    def run(self) -> None:
+        """Answers until the parent hangs up, or until memory has run out once: then a fresh process is better."""
+        send(self.channel, {"ready": True})
+        while True:
+            request, file = receive(self.channel)
+            try:
+                self._alarm()
+                self._answer(request, self._source(request, file))
+            except (MediaError, NotFound, InvalidRequest) as error:
+                self._send({"error": type(error).__name__, "message": str(error)})
+            except MemoryError:
+                self._send({"error": "MemoryError"})
+                return
+            except (EOFError, ConnectionError):
+                return
+            # A parser that stumbles in a way nobody thought of costs the file, and is told on stderr.
+            except Exception as error:
+                traceback.print_exc()
+                self._send({"error": "Exception", "message": f"{type(error).__name__}: {error}"})
+
+    def _answer(self, request: Message, source: Source) -> None:
+        limits = MediaLimits(**request["limits"])
+        given: dict[str, Any] = request["given"]
+        match request["call"]:
+            case "probe":
+                self._send({"info": asdict(self.decoder.probe(source, limits))})
+            case "frame_at":
+                frames = self.decoder.frame_at(source, given["seconds"], limits, given["shorter_side"])
+                self._send(self._laid(memoryview(frames.data), frames.data.shape, frames.seconds.tolist()))
+            case "thumbnail":
+                jpeg = self.decoder.thumbnail(source, given["seconds"], given["max_side"], limits)
+                self._send(self._laid(memoryview(jpeg), (len(jpeg),), []))
+            case "read_frames":
+                self._stream(source, limits, given)
+
+    def _stream(self, source: Source, limits: MediaLimits, given: dict[str, Any]) -> None:
+        """One chunk at a time with `more`, the next when it is asked for; at the end an empty message."""
+        chunks = self.decoder.read_frames(source, given.pop("frames_per_second"), limits, **given)
+        try:
+            for frames in chunks:
+                told = self._laid(memoryview(frames.data), frames.data.shape, frames.seconds.tolist())
+                self._send({**told, "more": True})
+                if "stop" in receive(self.channel)[0]:
+                    return
+                self._alarm()
+            self._send({})
+        finally:
+            chunks.close()
+
+    def _laid(self, data: memoryview, shape: tuple[int, ...], seconds: list[float]) -> Message:
+        """The data in the shared memory, and the message that says so."""
+        flat = data.cast("B")
+        if os.fstat(self.memory).st_size > max(_KEPT_BYTES, flat.nbytes):
+            os.ftruncate(self.memory, 0)
+        written = 0
+        while written < flat.nbytes:
+            written += os.pwrite(self.memory, flat[written:], written)
+        return {"shape": shape, "seconds": seconds}
+
+    def _source(self, request: Message, file: int | None) -> Source:
+        if file is None:
+            return Path(request["path"])
+        with os.fdopen(file, "rb") as content:
+            content.seek(0)
+            return content.read()
+
+    def _alarm(self) -> None:
+        """The kernel ends this process when nobody else does: a parent that was killed cannot."""
+        signal.setitimer(signal.ITIMER_REAL, self.timeout_seconds + _GRACE_SECONDS)
+
+    def _send(self, message: Message) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        send(self.channel, message)
+
+
+def main() -> None:
+    """argv[1]: JSON with channel, memory (file numbers), memory_bytes, timeout_seconds and hardware."""
+    given = json.loads(sys.argv[1])
+    channel = socket.socket(fileno=given["channel"])
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, args=(channel.fileno(),), daemon=True).start()
+    _limit_memory(given["memory_bytes"])
+    decoder = InProcess(given["hardware"])
+    try:
+        Worker(channel, given["memory"], decoder, given["timeout_seconds"]).run()
+    except (EOFError, OSError):
+        pass  # the parent hung up
+
+
+def _end_with_parent(channel: int) -> None:
+    """Waits for the other end to close, also while a file is being decoded."""
+    poll = select.poll()
+    poll.register(channel, 0)
+    poll.poll()
+    os._exit(0)
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    """So much for data, beyond what the program itself has taken so far. Shared memory does not count."""
+    resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + memory_bytes,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _data_bytes() -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    return 1024 * next(_numbers(status.read_text(), "VmData:"))
+
+
+def _numbers(text: str, name: str) -> Iterator[int]:
+    for line in text.splitlines():
+        if line.startswith(name):
+            yield int(line.split()[1])
+
+
+if __name__ == "__main__":
+    main()
