@@ -44,12 +44,19 @@ def export(
         Path | None, typer.Option(help="JSON file with facts for the card [default: the run's run.json].")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write an engine that fails the drift gate.")] = False,
+    tensorrt: Annotated[
+        bool, typer.Option("--tensorrt", help="Build TensorRT engines for this machine's GPU, too: minutes.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Make a bundle of a checkpoint: ONNX with normalisation inside, and the proof that it agrees with PyTorch."""
     missing = [package for package in ("torch", "timm", "onnx", "onnxscript") if find_spec(package) is None]
     if missing:
         raise BundleError(f"{', '.join(missing)} is not installed. Run: pip install 'vicmae[export]'")
+    if tensorrt:
+        from .tensorrt_engine import require_tensorrt
+
+        require_tensorrt()
     from dataclasses import asdict
 
     from ..model.checkpoints import find_checkpoint, load_encoder
@@ -69,6 +76,10 @@ def export(
         force,
     )
     drift = {file_name: asdict(file.drift) for file_name, file in manifest.engines.items()}
+    if tensorrt:
+        from .choice import build_tensorrt
+
+        say(f"built for this GPU: {', '.join(build_tensorrt(out))}")
     if json_output:
         print_json({"bundle": str(out), "fingerprint": manifest.fingerprint, "drift": drift})
         return

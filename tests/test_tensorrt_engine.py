@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from made_runs import NANO, write_bundle
+from made_runs import NANO, runner, write_bundle
 
 from vicmae.errors import EngineError
-from vicmae.export.choice import open_engine
+from vicmae.export import cli
+from vicmae.export.choice import build_tensorrt, open_engine
 from vicmae.export.tensorrt_engine import built_name, has_tensorrt, is_built, profile_of
 
 SPEC = NANO.input_spec(32, fit="squash")
@@ -45,6 +46,16 @@ def test_built_files_are_found_by_their_model(tmp_path: Path) -> None:
 def test_without_its_packages_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="pip install tensorrt cuda-python, or say --device cuda"):
         open_engine(write_bundle(tmp_path / "bundle"), device="tensorrt", engine="tensorrt-fp32")
+
+
+@pytest.mark.skipif(has_tensorrt(), reason="TensorRT is installed")
+def test_an_export_that_wants_it_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    with pytest.raises(EngineError, match="TensorRT was asked for"):
+        build_tensorrt(bundle)
+    with pytest.raises(EngineError, match="TensorRT was asked for"):
+        runner(cli.register)("export", tmp_path / "none.pth", "-o", tmp_path / "made", "--tensorrt")
+    assert not (tmp_path / "made").exists() and not (bundle / "tensorrt").exists()
 
 
 @pytest.mark.skipif(not has_tensorrt(), reason="needs the packages tensorrt and cuda-python, and a GPU")
