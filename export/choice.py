@@ -278,11 +278,8 @@ def this_machine() -> Machine:
     import onnxruntime
 
     openvino = find_spec("openvino") is not None
-    bf16 = False
-    if openvino:
-        from .openvino_engine import cpu_has_bfloat16
-
-        bf16 = cpu_has_bfloat16()
+    # By the CPU's own words: asking OpenVINO means loading it, at every start. Its engine asks once more.
+    bf16 = openvino and not {"avx512_bf16", "amx_bf16"}.isdisjoint(_cpu().split())
     return Machine(frozenset(onnxruntime.get_available_providers()), openvino, bf16, has_tensorrt())
 
 
