@@ -102,9 +102,9 @@ def open_engine(
     groups = roads_of(manifest, device, this_machine(), _tensorrt_folders(bundle, cache))
     trial = Trial(bundle, manifest, threads, cache, build=device.startswith("tensorrt"))
     if engine not in ("auto", "fastest"):
-        start = start_road(trial, named(engine, groups, device))
-        _announce(start, "asked for by name")
-        return start.engine
+        asked = start_road(trial, named(engine, groups, device))
+        _announce(asked, "asked for by name")
+        return asked.engine
     key = key_of(manifest, threads, device, engine)
     known = {road.name: road for group in groups for road in group}
     remembered = known.get(recall(cache, key) or "")
@@ -123,6 +123,20 @@ def open_engine(
         if group is not groups[-1]:
             log.warning("no GPU engine of %s works here; it runs on the CPU", manifest.name)
     raise refusals[-1] if refusals else EngineError(f"{bundle} has no engine for --engine {engine} on this machine.")
+
+
+def build_tensorrt(bundle: Path, device: str = "tensorrt") -> list[str]:
+    """Builds the bundle's float files for a GPU, beside them, each through the gate; -> the names of these engines.
+
+    Takes minutes a file. Raises like open_engine where an engine cannot be built or drifts.
+    """
+    manifest = read_manifest(bundle)
+    trial = Trial(bundle, manifest, threads=0, cache=None, build=True)
+    roads = [road for group in roads_of(manifest, device, this_machine(), []) for road in group]
+    own = [road for road in roads if road.runtime == "tensorrt"]
+    for road in own:
+        start_road(trial, road).engine.close()
+    return [road.name for road in own]
 
 
 def roads_of(manifest: Manifest, device: str, machine: Machine, built: list[Path]) -> list[list[Road]]:
@@ -180,7 +194,7 @@ def start_road(trial: Trial, road: Road) -> Start:
             f"of {size}. Copy the whole bundle again."
         )
     drift = compare(expected, engine.embed(pixels), source="canary")
-    require_within_limits(drift, road.precision, f"{path} on this machine ({road.name})")
+    require_within_limits(drift, road.precision, f"{path} on this machine")
     return Start(road, engine, min(drift.min_cosine, file.drift.min_cosine))
 
 
@@ -264,11 +278,8 @@ def this_machine() -> Machine:
     import onnxruntime
 
     openvino = find_spec("openvino") is not None
-    bf16 = False
-    if openvino:
-        from .openvino_engine import cpu_has_bfloat16
-
-        bf16 = cpu_has_bfloat16()
+    # By the CPU's own words: asking OpenVINO means loading it, at every start. Its engine asks once more.
+    bf16 = openvino and not {"avx512_bf16", "amx_bf16"}.isdisjoint(_cpu().split())
     return Machine(frozenset(onnxruntime.get_available_providers()), openvino, bf16, has_tensorrt())
 
 

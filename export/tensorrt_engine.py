@@ -35,6 +35,15 @@ def has_tensorrt() -> bool:
     return find_spec("tensorrt") is not None and find_spec("cuda") is not None
 
 
+def require_tensorrt() -> None:
+    """EngineError with the remedy where the packages are missing."""
+    if not has_tensorrt():
+        raise EngineError(
+            "TensorRT was asked for, but its packages are not installed. Run: pip install tensorrt cuda-python, "
+            "or say --device cuda."
+        )
+
+
 def profile_of(spec: InputSpec, max_batch: int) -> tuple[tuple[int, ...], ...]:
     """The least, the favoured and the greatest shape of pixels that a built engine takes."""
     return tuple((batch, spec.size, spec.size, 3) for batch in (1, min(32, max_batch), max_batch))
@@ -72,11 +81,7 @@ class TensorRtEngine(Engine):
         build: bool = True,
         max_batch: int = MAX_BATCH_GPU,
     ) -> None:
-        if not has_tensorrt():
-            raise EngineError(
-                "TensorRT was asked for, but its packages are not installed. Run: pip install tensorrt cuda-python, "
-                "or say --device cuda."
-            )
+        require_tensorrt()
         import tensorrt
         from cuda.bindings import runtime
 

@@ -5,9 +5,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from ..errors import CheckpointError
 from ..model.config import ModelConfig
 from ..model.encoder import Encoder
-from .bundle import NORM_OF_MEAN, POOLING, fingerprint_of
+from .bundle import NORM_OF_MEAN, POOLING, Manifest, fingerprint_of
 from .engine import Engine
 
 
@@ -34,3 +35,12 @@ class TorchEngine(Engine):
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         pictures = self.encoder.normalise(torch.from_numpy(pixels).to(self.device))
         return functional.normalize(self.encoder.pooled(pictures), dim=1).numpy(force=True)
+
+
+def random_engine(manifest: Manifest) -> TorchEngine | None:
+    """Random weights of a bundle's architecture: as fast as the trained ones. None where it is not one of ours."""
+    try:
+        config = ModelConfig.from_dict(manifest.architecture)
+    except (KeyError, TypeError, ValueError, CheckpointError):
+        return None
+    return TorchEngine(Encoder(config, manifest.spec), manifest.name)

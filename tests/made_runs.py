@@ -5,6 +5,7 @@ Small enough that a step takes milliseconds on one thread.
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from made_media import picture, scene_frames
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
+from vicmae.export.bundle import EngineFile, read_manifest, sha256_of, write_manifest
+from vicmae.export.drift import Drift
 from vicmae.export.to_onnx import export_bundle
 from vicmae.model.config import SIZES, ModelConfig
 from vicmae.model.encoder import Encoder
@@ -115,6 +118,44 @@ def write_bundle(folder: Path) -> Path:
     for name, content in _bundle_files().items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def write_bundle_of_many(folder: Path) -> Path:
+    """The same with int8 files beside the fp32 one: model.int8.onnx (dynamic) and model.int8-static.onnx (QDQ)."""
+    write_bundle(folder)
+    for name, content in _int8_files().items():
+        (folder / name).write_bytes(content)
+    manifest = read_manifest(folder)
+    added = {
+        name: EngineFile(sha256_of(folder / name), len(content), "int8", Drift(500, "made", 0.9999, 0.9999, 1.0))
+        for name, content in _int8_files().items()
+    }
+    write_manifest(folder, replace(manifest, engines={**manifest.engines, **added}))
+    return folder
+
+
+@cache
+def _int8_files() -> dict[str, bytes]:
+    from onnxruntime import quantization
+
+    class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
+        batches = iter([{"pixels": noise_pixels(8)}])
+
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            return next(self.batches, None)
+
+    with tempfile.TemporaryDirectory() as made:
+        source, target = Path(made) / "source.onnx", Path(made) / "target.onnx"
+        source.write_bytes(_bundle_files()["model.onnx"])
+        options: dict[str, Any] = {
+            "op_types_to_quantize": ["MatMul"],
+            "per_channel": True,
+            "extra_options": {"MatMulConstBOnly": True},
+        }
+        quantization.quantize_dynamic(source, target, **options)
+        files = {"model.int8.onnx": target.read_bytes()}
+        quantization.quantize_static(source, target, Calibration(), **options)
+        return files | {"model.int8-static.onnx": target.read_bytes()}
 
 
 @cache

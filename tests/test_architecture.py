@@ -22,7 +22,7 @@ STAIRS = {
 }
 MAY_USE_SETTINGS = {"server"}
 WITHOUT_TORCH = ("server", "index", "media")
-TORCH_FILES_OF_EXPORT = {"to_onnx.py", "torch_engine.py"}
+TORCH_FILES_OF_EXPORT = {"to_onnx.py", "torch_engine.py", "bench.py"}  # bench.py only if it is there
 
 
 def sources(room: str) -> list[Path]:

@@ -4,11 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from made_runs import NANO, noise_pixels, write_bundle
 
 from vicmae.errors import EngineError
-from vicmae.export.onnxruntime_engine import OnnxRuntimeEngine
+from vicmae.export.onnxruntime_engine import PROVIDERS, OnnxRuntimeEngine
 
 SPEC = NANO.input_spec(32, fit="squash")
 
@@ -49,3 +50,34 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> N
         OnnxRuntimeEngine(tmp_path / "m.onnx", SPEC, "f", "nano")
     with pytest.raises(EngineError, match="none.onnx does not start"):
         OnnxRuntimeEngine(tmp_path / "none.onnx", SPEC, "f", "nano")
+
+
+@pytest.mark.parametrize("runtime", ["cuda", "tensorrt-provider"])
+def test_a_gpu_that_is_not_there_is_an_error_and_never_a_cpu(path: Path, runtime: str) -> None:
+    if PROVIDERS[runtime] in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime may have a GPU")
+    with pytest.raises(EngineError, match="cuda:0 was asked for, but this ONNX Runtime"):
+        OnnxRuntimeEngine(path, SPEC, "f", "nano", runtime=runtime, device="cuda:0")
+
+
+def test_a_session_that_fell_back_to_the_cpu_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the GPU build does on a machine without a GPU: it lists the provider, warns, and starts on the CPU."""
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS.values()))
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda p, o, providers: real(p, o, providers=["CPUExecutionProvider"])
+    )
+    for runtime in ("cuda", "tensorrt-provider"):
+        with pytest.raises(EngineError, match="cuda:1 was asked for, but ONNX Runtime started on CPUExecutionProv"):
+            OnnxRuntimeEngine(path, SPEC, "f", "nano", runtime=runtime, device="cuda:1")
+
+
+@pytest.mark.skipif(
+    PROVIDERS["cuda"] not in onnxruntime.get_available_providers(), reason="needs onnxruntime-gpu and a GPU"
+)
+def test_cuda_gives_the_vectors_of_the_cpu(path: Path) -> None:
+    pixels = noise_pixels(5)
+    expected = OnnxRuntimeEngine(path, SPEC, "f", "nano").embed(pixels)
+    engine = OnnxRuntimeEngine(path, SPEC, "f", "nano", runtime="cuda", device="cuda:0")
+    assert engine.max_batch == 256 and (engine.embed(pixels) * expected).sum(axis=1).min() > 0.9999

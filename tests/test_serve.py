@@ -78,3 +78,20 @@ def test_doctor_refuses_a_data_folder_that_is_a_file(app: typer.Typer, tmp_path:
     (tmp_path / "data").write_text("no folder")
     answer = run(app, "doctor", "--json", "--data", str(tmp_path / "data"))
     assert answer.exit_code == 1 and json.loads(answer.stdout)["data"]["state"] == "broken"
+
+
+def test_doctor_names_the_engine_that_runs_and_those_there_are(app: typer.Typer, tmp_path: Path) -> None:
+    answer = run(app, "doctor", "--json", "--data", str(tmp_path / "data"), "--engine", "onnxruntime-fp32")
+    told = json.loads(answer.stdout)["bundle"]
+    assert told["runs"] == "fp32 in onnxruntime on cpu" and "onnxruntime-fp32" in told["engines"]
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("verb", ["serve", "doctor"])
+def test_a_gpu_that_is_not_there_is_told_at_the_start(app: typer.Typer, tmp_path: Path, verb: str) -> None:
+    words = (verb, "--data", str(tmp_path), "--device", "tensorrt:7", "--engine", "auto")
+    answer = run(app, *words, *(("--port", "0") if verb == "serve" else ()))
+    assert answer.exit_code == 1
+    assert "cuda:7 was asked for" in f"{answer.output}{answer.exception}" or "TensorRT was asked for" in (
+        f"{answer.output}{answer.exception}"
+    )
