@@ -30,6 +30,7 @@ unit: $(VENV)/.everything  ## the test suite (ARGS="-k search")
 bench: $(VENV)/.everything  ## run the benchmarks (MEDIA=FOLDER of videos); tables on the screen, JSON in benchmarks/results
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/decoding.py
 	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet imagehash && $(BIN)/python benchmarks/finding.py $(MEDIA); \
 		else echo "benchmarks/finding.py needs videos: make bench MEDIA=FOLDER"; fi
 

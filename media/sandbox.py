@@ -269,7 +269,7 @@ class _Call:
     def laid(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """A copy of what the child laid into the shared memory."""
         data = np.empty(shape, np.uint8)
-        flat, read = memoryview(data).cast("B"), 0
+        flat, read = data.data.cast("B"), 0
         while read < len(flat):
             count = os.preadv(self._child.memory.fileno(), [flat[read:]], read)
             if count == 0:

@@ -65,7 +65,7 @@ class Worker:
                 self._send({"info": asdict(self.decoder.probe(source, limits))})
             case "frame_at":
                 frames = self.decoder.frame_at(source, given["seconds"], limits, given["shorter_side"])
-                self._send(self._laid(memoryview(frames.data), frames.data.shape, frames.seconds.tolist()))
+                self._send(self._laid(frames.data.data, frames.data.shape, frames.seconds.tolist()))
             case "thumbnail":
                 jpeg = self.decoder.thumbnail(source, given["seconds"], given["max_side"], limits)
                 self._send(self._laid(memoryview(jpeg), (len(jpeg),), []))
@@ -77,7 +77,7 @@ class Worker:
         chunks = self.decoder.read_frames(source, given.pop("frames_per_second"), limits, **given)
         try:
             for frames in chunks:
-                told = self._laid(memoryview(frames.data), frames.data.shape, frames.seconds.tolist())
+                told = self._laid(frames.data.data, frames.data.shape, frames.seconds.tolist())
                 self._send({**told, "more": True})
                 if "stop" in receive(self.channel)[0]:
                     return
