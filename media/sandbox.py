@@ -91,6 +91,10 @@ class Sandbox:
         for child in children:
             child.kill()
 
+    def warm_up(self) -> None:
+        """Starts one child, so that the first file does not wait for it. Raises EngineError."""
+        self._dismiss(self._hire())
+
     @property
     def process_ids(self) -> list[int]:
         """Of the children that live now."""
