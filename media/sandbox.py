@@ -86,9 +86,12 @@ class Sandbox:
         """Ends all children, also those at work: their callers get Overloaded. Idempotent."""
         with self._change:
             self._closed = True
-            children = list(self._all)
+            idle, self._free = self._free, []
+            self._all.difference_update(idle)
+            for child in self._all:
+                child.process.kill()  # its caller notices, and clears up
             self._change.notify_all()
-        for child in children:
+        for child in idle:
             child.kill()
 
     def warm_up(self) -> None:

@@ -161,7 +161,7 @@ class VideoMedium:
             running = False  # the decoder has all that comes before the next group
             for step in plan(packets, cells, seconds_of):
                 expected.extend(step.wanted)
-                leaves = len(step.packets) - step.needed > _SHORT_TAIL
+                leaves = step.needed == 0 or len(step.packets) - step.needed > _SHORT_TAIL
                 for packet in step.packets[: step.needed] if leaves else step.packets:
                     if packet.pts in step.leading and not running:
                         continue

@@ -1,5 +1,6 @@
 """media/groups.py and its use: decoding only what is wanted shows, frame for frame, what decoding everything shows."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_media import scene_at, write_damaged, write_truncated, write_video
 
+from vicmae.media import video
 from vicmae.media.frames import Shown
 from vicmae.media.groups import Irregular, plan
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import read_frames, read_key_frames
 from vicmae.media.sampling import Cells, sample
-from vicmae.media.video import VideoMedium
+from vicmae.media.video import VideoMedium, _expected
 
 SAMPLES = Path(__file__).parent.parent.parent / "shared" / "data" / "samples"
 
@@ -176,13 +178,21 @@ def read_all(path: Path, cells: Cells) -> Iterator[tuple[float, bytes]]:
             yield shown.seconds, shown.render().tobytes()
 
 
-def test_less_than_everything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_film(tmp_path / "a.mp4", {**X264, **FILMS["closed.mp4"]})
-    came: list[float] = []
+@pytest.mark.parametrize(("name", "most"), [("closed.mp4", 60), ("short.mp4", 12), ("intra.mp4", 3)])
+def test_less_than_everything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> None:
+    """120 frames, of which three are wanted."""
+    path = write_film(tmp_path / name, {**X264, **FILMS[name]})
+    decoded: list[int | None] = []
+
+    def counted(frames: list[av.VideoFrame], expected: deque[int]) -> Iterator[av.VideoFrame]:
+        decoded.extend(frame.pts for frame in frames)
+        return _expected(frames, expected)
+
+    monkeypatch.setattr(video, "_expected", counted)
     with path.open("rb") as file:
         medium = VideoMedium(file, file.read(64), MediaLimits())
-        came = [shown.seconds for shown in medium.shown_for(Cells(0.5))]
-    assert came == [0.0, 2.0, 4.0]
+        assert [shown.seconds for shown in medium.shown_for(Cells(0.5))] == [0.0, 2.0, 4.0]
+    assert 3 <= len(decoded) <= most
 
 
 groups_of_stamps = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 3)), min_size=1, max_size=12)
