@@ -31,6 +31,7 @@ unit: $(VENV)/.everything  ## the test suite (ARGS="-k search")
 bench: $(VENV)/.everything  ## run the benchmarks (MEDIA=FOLDER of videos); tables on the screen, JSON in benchmarks/results
 	$(BIN)/vicmae bench engine
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/decoding.py
 	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]' && $(BIN)/python benchmarks/finding.py $(MEDIA); \
 		else echo "benchmarks/finding.py needs videos: make bench MEDIA=FOLDER"; fi
 

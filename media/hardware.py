@@ -8,16 +8,23 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 _KNOWN = ("cuda", "videotoolbox", "vaapi", "qsv", "d3d11va")  # those that give frames back to main memory
 
 
-@cache
 def hardware_decoder() -> HWAccel | None:
-    """The first that can be opened here; it decodes in software what it cannot. None where there is none.
+    """For one opening of one file; it decodes in software what it cannot. None where there is no such device."""
+    name = device()
+    return HWAccel(name, allow_software_fallback=True) if name else None
+
+
+@cache
+def device() -> str | None:
+    """The name of the first device that can be opened here.
 
     PyAV lists what FFmpeg was built for, not what the machine has: only opening one tells.
     """
     for name in _KNOWN:
         if name in hwdevices_available():
             try:
-                return HWAccel(name, allow_software_fallback=True).create(Codec("h264", "r"))
-            except (RuntimeError, NotImplementedError, OSError, ValueError):
+                HWAccel(name).create(Codec("h264", "r"))
+            except (RuntimeError, OSError, ValueError):  # FFmpeg's own errors are among them
                 continue
+            return name
     return None

@@ -110,6 +110,8 @@ def read_key_frames(
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
     chunk: int = 16,
+    shorter_side: int | None = None,
+    hardware: bool = False,
 ) -> Generator[Frames, None, None]:
     """The key frames in start_seconds <= seconds < end_seconds, in chunks like read_frames: the cheapest sampling.
 
@@ -117,7 +119,7 @@ def read_key_frames(
     probe raises.
     """
     end = math.inf if end_seconds is None else end_seconds
-    with _opened(source, limits) as medium:
+    with _opened(source, limits, shorter_side, hardware) as medium:
         found = (shown for shown in medium.key_frames(start_seconds) if shown.seconds >= start_seconds)
         yield from _chunks(itertools.takewhile(lambda shown: shown.seconds < end, found), chunk, limits)
 

@@ -86,10 +86,17 @@ class Sandbox:
         """Ends all children, also those at work: their callers get Overloaded. Idempotent."""
         with self._change:
             self._closed = True
-            children = list(self._all)
+            idle, self._free = self._free, []
+            self._all.difference_update(idle)
+            for child in self._all:
+                child.process.kill()  # its caller notices, and clears up
             self._change.notify_all()
-        for child in children:
+        for child in idle:
             child.kill()
+
+    def warm_up(self) -> None:
+        """Starts one child, so that the first file does not wait for it. Raises EngineError."""
+        self._dismiss(self._hire())
 
     @property
     def process_ids(self) -> list[int]:
@@ -269,7 +276,7 @@ class _Call:
     def laid(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """A copy of what the child laid into the shared memory."""
         data = np.empty(shape, np.uint8)
-        flat, read = memoryview(data).cast("B"), 0
+        flat, read = data.data.cast("B"), 0
         while read < len(flat):
             count = os.preadv(self._child.memory.fileno(), [flat[read:]], read)
             if count == 0:

@@ -1,18 +1,19 @@
 """Small JPEGs for people to look at. Nothing is cached here, and no model ever sees them."""
 
 import io
-from pathlib import Path
 
 from PIL import Image
 
 from .limits import MediaLimits
-from .reader import frame_at
+from .reader import Source, frame_at
 
 _DEFAULT_LIMITS = MediaLimits()
 _QUALITY = 82
 
 
-def thumbnail(source: Path, seconds: float = 0.0, max_side: int = 320, limits: MediaLimits = _DEFAULT_LIMITS) -> bytes:
+def thumbnail(
+    source: Source, seconds: float = 0.0, max_side: int = 320, limits: MediaLimits = _DEFAULT_LIMITS
+) -> bytes:
     """The frame shown at that second as a JPEG whose longer side is at most max_side; upright, no metadata.
 
     Raises what frame_at raises. A picture smaller than max_side keeps its size.

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
@@ -160,7 +161,7 @@ class VideoMedium:
             running = False  # the decoder has all that comes before the next group
             for step in plan(packets, cells, seconds_of):
                 expected.extend(step.wanted)
-                leaves = len(step.packets) - step.needed > _SHORT_TAIL
+                leaves = step.needed == 0 or len(step.packets) - step.needed > _SHORT_TAIL
                 for packet in step.packets[: step.needed] if leaves else step.packets:
                     if packet.pts in step.leading and not running:
                         continue
@@ -193,7 +194,9 @@ class VideoMedium:
                 raise Irregular("a key frame did not come out")
 
     @contextmanager
-    def _at_key_frame(self, seconds: float) -> Iterator[tuple[InputContainer, VideoStream, Iterable[Packet]]]:
+    def _at_key_frame(
+        self, seconds: float
+    ) -> "Iterator[tuple[InputContainer, VideoStream, Iterable[Packet[VideoStream]]]]":
         """The packets from a key frame at or before that second on; from the first one where there is no such."""
         for lead in _SEEK_LEADS_SECONDS:
             if seconds - lead <= 0:
@@ -226,12 +229,20 @@ class VideoMedium:
     @contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """A fresh container at the start of the file, so that nothing lingers from an earlier seek."""
-        self._file.seek(0)
         max_pixels = {"max_pixels": str(min(self._limits.max_pixels, 2**31 - 1))}
         options = {"format_whitelist": _CONTAINERS, **max_pixels}
-        accelerator = hardware_decoder() if self._hardware else None
+        with self._container(options, hardware_decoder() if self._hardware else None) as container:
+            stream = _best_stream(container)
+            self._limits.check_pixels(stream.codec_context.width, stream.codec_context.height)
+            stream.codec_context.options = max_pixels
+            stream.thread_type = "AUTO"
+            yield container, stream
+
+    def _container(self, options: dict[str, str], accelerator: HWAccel | None) -> InputContainer:
+        """Raises UnsupportedMedia, CorruptMedia."""
+        self._file.seek(0)
         try:
-            container = av.open(
+            return av.open(
                 self._file,
                 "r",
                 metadata_errors="replace",
@@ -241,14 +252,10 @@ class VideoMedium:
             )
         except av.error.MemoryError:
             raise
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._refusal(error) from error
-        with container:
-            stream = _best_stream(container)
-            self._limits.check_pixels(stream.codec_context.width, stream.codec_context.height)
-            stream.codec_context.options = max_pixels
-            stream.thread_type = "AUTO"
-            yield container, stream
+        except (av.FFmpegError, OSError, ValueError, RuntimeError) as error:
+            if accelerator is None:
+                raise self._refusal(error) from error
+        return self._container(options, None)
 
     def _refusal(self, error: Exception) -> UnsupportedMedia | CorruptMedia:
         known = sniff_video(self._head)

@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +39,7 @@ class Worker:
     def run(self) -> None:
         """Answers until the parent hangs up, or until memory has run out once: then a fresh process is better."""
         send(self.channel, {"ready": True})
+        _fall_silent()
         while True:
             request, file = receive(self.channel)
             try:
@@ -52,9 +52,8 @@ class Worker:
                 return
             except (EOFError, ConnectionError):
                 return
-            # A parser that stumbles in a way nobody thought of costs the file, and is told on stderr.
+            # A parser that stumbles in a way nobody thought of costs the file.
             except Exception as error:
-                traceback.print_exc()
                 self._send({"error": "Exception", "message": f"{type(error).__name__}: {error}"})
 
     def _answer(self, request: Message, source: Source) -> None:
@@ -65,7 +64,7 @@ class Worker:
                 self._send({"info": asdict(self.decoder.probe(source, limits))})
             case "frame_at":
                 frames = self.decoder.frame_at(source, given["seconds"], limits, given["shorter_side"])
-                self._send(self._laid(memoryview(frames.data), frames.data.shape, frames.seconds.tolist()))
+                self._send(self._laid(frames.data.data, frames.data.shape, frames.seconds.tolist()))
             case "thumbnail":
                 jpeg = self.decoder.thumbnail(source, given["seconds"], given["max_side"], limits)
                 self._send(self._laid(memoryview(jpeg), (len(jpeg),), []))
@@ -77,7 +76,7 @@ class Worker:
         chunks = self.decoder.read_frames(source, given.pop("frames_per_second"), limits, **given)
         try:
             for frames in chunks:
-                told = self._laid(memoryview(frames.data), frames.data.shape, frames.seconds.tolist())
+                told = self._laid(frames.data.data, frames.data.shape, frames.seconds.tolist())
                 self._send({**told, "more": True})
                 if "stop" in receive(self.channel)[0]:
                     return
@@ -124,6 +123,12 @@ def main() -> None:
         Worker(channel, given["memory"], decoder, given["timeout_seconds"]).run()
     except (EOFError, OSError):
         pass  # the parent hung up
+
+
+def _fall_silent() -> None:
+    """From here on libraries talk to nobody: what they print of broken files is no news to the user."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
 def _end_with_parent(channel: int) -> None:

@@ -102,6 +102,7 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
                 settings.hardware_decoding == "auto",
             )
         )
+        decoder.warm_up()
         pipeline = Pipeline(
             engine,
             limits,

@@ -72,11 +72,11 @@ def test_retry_tries_again_what_failed(run: Run, media: Path, monkeypatch: pytes
     run("index", media, code=3)
     seen: list[str] = []
 
-    def refuse(path: Path, limits: object) -> None:
+    def refuse(_: object, path: Path, limits: object) -> None:
         seen.append(path.name)
         raise ZeroDivisionError
 
-    monkeypatch.setattr("vicmae.index.reading.probe", refuse)
+    monkeypatch.setattr("vicmae.media.sandbox.Sandbox.probe", refuse)
     run("index", media, code=3)
     assert seen == []
     with pytest.raises(ZeroDivisionError):

@@ -1,5 +1,6 @@
 """media/groups.py and its use: decoding only what is wanted shows, frame for frame, what decoding everything shows."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_media import scene_at, write_damaged, write_truncated, write_video
 
+from vicmae.media import video
 from vicmae.media.frames import Shown
 from vicmae.media.groups import Irregular, plan
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import read_frames, read_key_frames
 from vicmae.media.sampling import Cells, sample
-from vicmae.media.video import VideoMedium
+from vicmae.media.video import VideoMedium, _expected
 
 SAMPLES = Path(__file__).parent.parent.parent / "shared" / "data" / "samples"
 
@@ -55,7 +57,7 @@ def wanted(cells: Cells) -> Callable[[VideoMedium], Iterator[Shown]]:
     return lambda medium: sample(medium.shown_for(cells), cells)
 
 
-def write_film(path: Path, codec: str = "libx264", stamps: list[int] | None = None, **options: str) -> Path:
+def write_film(path: Path, options: dict[str, str], codec: str = "libx264", stamps: list[int] | None = None) -> Path:
     """Six seconds of the scene at 20 frames a second, encoded with these options of the codec."""
     with av.open(str(path), "w") as container:
         stream = cast(VideoStream, container.add_stream(codec, rate=20, options=options))
@@ -87,7 +89,7 @@ RATES = (0.3, 1.0, 2.0, 7.0, 30.0)
 
 @pytest.mark.parametrize("name", FILMS)
 def test_what_is_wanted_of_a_film_is_what_decoding_everything_gives(tmp_path: Path, name: str) -> None:
-    path = write_film(tmp_path / name, **X264, **FILMS[name])
+    path = write_film(tmp_path / name, {**X264, **FILMS[name]})
     for rate in RATES:
         cells = Cells(rate)
         assert picked(path, wanted(cells)) == picked(path, everything(cells))
@@ -112,7 +114,7 @@ def test_other_codecs_and_containers(tmp_path: Path, name: str) -> None:
     path = (
         write_video(tmp_path / name, 3, fps=25, gop=24, codec=OTHERS[name])
         if "mpeg" in OTHERS[name]
-        else write_film(tmp_path / name, OTHERS[name], **options)
+        else write_film(tmp_path / name, options, OTHERS[name])
     )
     for rate in (0.4, 1.0, 3.0):
         cells = Cells(rate)
@@ -123,7 +125,7 @@ def test_a_varying_frame_rate(tmp_path: Path) -> None:
     steps = np.random.default_rng(4).integers(5, 400, 120)
     stamps = np.cumsum(steps).tolist()
     for name in ("a.mp4", "a.mkv"):
-        path = write_film(tmp_path / name, stamps=stamps, **X264, **FILMS["open.mkv"])
+        path = write_film(tmp_path / name, {**X264, **FILMS["open.mkv"]}, stamps=stamps)
         for rate in (0.5, 1.0, 3.0):
             cells = Cells(rate)
             assert picked(path, planned(cells)) == picked(path, everything(cells))
@@ -131,7 +133,7 @@ def test_a_varying_frame_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["closed.mp4", "open.mkv", "open.ts"])
 def test_a_part_of_a_film(tmp_path: Path, name: str) -> None:
-    path = write_film(tmp_path / name, **X264, **FILMS[name])
+    path = write_film(tmp_path / name, {**X264, **FILMS[name]})
     for start, end in ((0.0, 2.0), (1.47, 3.2), (3.0, 3.01), (2.02, 2.04), (5.9, 9.0)):
         cells = Cells(2.0, start, end)
         assert picked(path, wanted(cells)) == picked(path, everything(cells))
@@ -139,7 +141,7 @@ def test_a_part_of_a_film(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["closed.mp4", "open.mkv", "open.ts"])
 def test_damage_falls_back_to_decoding_everything(tmp_path: Path, name: str) -> None:
-    whole = write_film(tmp_path / name, **X264, **FILMS[name])
+    whole = write_film(tmp_path / name, {**X264, **FILMS[name]})
     for broken in (
         write_damaged(tmp_path / f"damaged-{name}", whole, 0.4, 0.43),
         *([] if name.endswith("mp4") else [write_truncated(tmp_path / f"cut-{name}", whole, 0.6)]),
@@ -150,7 +152,7 @@ def test_damage_falls_back_to_decoding_everything(tmp_path: Path, name: str) -> 
 
 def test_key_frames_are_those_of_decoding_everything(tmp_path: Path) -> None:
     for name in ("closed.mp4", "open.mkv", "open.ts", "short.mp4", "long.mp4"):
-        path = write_film(tmp_path / name, **X264, **FILMS[name])
+        path = write_film(tmp_path / name, {**X264, **FILMS[name]})
         keys = picked(path, lambda medium: medium.key_frames(0.0))
         assert keys == picked(path, lambda medium: (s for s in medium.shown(0.0) if s.is_key))
         assert keys == picked(path, lambda medium: medium._key_frames(0.0, one_by_one=True))
@@ -176,13 +178,21 @@ def read_all(path: Path, cells: Cells) -> Iterator[tuple[float, bytes]]:
             yield shown.seconds, shown.render().tobytes()
 
 
-def test_less_than_everything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_film(tmp_path / "a.mp4", **X264, **FILMS["closed.mp4"])
-    came: list[float] = []
+@pytest.mark.parametrize(("name", "most"), [("closed.mp4", 60), ("short.mp4", 12), ("intra.mp4", 3)])
+def test_less_than_everything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> None:
+    """120 frames, of which three are wanted."""
+    path = write_film(tmp_path / name, {**X264, **FILMS[name]})
+    decoded: list[int | None] = []
+
+    def counted(frames: list[av.VideoFrame], expected: deque[int]) -> Iterator[av.VideoFrame]:
+        decoded.extend(frame.pts for frame in frames)
+        return _expected(frames, expected)
+
+    monkeypatch.setattr(video, "_expected", counted)
     with path.open("rb") as file:
         medium = VideoMedium(file, file.read(64), MediaLimits())
-        came = [shown.seconds for shown in medium.shown_for(Cells(0.5))]
-    assert came == [0.0, 2.0, 4.0]
+        assert [shown.seconds for shown in medium.shown_for(Cells(0.5))] == [0.0, 2.0, 4.0]
+    assert 3 <= len(decoded) <= most
 
 
 groups_of_stamps = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 3)), min_size=1, max_size=12)
@@ -235,6 +245,6 @@ def test_frames_that_are_not_shown_are_never_wanted() -> None:
 
 
 def test_reading_goes_the_short_way(tmp_path: Path) -> None:
-    path = write_film(tmp_path / "a.mp4", **X264, **FILMS["open.mp4"])
+    path = write_film(tmp_path / "a.mp4", {**X264, **FILMS["open.mp4"]})
     read = [(s, p.tobytes()) for f in read_frames(path, 1.0) for s, p in zip(f.seconds.tolist(), f.data, strict=True)]
     assert read == picked(path, everything(Cells(1.0)))

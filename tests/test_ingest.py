@@ -19,6 +19,7 @@ from vicmae.index.collection import Collection
 from vicmae.index.ingest import ingest_file, ingest_many
 from vicmae.index.ledger import LedgerRow, read_ledger
 from vicmae.index.library import Library
+from vicmae.media.decoding import HERE
 from vicmae.media.limits import MediaLimits
 
 
@@ -35,7 +36,7 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def refuse(*_args: object, **_more: object) -> None:
         raise AssertionError("this file needed no decoding")
 
-    return lambda: monkeypatch.setattr(reading, "read_frames", refuse)
+    return lambda: monkeypatch.setattr(HERE, "read_frames", refuse)
 
 
 def only_row(collection: Collection) -> LedgerRow:
