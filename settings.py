@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     max_json_bytes: int = Field(64 * 2**20, gt=0, description="largest JSON request body")
     decode_workers: int = Field(4, ge=1, description="most processes that decode files at once")
     decode_memory_bytes: int = Field(
-        4 * 2**30, ge=2**20, description="data that a decoding process may hold; a file that takes more is refused"
+        4 * 2**30, gt=0, description="data that a decoding process may hold; a file that takes more is refused"
     )
     decode_timeout_seconds: float = Field(
         60.0, gt=0, description="longest time for which a file may give no further frame"
