@@ -31,12 +31,17 @@ MANIFEST, CANARY, CARD = "manifest.json", "canary.npz", "card.md"
 
 @dataclass(frozen=True)
 class EngineFile:
-    """One engine file of a bundle, with its proof that it gives the trained model's vectors."""
+    """One engine file of a bundle, with its proof that it gives the trained model's vectors.
+
+    weights: the file beside it that holds its weights, where they are too large for one, with its sha256; `bytes`
+    counts both.
+    """
 
     sha256: str
     bytes: int
     precision: str
     drift: Drift
+    weights: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,9 @@ class Manifest:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
-def fingerprint_of(weights: Mapping[str, NDArray[Any]], spec: InputSpec) -> str:
+def fingerprint_of(weights: Mapping[str, NDArray[Any]], spec: InputSpec, pooling: str = POOLING) -> str:
     """sha256 over encoder weights (fp32), InputSpec and pooling: vectors are comparable if and only if it is equal."""
-    digest = hashlib.sha256(json.dumps([spec.to_dict(), POOLING], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([spec.to_dict(), pooling], sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(weights[name], np.float32).tobytes())
@@ -89,6 +94,18 @@ def read_manifest(bundle: Path) -> Manifest:
         return Manifest(**{**values, "spec": InputSpec.from_dict(values["spec"]), "engines": engines})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{path} is damaged or from another version: {error!r}. Export it again.") from error
+
+
+def require_unaltered(bundle: Path, file_name: str, file: EngineFile) -> None:
+    """BundleError unless the engine file, and that of its weights where it has one, are those that were exported."""
+    for name, sha256 in {file_name: file.sha256, **file.weights}.items():
+        path = bundle / name
+        if not path.is_file():
+            raise BundleError(f"{bundle} lacks {name}, which its manifest names. Copy the whole bundle again.")
+        if sha256_of(path) != sha256:
+            size = sum((bundle / n).stat().st_size for n in (file_name, *file.weights) if (bundle / n).is_file())
+            short = f"{size} bytes where {file.bytes} are expected" if size != file.bytes else "its sha256 differs"
+            raise BundleError(f"{path} is not the file that was exported ({short}). Copy the whole bundle again.")
 
 
 def write_manifest(bundle: Path, manifest: Manifest) -> None:
@@ -131,10 +148,7 @@ def open_engine(bundle: Path, threads: int = 0) -> Engine:
         raise BundleError(f"{bundle} has no engine file. Export it again.")
     file_name, file = next(iter(manifest.engines.items()))
     path = bundle / file_name
-    if not path.is_file():
-        raise BundleError(f"{bundle} lacks {file_name}, which its manifest names. Copy the whole bundle again.")
-    if sha256_of(path) != file.sha256:
-        raise BundleError(f"{path} is not the file that was exported (its sha256 differs). Copy the bundle again.")
+    require_unaltered(bundle, file_name, file)
     require_within_limits(file.drift, file.precision, f"the drift report of {path}")
     engine = OnnxRuntimeEngine(
         path, manifest.spec, manifest.fingerprint, manifest.name, precision=file.precision, threads=threads

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..media.spec import InputSpec
+    from ..model.encoder import Encoder
+    from .timm_encoder import TimmEncoder
 
 PICTURES_FOR_DRIFT = 500
+PICTURES_FOR_CALIBRATION = 128
+PICTURES_FOR_LAYERS = 8
 
 
 def register(app: typer.Typer) -> None:
@@ -25,52 +29,178 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint file, a step's folder or a run's folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bundle.")],
-    name: Annotated[str | None, typer.Option(help="The model's name [default: the folder's].")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels [default: as trained].")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint file, a step's folder or a run's folder; not with --timm.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the bundle; one that is there is replaced whole.")
+    ] = None,
+    timm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:FILE]",
+            help="A ViT of timm with the weights in FILE (safetensors or pth). Without FILE its weights are random: "
+            "for measuring speed only.",
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Write this too, beside fp32: fp16 (GPUs), int8 (CPUs), int8-static (OpenVINO; needs --calibrate). "
+            "May be repeated."
+        ),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pictures, like those to be served, on which int8-static fixes its scales."),
+    ] = None,
     pictures: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of real pictures to measure the drift on; may be repeated."),
     ] = None,
+    patch_tokens: Annotated[
+        bool, typer.Option("--patch-tokens", help="Give out the patch tokens too, for explanations.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="The model's name [default: the folder's].")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels [default: as trained].")] = None,
     provenance: Annotated[
         Path | None, typer.Option(help="JSON file with facts for the card [default: the run's run.json].")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write an engine that fails the drift gate.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write engines that fail the drift gate, too.")] = False,
+    explain_drift: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write nothing; say which layer of this ONNX file is the first to leave the trained network.",
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Make a bundle of a checkpoint: ONNX with normalisation inside, and the proof that it agrees with PyTorch."""
+    """Make a bundle of a checkpoint: ONNX with normalisation inside, and the proof that it agrees with PyTorch.
+
+    Every file is compared with the fp32 PyTorch network on the --pictures (made-up ones without). A file that drifts
+    beyond the limits is not written: if it is fp32, nothing is (exit code 1), else the rest is (exit code 3).
+    """
     missing = [package for package in ("torch", "timm", "onnx", "onnxscript") if find_spec(package) is None]
     if missing:
         raise BundleError(f"{', '.join(missing)} is not installed. Run: pip install 'vicmae[export]'")
+    from .quantize import check_precisions
+
+    if (checkpoint is None) == (timm is None):
+        raise InvalidRequest("Name a checkpoint, or a model of timm with --timm NAME[:FILE]; one of the two.")
+    if (out is None) == (explain_drift is None):
+        raise InvalidRequest("Name the bundle's folder with --out, or a file to explain with --explain-drift.")
+    wished = check_precisions(precision or [], calibrate is not None)
+    encoder, facts = _network(checkpoint, timm, size, provenance)
+    found = _pictures(pictures or [], encoder.spec, PICTURES_FOR_DRIFT)
+    if explain_drift is not None:
+        _explain(encoder, explain_drift, found, json_output)
+    else:
+        assert out is not None
+        for_scales = _pictures([calibrate] if calibrate else [], encoder.spec, PICTURES_FOR_CALIBRATION)
+        _export(encoder, name, out, facts, found, wished, for_scales, patch_tokens, force, json_output)
+
+
+def _network(
+    checkpoint: Path | None, timm: str | None, size: int | None, provenance: Path | None
+) -> "tuple[Encoder | TimmEncoder, dict[str, Any]]":
+    """The network in eval mode, and the facts for its card."""
+    if checkpoint is not None:
+        from ..model.checkpoints import find_checkpoint, load_encoder
+
+        weights = find_checkpoint(checkpoint)
+        return load_encoder(weights, size), _provenance(weights, provenance)
+    from .timm_encoder import load_timm
+
+    model, _, file = str(timm).partition(":")
+    network = load_timm(model, Path(file) if file else None, size)
+    facts = _provenance(Path(file or "."), provenance) if provenance else {}
+    return network, {**facts, "trained": False} if not network.trained else facts
+
+
+def _export(
+    encoder: "Encoder | TimmEncoder",
+    name: str | None,
+    out: Path,
+    facts: dict[str, Any],
+    pictures: "list[NDArray[np.uint8]]",
+    precisions: list[str],
+    calibration: "list[NDArray[np.uint8]]",
+    patch_tokens: bool,
+    force: bool,
+    json_output: bool,
+) -> None:
     from dataclasses import asdict
 
-    from ..model.checkpoints import find_checkpoint, load_encoder
-    from .to_onnx import export_bundle
+    from .make_bundle import MADE_UP, export_bundle
+    from .quantize import FILES
 
-    weights = find_checkpoint(checkpoint)
-    encoder = load_encoder(weights, size)
-    facts = _provenance(weights, provenance)
-    found = _pictures(pictures or [], encoder.spec)
+    source = f"{sum(map(len, pictures))} real pictures" if pictures else MADE_UP
     manifest = export_bundle(
         encoder,
-        name or out.name,
+        name or out.resolve().name,
         out,
-        found or None,
-        f"{sum(map(len, found))} real pictures" if found else "made-up pictures",
+        pictures or None,
+        source,
         facts,
         force,
+        precisions,
+        patch_tokens,
+        calibration,
+        say,
     )
+    refused = [FILES[word] for word in precisions if FILES[word] not in manifest.engines]
     drift = {file_name: asdict(file.drift) for file_name, file in manifest.engines.items()}
     if json_output:
-        print_json({"bundle": str(out), "fingerprint": manifest.fingerprint, "drift": drift})
-        return
-    for file_name, d in drift.items():
-        stdout.print(
-            f"{out / file_name}: mean cosine {d['mean_cosine']:.7f}, minimum {d['min_cosine']:.7f} over "
-            f"{d['pictures']} pictures ({d['source']})",
-            soft_wrap=True,
+        print_json({"bundle": str(out), "fingerprint": manifest.fingerprint, "drift": drift, "refused": refused})
+    else:
+        for file_name, d in drift.items():
+            stdout.print(
+                f"{out / file_name}: mean cosine {d['mean_cosine']:.7f}, minimum {d['min_cosine']:.7f}, top-10 overlap "
+                f"{d['top10_overlap']:.3f} over {d['pictures']} pictures ({d['source']})",
+                soft_wrap=True,
+            )
+    if refused:
+        raise typer.Exit(PARTLY)
+
+
+def _explain(
+    encoder: "Encoder | TimmEncoder", file: Path, pictures: "list[NDArray[np.uint8]]", json_output: bool
+) -> None:
+    """A row a layer, and the first that is outside the limits of the file's precision."""
+    from dataclasses import asdict
+
+    import numpy as np
+    from rich.table import Table
+
+    from .explain import explain_drift, first_bad
+    from .make_bundle import made_up_pixels
+    from .quantize import FILES, gate_of
+
+    if not file.is_file():
+        raise InvalidRequest(f"There is no file {file}.")
+    precision = next((gate_of(word) for word, known in FILES.items() if known == file.name), "fp32")
+    shown = pictures[:: max(1, len(pictures) // PICTURES_FOR_LAYERS)][:PICTURES_FOR_LAYERS]
+    pixels = np.concatenate(shown) if shown else made_up_pixels(encoder.spec, PICTURES_FOR_LAYERS, seed=1)
+    layers = explain_drift(encoder, file, pixels)
+    bad = first_bad(layers, precision)
+    if json_output:
+        first = bad.layer if bad else None
+        print_json(
+            {"file": str(file), "precision": precision, "first_bad": first, "layers": [asdict(x) for x in layers]}
         )
+        return
+    table = Table("layer", "mean cosine", "minimum cosine", "relative error", "")
+    for x in layers:
+        mark = "first outside the limits" if x is bad else "outside" if x.is_bad(precision) else ""
+        table.add_row(x.layer, f"{x.mean_cosine:.6f}", f"{x.min_cosine:.6f}", f"{x.relative_error:.2e}", mark)
+    stdout.print(table)
+    told = (
+        f"The first layer outside the limits of {precision} is {bad.layer}."
+        if bad
+        else (f"Every layer is within the limits of {precision}.")
+    )
+    stdout.print(f"{file}: {told}", soft_wrap=True)
 
 
 def _provenance(weights: Path, given: Path | None) -> dict[str, Any]:
@@ -90,8 +220,8 @@ def _provenance(weights: Path, given: Path | None) -> dict[str, Any]:
     return {}
 
 
-def _pictures(folders: list[Path], spec: "InputSpec") -> "list[NDArray[np.uint8]]":
-    """Up to 500 pictures and first frames below the folders, spread evenly over them, as pixels."""
+def _pictures(folders: list[Path], spec: "InputSpec", most: int) -> "list[NDArray[np.uint8]]":
+    """Up to `most` pictures and first frames below the folders, spread evenly over them, as pixels (1, S, S, 3)."""
     from ..errors import MediaError
     from ..media.preprocess import to_pixels
     from ..media.reader import MEDIA_SUFFIXES, frame_at
@@ -101,11 +231,11 @@ def _pictures(folders: list[Path], spec: "InputSpec") -> "list[NDArray[np.uint8]
     )
     if folders and not files:
         raise InvalidRequest(f"There is no picture or video below {', '.join(map(str, folders))}.")
-    every = max(1, len(files) // PICTURES_FOR_DRIFT)
+    every = max(1, len(files) // most)
     found = []
     with progress("pictures") as bar:
         task = bar.add_task("reading", rate="")
-        for path in bar.track(files[::every][:PICTURES_FOR_DRIFT], task_id=task, description="reading"):
+        for path in bar.track(files[::every][:most], task_id=task, description="reading"):
             try:
                 found.append(to_pixels(frame_at(path, 0.0), spec))
             except MediaError as error:

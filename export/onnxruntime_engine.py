@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..errors import EngineError
 from ..media.spec import InputSpec
 from .engine import Engine
+from .onnx_errors import why_it_does_not_start
 
 
 class OnnxRuntimeEngine(Engine):
@@ -32,7 +33,7 @@ class OnnxRuntimeEngine(Engine):
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise EngineError(f"{path} does not start in ONNX Runtime {onnxruntime.__version__}: {error}") from error
+            raise EngineError(why_it_does_not_start(path, error)) from error
         self._input = self._session.get_inputs()[0].name
         self.spec = spec
         self.fingerprint = fingerprint
@@ -42,5 +43,5 @@ class OnnxRuntimeEngine(Engine):
         self.precision = precision
 
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        (vectors,) = self._session.run(None, {self._input: pixels})
+        (vectors,) = self._session.run(["vectors"], {self._input: pixels})
         return np.asarray(vectors, np.float32)

@@ -6,17 +6,20 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from ..model.encoder import Encoder
-from .bundle import fingerprint_of
+from .bundle import POOLING, fingerprint_of
 from .engine import Engine
+from .timm_encoder import TimmEncoder
 
 
 class TorchEngine(Engine):
     """An encoder as an Engine: pixels (N, S, S, 3) uint8 -> its pooled features, unit length."""
 
-    def __init__(self, encoder: Encoder, name: str, device: str = "cpu", max_batch: int = 32) -> None:
+    def __init__(self, encoder: Encoder | TimmEncoder, name: str, device: str = "cpu", max_batch: int = 32) -> None:
         self.encoder = encoder.to(device).eval()
         self.spec = encoder.spec
-        self.fingerprint = fingerprint_of({k: v.numpy(force=True) for k, v in encoder.state_dict().items()}, self.spec)
+        self.pooling = encoder.pooling if isinstance(encoder, TimmEncoder) else POOLING
+        weights = {k: v.numpy(force=True) for k, v in encoder.state_dict().items()}
+        self.fingerprint = fingerprint_of(weights, self.spec, self.pooling)
         self.name = name
         self.device = device
         self.precision = "fp32"

@@ -17,7 +17,7 @@ from made_media import picture, scene_frames
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-from vicmae.export.to_onnx import export_bundle
+from vicmae.export.make_bundle import export_bundle
 from vicmae.model.config import SIZES, ModelConfig
 from vicmae.model.encoder import Encoder
 from vicmae.model.vicmae import Objective

@@ -22,7 +22,14 @@ STAIRS = {
 }
 MAY_USE_SETTINGS = {"server"}
 WITHOUT_TORCH = ("server", "index", "media")
-TORCH_FILES_OF_EXPORT = {"to_onnx.py", "torch_engine.py"}
+TORCH_FILES_OF_EXPORT = {
+    "explain.py",
+    "make_bundle.py",
+    "quantize.py",
+    "timm_encoder.py",
+    "to_onnx.py",
+    "torch_engine.py",
+}
 
 
 def sources(room: str) -> list[Path]:
