@@ -48,7 +48,7 @@ def card_of(manifest: "Manifest") -> str:
             f"| {file_name} | {file.precision} | {file.bytes / 1e6:.1f} | {d.pictures} ({d.source}) | "
             f"{d.mean_cosine:.7f} | {d.min_cosine:.7f} | {d.top10_overlap:.3f} |"
         )
-    lines += ["", *(f"`{name}`: {HOW[name]}." for name in manifest.engines if name in HOW)]
+    lines += ["", *(f"- `{name}`: {HOW[name]}." for name in manifest.engines if name in HOW)]
     for title in ("notes", "limits", "licence"):
         if title in p:
             lines += ["", f"## {title.capitalize()}", "", str(p[title])]

@@ -102,12 +102,14 @@ def to_int8(fp32: Path, out: Path) -> None:
     """Dynamic int8 of the products with a constant matrix; the products inside attention stay as they are."""
     from onnxruntime.quantization import quantize_dynamic
 
+    model = _load_for_quantising(fp32)
     quantize_dynamic(
-        fp32,
+        model,
         out,
+        nodes_to_quantize=_products(model),
         op_types_to_quantize=["MatMul"],
         per_channel=True,
-        use_external_data_format=is_large(onnx.load(fp32)),
+        use_external_data_format=is_large(model),
         extra_options={"MatMulConstBOnly": True},
     )
 
@@ -124,18 +126,32 @@ def to_static_int8(fp32: Path, out: Path, calibration: Batches) -> None:
             batch = next(self.batches, None)
             return None if batch is None else {"pixels": batch}
 
-    model = onnx.load(fp32)
-    constants = {tensor.name for tensor in model.graph.initializer}
+    model = _load_for_quantising(fp32)
     quantize_static(
-        fp32,
+        model,
         out,
         Pictures(),
         quant_format=QuantFormat.QDQ,
+        nodes_to_quantize=_products(model),
         op_types_to_quantize=["MatMul"],
-        nodes_to_quantize=[n.name for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in constants],
         per_channel=True,
         activation_type=QuantType.QInt8,
         weight_type=QuantType.QInt8,
         use_external_data_format=is_large(model),
         extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
     )
+
+
+def _load_for_quantising(fp32: Path) -> onnx.ModelProto:
+    """The graph, marked as having its shapes already: the exporter wrote them."""
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+    model = onnx.load(fp32)
+    add_pre_process_metadata(model)
+    return model
+
+
+def _products(model: onnx.ModelProto) -> list[str]:
+    """The names of the products with a constant matrix."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [node.name for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants]

@@ -15,7 +15,7 @@ from made_runs import nano_encoder, runner, write_bundle, write_pictures
 from typer.testing import Result
 
 from vicmae.errors import BundleError, CheckpointError, InvalidRequest
-from vicmae.export import cli, to_onnx
+from vicmae.export import cli, make_bundle
 from vicmae.export.bundle import read_manifest
 from vicmae.model.checkpoints import save_model
 
@@ -47,7 +47,7 @@ def media(tmp_path: Path) -> Path:
 def checkpoint(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run's folder; exporting copies the graph of the same weights instead of tracing it anew."""
     graph = (bundle / "model.onnx").read_bytes()
-    monkeypatch.setattr(to_onnx, "write_onnx", lambda encoder, path: path.write_bytes(graph))
+    monkeypatch.setattr(make_bundle, "write_onnx", lambda encoder, path, patch_tokens: path.write_bytes(graph))
     step = tmp_path / "run" / "step-00000002"
     step.mkdir(parents=True)
     save_model(nano_encoder(), step / "model.safetensors")
