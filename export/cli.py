@@ -46,25 +46,28 @@ def export(
     precision: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="PRECISION",
             help="Write this too, beside fp32: fp16 (GPUs), int8 (CPUs), int8-static (OpenVINO; needs --calibrate). "
-            "May be repeated."
+            "May be repeated.",
         ),
     ] = None,
     calibrate: Annotated[
         Path | None,
-        typer.Option(help="Folder of pictures, like those to be served, on which int8-static fixes its scales."),
+        typer.Option(
+            metavar="FOLDER", help="Folder of pictures, like those to be served, on which int8-static fixes its scales."
+        ),
     ] = None,
     pictures: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of real pictures to measure the drift on; may be repeated."),
+        typer.Option(metavar="FOLDER", help="Folder of real pictures to measure the drift on; may be repeated."),
     ] = None,
     patch_tokens: Annotated[
         bool, typer.Option("--patch-tokens", help="Give out the patch tokens too, for explanations.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="The model's name [default: the folder's].")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels [default: as trained].")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; without it the folder's.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels; without it as trained.")] = None,
     provenance: Annotated[
-        Path | None, typer.Option(help="JSON file with facts for the card [default: the run's run.json].")
+        Path | None, typer.Option(help="JSON file with facts for the card; without it the run's run.json.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write engines that fail the drift gate, too.")] = False,
     explain_drift: Annotated[

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
-from made_runs import noise_pixels
 from safetensors.torch import save_file
 
 from vicmae.errors import CheckpointError
@@ -18,10 +18,10 @@ TINY = "test_vit"  # timm's own model for tests: 64 wide, pictures of 160 pixels
 SIZE = 32
 
 
-def shaken(name: str, **options: Any) -> torch.nn.Module:
+def shaken(name: str, size: int = SIZE, **options: Any) -> torch.nn.Module:
     """A model of timm whose weights all differ from their start, so that every one of them shows in the vectors."""
     torch.manual_seed(0)
-    model: torch.nn.Module = timm.create_model(name, img_size=SIZE, dynamic_img_size=False, **options)
+    model: torch.nn.Module = timm.create_model(name, img_size=size, dynamic_img_size=False, **options)
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return model.eval()
@@ -35,15 +35,26 @@ def timms_own(model: torch.nn.Module, spec: InputSpec, pixels: torch.Tensor) -> 
     return torch.nn.functional.normalize(features, dim=1)
 
 
-# a class token; averaging with fc_norm; registers with attention pooling; rotary positions with registers
-@pytest.mark.parametrize("name", [TINY, "test_vit2", "test_vit3", "test_vit4", "test_eva"])
-def test_vectors_are_timms_own(name: str, tmp_path: Path) -> None:
-    model = shaken(name)
+# class token; registers and mean; attention pooling; a norm instead of the class token; two tokens; rotary positions
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        (TINY, SIZE),
+        ("test_vit2", SIZE),
+        ("test_vit3", SIZE),
+        ("test_vit4", SIZE),
+        ("deit_tiny_distilled_patch16_224", SIZE),
+        ("eva02_tiny_patch14_224", 42),
+        ("vit_small_patch16_dinov3", SIZE),
+    ],
+)
+def test_vectors_are_timms_own(name: str, size: int, tmp_path: Path) -> None:
+    model = shaken(name, size)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "w.safetensors")
-    encoder = load_timm(name, tmp_path / "w.safetensors", SIZE)
-    assert encoder.trained and encoder.spec.size == SIZE
+    encoder = load_timm(name, tmp_path / "w.safetensors", size)
+    assert encoder.trained and encoder.spec.size == size
     assert encoder.spec.mean == tuple(timm.data.resolve_data_config({}, model=model)["mean"])
-    pixels = torch.from_numpy(noise_pixels(3, SIZE))
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8))
     with torch.inference_mode():
         expected = timms_own(model, encoder.spec, pixels)
         vectors, tokens = TimmGraph(encoder, patch_tokens=True).eval()(pixels)
