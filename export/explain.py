@@ -116,5 +116,5 @@ def _compare(name: str, trained: NDArray[np.float32], engine: NDArray[np.float32
         )
     one, other = (side.reshape(len(side), -1).astype(np.float64) for side in (trained, engine))
     cosine = (one * other).sum(axis=1) / np.maximum(np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1), 1e-30)
-    error = np.linalg.norm(one - other) / max(np.linalg.norm(one), 1e-30)
-    return LayerDrift(name, float(cosine.mean()), float(cosine.min()), float(error))
+    error = float(np.linalg.norm(one - other)) / max(float(np.linalg.norm(one)), 1e-30)
+    return LayerDrift(name, float(cosine.mean()), float(cosine.min()), error)

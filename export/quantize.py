@@ -26,7 +26,9 @@ FILES = {
     "int8": "model.int8.onnx",
     "int8-static": "model.int8-static.onnx",
 }
-KEPT_IN_FP32 = ["LayerNormalization", "RMSNormalization", "Softmax", "ReduceMean", "ReduceMax", "ReduceL2", "Clip"]
+NORMS = ["LayerNormalization", "RMSNormalization", "Softmax"]
+POOLING = ["ReduceMean", "ReduceMax", "ReduceL2", "Clip", "Expand", "Div"]  # and the division to unit length
+KEPT_IN_FP32 = NORMS + POOLING
 
 
 def gate_of(precision: str) -> str:
@@ -70,6 +72,7 @@ def to_fp16(fp32: Path, out: Path) -> None:
         onnx.load(fp32), keep_io_types=True, op_block_list=KEPT_IN_FP32, disable_shape_infer=True
     )
     _drop_detours(half.graph)
+    del half.graph.value_info[:]  # the converter leaves some of them wrong; every runtime infers its own
     model = OnnxModel(half)
     model.topological_sort()
     save(model.model, out)
@@ -152,6 +155,10 @@ def _load_for_quantising(fp32: Path) -> onnx.ModelProto:
 
 
 def _products(model: onnx.ModelProto) -> list[str]:
-    """The names of the products with a constant matrix."""
+    """The names of the products with a constant matrix but the first, that of the pixels.
+
+    Pixels fill their range, so int8 costs the most there and gains the least: on vicmae-tiny leaving it in fp32 raises
+    the top-10 overlap from 0.989 to 0.991 (static: 0.980 to 0.987) at the same speed (static in OpenVINO: 5 to 10 % less).
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
-    return [node.name for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants]
+    return [node.name for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants][1:]

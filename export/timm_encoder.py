@@ -120,7 +120,7 @@ def load_timm(name: str, weights: Path | None, size: int | None = None) -> TimmE
     spec = _spec(name, model)
     if weights is not None:
         _fill(model, name, weights)
-    block = model.blocks[0]  # type: ignore[index]
+    block: Any = model.blocks[0]  # type: ignore[index]
     config = TimmConfig(
         name=f"timm/{name}",
         patch=spec.patch,

@@ -182,15 +182,16 @@ def test_wishes_for_precisions_are_checked_before_anything_is_done(run: Run, che
     ):
         with pytest.raises(InvalidRequest, match=why):
             run("export", checkpoint, "-o", "made", *words)
-    for words, why in (
+    wishes: list[tuple[tuple[object, ...], str]] = [
         (("-o", "made"), "Name a checkpoint, or a model of timm"),
         ((checkpoint, "--timm", "test_vit", "-o", "made"), "one of the two"),
         ((checkpoint,), "--out, or a file to explain"),
         ((checkpoint, "-o", "made", "--explain-drift", "x.onnx"), "--out, or a file to explain"),
         ((checkpoint, "--explain-drift", "x.onnx"), "There is no file x.onnx"),
-    ):
+    ]
+    for wish, why in wishes:
         with pytest.raises(InvalidRequest, match=why):
-            run("export", *words)
+            run("export", *wish)
     assert not Path("made").exists()
 
 

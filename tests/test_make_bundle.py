@@ -12,8 +12,9 @@ from made_runs import NANO, nano_encoder, noise_pixels, write_bundle
 from vicmae.errors import BundleError, DriftError
 from vicmae.export import make_bundle, swap, to_onnx
 from vicmae.export.bundle import CANARY, CARD, MANIFEST, open_engine, read_manifest, write_manifest
+from vicmae.export.card import card_of
 from vicmae.export.make_bundle import export_bundle, made_up_pixels
-from vicmae.export.quantize import FILES
+from vicmae.export.quantize import FILES, write_precision
 from vicmae.export.torch_engine import TorchEngine
 from vicmae.media.spec import InputSpec
 
@@ -149,7 +150,7 @@ def test_every_precision_is_written_with_its_own_report(tmp_path: Path) -> None:
 
 def drifting(precision: str) -> object:
     """write_precision, but the named one comes out as another network."""
-    honest = make_bundle.write_precision
+    honest = write_precision
 
     def write(wished: str, fp32: Path, out: Path, calibration: object) -> None:
         honest(wished, fp32, out, calibration)  # type: ignore[arg-type]
@@ -248,7 +249,7 @@ def test_the_card_calls_random_weights_not_trained(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b")
     manifest = replace(read_manifest(bundle), provenance={"trained": False}, architecture={"name": "timm/vit_x"})
     write_manifest(bundle, manifest)
-    card = make_bundle.card_of(manifest)
+    card = card_of(manifest)
     assert "**Not trained.**" in card and "\nvit_x of timm, " in card and "ViC-MAE" not in card
 
 
