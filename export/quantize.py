@@ -158,7 +158,7 @@ def _products(model: onnx.ModelProto) -> list[str]:
     """The names of the products with a constant matrix but the first, that of the pixels.
 
     Pixels fill their range, so int8 costs the most there and gains the least: on vicmae-tiny leaving it in fp32 raises
-    the top-10 overlap from 0.989 to 0.991 (static: 0.980 to 0.987) at the same speed (static in OpenVINO: 5 to 10 % less).
+    the top-10 overlap from 0.989 to 0.991 (static: 0.980 to 0.987) at the same speed (in OpenVINO 2 to 10 % less).
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     return [node.name for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants][1:]

@@ -99,7 +99,7 @@ class TimmGraph(nn.Module):
     def __init__(self, encoder: TimmEncoder, patch_tokens: bool = False) -> None:
         super().__init__()
         self.model = deepcopy(encoder.model)
-        self.model.patch_embed = PixelPatches(encoder.model.patch_embed, encoder.pixel_mean, encoder.pixel_std)  # type: ignore[arg-type]
+        self.model.patch_embed = PixelPatches(encoder.model.patch_embed, encoder.pixel_mean, encoder.pixel_std)
         self.first_patch = encoder.config.prefix_tokens
         self.patch_tokens = patch_tokens
 
