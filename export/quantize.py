@@ -68,29 +68,29 @@ def to_fp16(fp32: Path, out: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    half = convert_float_to_float16(
-        onnx.load(fp32), keep_io_types=True, op_block_list=KEPT_IN_FP32, disable_shape_infer=True
-    )
+    model = onnx.load(fp32)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    computed = [value for value in model.graph.value_info if value.name not in constants]
+    del model.graph.value_info[:]  # with those of constants the converter takes the norms' weights for fp16
+    model.graph.value_info.extend(computed)
+    half = convert_float_to_float16(model, keep_io_types=True, op_block_list=KEPT_IN_FP32, disable_shape_infer=True)
     _drop_detours(half.graph)
-    del half.graph.value_info[:]  # the converter leaves some of them wrong; every runtime infers its own
-    model = OnnxModel(half)
-    model.topological_sort()
-    save(model.model, out)
+    del half.graph.value_info[:]  # of tensors that are gone; every runtime infers its own
+    OnnxModel(half).topological_sort()
+    save(half, out)
 
 
 def _drop_detours(graph: onnx.GraphProto) -> None:
-    """Between two nodes kept in fp32 the converter goes down to fp16 and up again: connects them directly."""
+    """Between two nodes kept in fp32, and before an output, the converter goes down to fp16 and up: goes straight on."""
     casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
 
     def to(node: onnx.NodeProto) -> int:
         return next(int(a.i) for a in node.attribute if a.name == "to")
 
-    for node in graph.node:
-        for i, name in enumerate(node.input):
-            up = casts.get(name)
-            down = casts.get(up.input[0]) if up is not None and to(up) == onnx.TensorProto.FLOAT else None
-            if down is not None and to(down) == onnx.TensorProto.FLOAT16 and down.name.endswith("_cast_to_fp16_node"):
-                node.input[i] = down.input[0]
+    for up in casts.values():
+        down = casts.get(up.input[0])
+        if to(up) == onnx.TensorProto.FLOAT and down is not None and down.name.endswith("_cast_to_fp16_node"):
+            up.input[0] = down.input[0]  # fp32 to fp32: does nothing
     while unread := _casts_unread(graph):
         for node in unread:
             graph.node.remove(node)
