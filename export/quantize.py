@@ -81,16 +81,17 @@ def to_fp16(fp32: Path, out: Path) -> None:
 
 
 def _drop_detours(graph: onnx.GraphProto) -> None:
-    """Between two nodes kept in fp32, and before an output, the converter goes down to fp16 and up: goes straight on."""
+    """The converter goes down to fp16 and up again between nodes in fp32 and before an output: goes straight on."""
     casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
 
-    def to(node: onnx.NodeProto) -> int:
-        return next(int(a.i) for a in node.attribute if a.name == "to")
+    def goes_up(node: onnx.NodeProto | None) -> bool:
+        return node is not None and node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT
 
-    for up in casts.values():
-        down = casts.get(up.input[0])
-        if to(up) == onnx.TensorProto.FLOAT and down is not None and down.name.endswith("_cast_to_fp16_node"):
-            up.input[0] = down.input[0]  # fp32 to fp32: does nothing
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            low = casts[name].input[0] if goes_up(casts.get(name)) else name if goes_up(node) else ""
+            if low in casts and casts[low].name.endswith("_cast_to_fp16_node"):
+                node.input[i] = casts[low].input[0]
     while unread := _casts_unread(graph):
         for node in unread:
             graph.node.remove(node)
