@@ -48,7 +48,7 @@ def test_every_precision_gives_the_trained_vectors_at_any_batch(files: dict[str,
 
 def test_lower_precisions_are_smaller(files: dict[str, Path]) -> None:
     size = {precision: path.stat().st_size for precision, path in files.items()}
-    assert size["fp16"] < 0.65 * size["fp32"] and max(size["int8"], size["int8-static"]) < 0.5 * size["fp32"]
+    assert max(size["fp16"], size["int8"], size["int8-static"]) < 0.6 * size["fp32"]
 
 
 def test_fp16_keeps_norms_softmax_and_pooling_in_fp32(files: dict[str, Path]) -> None:
