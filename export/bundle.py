@@ -31,12 +31,17 @@ MANIFEST, CANARY, CARD = "manifest.json", "canary.npz", "card.md"
 
 @dataclass(frozen=True)
 class EngineFile:
-    """One engine file of a bundle, with its proof that it gives the trained model's vectors."""
+    """One engine file of a bundle, with its proof that it gives the trained model's vectors.
+
+    weights: the file beside it that holds its weights, where they are too large for one, with its sha256; `bytes`
+    counts both.
+    """
 
     sha256: str
     bytes: int
     precision: str
     drift: Drift
+    weights: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,18 @@ def read_manifest(bundle: Path) -> Manifest:
         return Manifest(**{**values, "spec": InputSpec.from_dict(values["spec"]), "engines": engines})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{path} is damaged or from another version: {error!r}. Export it again.") from error
+
+
+def require_unaltered(bundle: Path, file_name: str, file: EngineFile) -> None:
+    """BundleError unless the engine file, and that of its weights where it has one, are those that were exported."""
+    for name, sha256 in {file_name: file.sha256, **file.weights}.items():
+        path = bundle / name
+        if not path.is_file():
+            raise BundleError(f"{bundle} lacks {name}, which its manifest names. Copy the whole bundle again.")
+        if sha256_of(path) != sha256:
+            size = sum((bundle / n).stat().st_size for n in (file_name, *file.weights) if (bundle / n).is_file())
+            short = f"{size} bytes where {file.bytes} are expected" if size != file.bytes else "its sha256 differs"
+            raise BundleError(f"{path} is not the file that was exported ({short}). Copy the whole bundle again.")
 
 
 def write_manifest(bundle: Path, manifest: Manifest) -> None:

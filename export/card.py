@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bundle import Manifest
 
+HOW = {
+    "model.onnx": "all in fp32",
+    "model.fp16.onnx": "for GPUs; matrices in fp16; LayerNorm, softmax, pooling and unit length in fp32",
+    "model.int8.onnx": "for CPUs through ONNX Runtime; matrices in int8, activations quantised as they come; "
+    "attention's inner products, LayerNorm, softmax and pooling in fp32",
+    "model.int8-static.onnx": "for CPUs through OpenVINO or ONNX Runtime; matrices and their inputs in int8, with "
+    "scales from calibration pictures",
+}
+
 
 def card_of(manifest: "Manifest") -> str:
     """The manifest as Markdown: what it is, how it was trained, how good, how faithful, what not to use it for."""
@@ -13,7 +22,7 @@ def card_of(manifest: "Manifest") -> str:
     lines = [
         f"# {manifest.name}",
         "",
-        f"ViC-MAE encoder, {manifest.parameters / 1e6:.1f} M parameters, width {spec.dim}, "
+        f"{_kind(manifest.architecture)}, {manifest.parameters / 1e6:.1f} M parameters, width {spec.dim}, "
         f"{manifest.architecture.get('depth')} blocks, patches of {spec.patch}. A picture becomes {spec.size} x "
         f"{spec.size} pixels ({spec.fit}, {spec.resize}) and then one unit vector of {spec.dim} numbers: the "
         f"{manifest.pooling}. Cosine (the inner product) compares two vectors.",
@@ -39,13 +48,21 @@ def card_of(manifest: "Manifest") -> str:
             f"| {file_name} | {file.precision} | {file.bytes / 1e6:.1f} | {d.pictures} ({d.source}) | "
             f"{d.mean_cosine:.7f} | {d.min_cosine:.7f} | {d.top10_overlap:.3f} |"
         )
+    lines += ["", *(f"- `{name}`: {HOW[name]}." for name in manifest.engines if name in HOW)]
     for title in ("notes", "limits", "licence"):
         if title in p:
             lines += ["", f"## {title.capitalize()}", "", str(p[title])]
     return "\n".join(lines) + "\n"
 
 
+def _kind(architecture: dict[str, Any]) -> str:
+    name = str(architecture.get("name"))
+    return f"{name.removeprefix('timm/')} of timm" if name.startswith("timm/") else "ViC-MAE encoder"
+
+
 def _training(provenance: dict[str, Any]) -> list[str]:
+    if provenance.get("trained") is False:
+        return ["**Not trained.** Its weights are random: it shows how fast this network is, and finds nothing."]
     if not provenance:
         return ["Not recorded: the checkpoint came without its run."]
     lines = []

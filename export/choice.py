@@ -21,7 +21,7 @@ from time import perf_counter
 import numpy as np
 
 from ..errors import BundleError, DriftError, EngineError, InvalidRequest
-from .bundle import EngineFile, Manifest, load_canary, read_manifest, sha256_of
+from .bundle import EngineFile, Manifest, load_canary, read_manifest, require_unaltered
 from .drift import compare, require_within_limits
 from .engine import Engine
 from .onnxruntime_engine import PROVIDERS, OnnxRuntimeEngine
@@ -80,7 +80,7 @@ class Trial:
     threads: int
     cache: Path | None
     build: bool = False  # whether TensorRT may take its minutes
-    hashed: dict[str, str] = field(default_factory=dict)  # file name -> sha256, so that no file is read twice
+    whole: set[str] = field(default_factory=set)  # files whose sha256 was compared, so that none is read twice
 
 
 def open_engine(
@@ -183,7 +183,9 @@ def start_road(trial: Trial, road: Road) -> Start:
     """Opens one road and takes it through the gate: whole file, drift report, canary. Raises what is wrong."""
     file = trial.manifest.engines[road.file]
     path = trial.bundle / road.file
-    _require_whole(path, file, trial)
+    if road.file not in trial.whole:
+        require_unaltered(trial.bundle, road.file, file)
+        trial.whole.add(road.file)
     require_within_limits(file.drift, file.precision, f"the drift report of {path}")
     engine = _start(path, file, road, trial)
     size = trial.manifest.spec.size
@@ -296,15 +298,6 @@ def _start(path: Path, file: EngineFile, road: Road, trial: Trial) -> Engine:
     return OnnxRuntimeEngine(
         *common, threads=trial.threads, runtime=road.runtime, device=road.device, cache=trial.cache
     )
-
-
-def _require_whole(path: Path, file: EngineFile, trial: Trial) -> None:
-    if not path.is_file():
-        raise BundleError(f"{path.parent} lacks {path.name}, which its manifest names. Copy the whole bundle again.")
-    if path.name not in trial.hashed:
-        trial.hashed[path.name] = sha256_of(path)
-    if trial.hashed[path.name] != file.sha256:
-        raise BundleError(f"{path} is not the file that was exported (its sha256 differs). Copy the bundle again.")
 
 
 def _tensorrt_folders(bundle: Path, cache: Path | None) -> list[Path]:

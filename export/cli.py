@@ -1,94 +1,222 @@
-"""The verbs of this room: `vicmae export`, `vicmae embed` and `vicmae bench engine`."""
+"""The verbs of this room: `vicmae export` and `vicmae embed`; cli_bench.py holds `vicmae bench engine`."""
 
 import json
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from ..errors import BundleError, InvalidRequest
 from ..terminal import FAILED, PARTLY, BundleOption, JsonOption, print_json, progress, say, stdout
+from .cli_bench import register as register_bench
+from .cli_common import PICTURES_FOR_DRIFT, read_pictures
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..media.spec import InputSpec
-    from .bench import Report
+    from ..model.encoder import Encoder
+    from .timm_encoder import TimmEncoder
 
-PICTURES_FOR_DRIFT = 500
+PICTURES_FOR_CALIBRATION = 128
+PICTURES_FOR_LAYERS = 8
 
 
 def register(app: typer.Typer) -> None:
     app.command()(export)
     app.command()(embed)
-    bench = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
-    bench.callback()(lambda: None)  # so that one verb alone still wants its name
-    bench.command("engine")(bench_engine)
-    app.add_typer(bench, name="bench")
+    register_bench(app)
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint file, a step's folder or a run's folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bundle.")],
-    name: Annotated[str | None, typer.Option(help="The model's name [default: the folder's].")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels [default: as trained].")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint file, a step's folder or a run's folder; not with --timm.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the bundle; one that is there is replaced whole.")
+    ] = None,
+    timm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:FILE]",
+            help="A ViT of timm with the weights in FILE (safetensors or pth). Without FILE its weights are random: "
+            "for measuring speed only.",
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PRECISION",
+            help="Write this too, beside fp32: fp16 (GPUs), int8 (CPUs), int8-static (OpenVINO; needs --calibrate). "
+            "May be repeated.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of pictures, like those to be served, on which int8-static fixes its scales."
+        ),
+    ] = None,
     pictures: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of real pictures to measure the drift on; may be repeated."),
+        typer.Option(metavar="FOLDER", help="Folder of real pictures to measure the drift on; may be repeated."),
     ] = None,
+    patch_tokens: Annotated[
+        bool, typer.Option("--patch-tokens", help="Give out the patch tokens too, for explanations.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="The model's name; without it the folder's.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels; without it as trained.")] = None,
     provenance: Annotated[
-        Path | None, typer.Option(help="JSON file with facts for the card [default: the run's run.json].")
+        Path | None, typer.Option(help="JSON file with facts for the card; without it the run's run.json.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write an engine that fails the drift gate.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write engines that fail the drift gate, too.")] = False,
+    explain_drift: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write nothing; say which layer of this ONNX file is the first to leave the trained network.",
+        ),
+    ] = None,
     tensorrt: Annotated[
         bool, typer.Option("--tensorrt", help="Build TensorRT engines for this machine's GPU, too: minutes.")
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Make a bundle of a checkpoint: ONNX with normalisation inside, and the proof that it agrees with PyTorch."""
+    """Make a bundle of a checkpoint: ONNX with normalisation inside, and the proof that it agrees with PyTorch.
+
+    Every file is compared with the fp32 PyTorch network on the --pictures (made-up ones without). A file that drifts
+    beyond the limits is not written: if it is fp32, nothing is (exit code 1), else the rest is (exit code 3).
+    """
     missing = [package for package in ("torch", "timm", "onnx", "onnxscript") if find_spec(package) is None]
     if missing:
         raise BundleError(f"{', '.join(missing)} is not installed. Run: pip install 'vicmae[export]'")
+    from .quantize import check_precisions
+
     if tensorrt:
         from .tensorrt_engine import require_tensorrt
 
         require_tensorrt()
+    if (checkpoint is None) == (timm is None):
+        raise InvalidRequest("Name a checkpoint, or a model of timm with --timm NAME[:FILE]; one of the two.")
+    if (out is None) == (explain_drift is None):
+        raise InvalidRequest("Name the bundle's folder with --out, or a file to explain with --explain-drift.")
+    wished = check_precisions(precision or [], calibrate is not None)
+    encoder, facts = _network(checkpoint, timm, size, provenance)
+    found = read_pictures(pictures or [], encoder.spec, PICTURES_FOR_DRIFT)
+    if explain_drift is not None:
+        _explain(encoder, explain_drift, found, json_output)
+    else:
+        assert out is not None
+        for_scales = read_pictures([calibrate] if calibrate else [], encoder.spec, PICTURES_FOR_CALIBRATION)
+        _export(encoder, name, out, facts, found, wished, for_scales, patch_tokens, force, tensorrt, json_output)
+
+
+def _network(
+    checkpoint: Path | None, timm: str | None, size: int | None, provenance: Path | None
+) -> "tuple[Encoder | TimmEncoder, dict[str, Any]]":
+    """The network in eval mode, and the facts for its card."""
+    if checkpoint is not None:
+        from ..model.checkpoints import find_checkpoint, load_encoder
+
+        weights = find_checkpoint(checkpoint)
+        return load_encoder(weights, size), _provenance(weights, provenance)
+    from .timm_encoder import load_timm
+
+    model, _, file = str(timm).partition(":")
+    network = load_timm(model, Path(file) if file else None, size)
+    facts = _provenance(Path(file or "."), provenance) if provenance else {}
+    return network, {**facts, "trained": False} if not network.trained else facts
+
+
+def _export(
+    encoder: "Encoder | TimmEncoder",
+    name: str | None,
+    out: Path,
+    facts: dict[str, Any],
+    pictures: "list[NDArray[np.uint8]]",
+    precisions: list[str],
+    calibration: "list[NDArray[np.uint8]]",
+    patch_tokens: bool,
+    force: bool,
+    tensorrt: bool,
+    json_output: bool,
+) -> None:
     from dataclasses import asdict
 
-    from ..model.checkpoints import find_checkpoint, load_encoder
-    from .to_onnx import export_bundle
+    from .make_bundle import MADE_UP, export_bundle
+    from .quantize import FILES
 
-    weights = find_checkpoint(checkpoint)
-    encoder = load_encoder(weights, size)
-    facts = _provenance(weights, provenance)
-    found = _pictures(pictures or [], encoder.spec)
+    source = f"{sum(map(len, pictures))} real pictures" if pictures else MADE_UP
     manifest = export_bundle(
         encoder,
-        name or out.name,
+        name or out.resolve().name,
         out,
-        found or None,
-        f"{sum(map(len, found))} real pictures" if found else "made-up pictures",
+        pictures or None,
+        source,
         facts,
         force,
+        precisions,
+        patch_tokens,
+        calibration,
+        say,
     )
+    refused = [FILES[word] for word in precisions if FILES[word] not in manifest.engines]
     drift = {file_name: asdict(file.drift) for file_name, file in manifest.engines.items()}
     if tensorrt:
         from .choice import build_tensorrt
 
         say(f"built for this GPU: {', '.join(build_tensorrt(out))}")
     if json_output:
-        print_json({"bundle": str(out), "fingerprint": manifest.fingerprint, "drift": drift})
-        return
-    for file_name, d in drift.items():
-        stdout.print(
-            f"{out / file_name}: mean cosine {d['mean_cosine']:.7f}, minimum {d['min_cosine']:.7f} over "
-            f"{d['pictures']} pictures ({d['source']})",
-            soft_wrap=True,
+        print_json({"bundle": str(out), "fingerprint": manifest.fingerprint, "drift": drift, "refused": refused})
+    else:
+        for file_name, d in drift.items():
+            stdout.print(
+                f"{out / file_name}: mean cosine {d['mean_cosine']:.7f}, minimum {d['min_cosine']:.7f}, top-10 overlap "
+                f"{d['top10_overlap']:.3f} over {d['pictures']} pictures ({d['source']})",
+                soft_wrap=True,
+            )
+    if refused:
+        raise typer.Exit(PARTLY)
+
+
+def _explain(
+    encoder: "Encoder | TimmEncoder", file: Path, pictures: "list[NDArray[np.uint8]]", json_output: bool
+) -> None:
+    """A row a layer, and the first that is outside the limits of the file's precision."""
+    from dataclasses import asdict
+
+    import numpy as np
+    from rich.table import Table
+
+    from .explain import explain_drift, first_bad
+    from .make_bundle import made_up_pixels
+    from .quantize import FILES, gate_of
+
+    if not file.is_file():
+        raise InvalidRequest(f"There is no file {file}.")
+    precision = next((gate_of(word) for word, known in FILES.items() if known == file.name), "fp32")
+    shown = pictures[:: max(1, len(pictures) // PICTURES_FOR_LAYERS)][:PICTURES_FOR_LAYERS]
+    pixels = np.concatenate(shown) if shown else made_up_pixels(encoder.spec, PICTURES_FOR_LAYERS, seed=1)
+    layers = explain_drift(encoder, file, pixels)
+    bad = first_bad(layers, precision)
+    if json_output:
+        first = bad.layer if bad else None
+        print_json(
+            {"file": str(file), "precision": precision, "first_bad": first, "layers": [asdict(x) for x in layers]}
         )
+        return
+    table = Table("layer", "mean cosine", "minimum cosine", "relative error", "")
+    for x in layers:
+        mark = "first outside the limits" if x is bad else "outside" if x.is_bad(precision) else ""
+        table.add_row(x.layer, f"{x.mean_cosine:.6f}", f"{x.min_cosine:.6f}", f"{x.relative_error:.2e}", mark)
+    stdout.print(table)
+    told = (
+        f"The first layer outside the limits of {precision} is {bad.layer}."
+        if bad
+        else (f"Every layer is within the limits of {precision}.")
+    )
+    stdout.print(f"{file}: {told}", soft_wrap=True)
 
 
 def _provenance(weights: Path, given: Path | None) -> dict[str, Any]:
@@ -106,31 +234,6 @@ def _provenance(weights: Path, given: Path | None) -> dict[str, Any]:
     if given:
         raise InvalidRequest(f"There is no file {given}.")
     return {}
-
-
-def _pictures(folders: list[Path], spec: "InputSpec") -> "list[NDArray[np.uint8]]":
-    """Up to 500 pictures and first frames below the folders, spread evenly over them, as pixels."""
-    from ..errors import MediaError
-    from ..media.preprocess import to_pixels
-    from ..media.reader import MEDIA_SUFFIXES, frame_at
-
-    files = sorted(
-        p for folder in folders for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in MEDIA_SUFFIXES
-    )
-    if folders and not files:
-        raise InvalidRequest(f"There is no picture or video below {', '.join(map(str, folders))}.")
-    every = max(1, len(files) // PICTURES_FOR_DRIFT)
-    found = []
-    with progress("pictures") as bar:
-        task = bar.add_task("reading", rate="")
-        for path in bar.track(files[::every][:PICTURES_FOR_DRIFT], task_id=task, description="reading"):
-            try:
-                found.append(to_pixels(frame_at(path, 0.0), spec))
-            except MediaError as error:
-                say(f"skipped {path}: {error}")
-    if folders and not found:
-        raise InvalidRequest(f"Not one of {len(files)} files below {', '.join(map(str, folders))} can be read.")
-    return found
 
 
 def embed(
@@ -183,72 +286,6 @@ def embed(
             stdout.print(f"{len(rows)} vectors of {rows.vectors.shape[1]} numbers in {out}", soft_wrap=True)
     if failed:
         raise typer.Exit(FAILED if len(failed) == len(files) else PARTLY)
-
-
-def bench_engine(
-    bundle: BundleOption = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="Pictures at a time; may be repeated.")] = None,
-    threads: Annotated[
-        list[int] | None, typer.Option(min=1, help="CPU threads; may be repeated [default: every core].")
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Time for each engine, batch and threads.")] = 3.0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, tensorrt or auto.")] = "cpu",
-    engine: Annotated[list[str] | None, typer.Option(help="Only this engine; may be repeated.")] = None,
-    pictures: Annotated[
-        list[Path] | None, typer.Option(help="Folder of pictures for the cosines; may be repeated [default: canary].")
-    ] = None,
-    table_only: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/engines.md.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw images/s into FILE.png; needs the extra bench.")] = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Time every engine of a bundle beside PyTorch eager, and say how faithful each is."""
-    from ..settings import load_settings
-    from .bench import markdown, measure
-    from .bench import plot as draw
-    from .bundle import read_manifest
-
-    if plot is not None and find_spec("matplotlib") is None:
-        raise InvalidRequest("--plot needs matplotlib. Run: pip install 'vicmae[bench]'")
-    chosen = load_settings(bundle=bundle).bundle
-    found = _pictures(pictures or [], read_manifest(chosen).spec)
-    batches, counts = batch or [1, 8, 32], threads or [os.cpu_count() or 1]
-    source = f"{sum(map(len, found))} real pictures" if found else "canary"
-    report = measure(chosen, batches, counts, seconds, device, engine, found, source, say)
-    if plot is not None:
-        draw(report, plot)
-    for name, reason in report.refused.items():
-        say(f"{name}: {reason}")
-    if find_spec("torch") is None:
-        say("PyTorch is not installed, so there is no ratio to it. Run: pip install 'vicmae[train]'")
-    if json_output:
-        print_json(report.to_dict())
-    elif table_only:
-        for size in batches:
-            typer.echo(markdown(report, size))
-    else:
-        _print_bench(report)
-
-
-def _print_bench(report: "Report") -> None:
-    speeds = Table(title=report.machine)
-    speeds.add_column("engine", no_wrap=True)
-    for heading in ("threads", "batch", "images/s", "ms", "x eager", "of peak"):
-        speeds.add_column(heading, justify="right")
-    for s in report.speeds:
-        ratio, share = (f"{x:.2f}" if x is not None else "–" for x in (s.ratio, s.share))
-        figures = (f"{s.images_per_second:.1f}", f"{s.ms:.1f}", ratio, share)
-        speeds.add_row(s.engine, str(s.threads), str(s.batch), *figures)
-    stdout.print(speeds)
-    for count, peak in report.peaks.items():
-        stdout.print(f"fp32 matrix peak with {count} threads: {peak:.0f} GFLOP/s")
-    faiths = Table(title=f"vectors of {report.faiths[0].drift.pictures} pictures" if report.faiths else None)
-    faiths.add_column("engine", no_wrap=True)
-    for heading in ("file MB", "memory MB", "mean cosine", "minimum", "top-10"):
-        faiths.add_column(heading, justify="right")
-    for f in report.faiths:
-        cosines = (f"{f.drift.mean_cosine:.6f}", f"{f.drift.min_cosine:.6f}", f"{f.drift.top10_overlap:.3f}")
-        faiths.add_row(f.engine, f"{f.file_bytes / 1e6:.1f}", f"{f.memory_bytes / 1e6:.0f}", *cosines)
-    stdout.print(faiths)
 
 
 def _print_rows(rows: Any) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import EngineError
 from ..media.spec import InputSpec
 from .engine import Engine
+from .onnx_errors import why_it_does_not_start
 
 PROVIDERS = {
     "onnxruntime": "CPUExecutionProvider",
@@ -67,7 +68,7 @@ class OnnxRuntimeEngine(Engine):
                 onnxruntime.preload_dlls()
             self._session = onnxruntime.InferenceSession(path, options, providers=self._providers(cache))
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise EngineError(f"{path} does not start in ONNX Runtime {onnxruntime.__version__}: {error}") from error
+            raise EngineError(why_it_does_not_start(path, error)) from error
         got = self._session.get_providers()[0]
         if got != provider:
             raise EngineError(

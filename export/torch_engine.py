@@ -10,6 +10,7 @@ from ..model.config import ModelConfig
 from ..model.encoder import Encoder
 from .bundle import NORM_OF_MEAN, POOLING, Manifest, fingerprint_of
 from .engine import Engine
+from .timm_encoder import TimmEncoder
 
 
 def pooling_of(config: ModelConfig) -> str:
@@ -20,11 +21,12 @@ def pooling_of(config: ModelConfig) -> str:
 class TorchEngine(Engine):
     """An encoder as an Engine: pixels (N, S, S, 3) uint8 -> its pooled features, unit length."""
 
-    def __init__(self, encoder: Encoder, name: str, device: str = "cpu", max_batch: int = 32) -> None:
+    def __init__(self, encoder: Encoder | TimmEncoder, name: str, device: str = "cpu", max_batch: int = 32) -> None:
         self.encoder = encoder.to(device).eval()
         self.spec = encoder.spec
+        self.pooling = encoder.pooling if isinstance(encoder, TimmEncoder) else pooling_of(encoder.config)
         weights = {k: v.numpy(force=True) for k, v in encoder.state_dict().items()}
-        self.fingerprint = fingerprint_of(weights, self.spec, pooling_of(encoder.config))
+        self.fingerprint = fingerprint_of(weights, self.spec, self.pooling)
         self.name = name
         self.runtime = "pytorch"
         self.device = device

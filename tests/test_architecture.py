@@ -22,7 +22,15 @@ STAIRS = {
 }
 MAY_USE_SETTINGS = {"server"}
 WITHOUT_TORCH = ("server", "index", "media")
-TORCH_FILES_OF_EXPORT = {"to_onnx.py", "torch_engine.py", "bench.py"}  # bench.py only if it is there
+TORCH_FILES_OF_EXPORT = {
+    "bench.py",  # only if it is there
+    "explain.py",
+    "make_bundle.py",
+    "quantize.py",
+    "timm_encoder.py",
+    "to_onnx.py",
+    "torch_engine.py",
+}
 
 
 def sources(room: str) -> list[Path]:

@@ -9,14 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from made_media import write_image, write_text, write_video
 from made_runs import nano_encoder, runner, write_bundle, write_pictures
 from typer.testing import Result
 
 from vicmae.errors import BundleError, CheckpointError, InvalidRequest
-from vicmae.export import cli, to_onnx
+from vicmae.export import cli, make_bundle
 from vicmae.export.bundle import read_manifest
+from vicmae.export.choice import open_engine
+from vicmae.export.drift import LIMITS, DriftLimits
 from vicmae.model.checkpoints import save_model
 
 Run = Callable[..., Result]
@@ -47,7 +50,7 @@ def media(tmp_path: Path) -> Path:
 def checkpoint(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run's folder; exporting copies the graph of the same weights instead of tracing it anew."""
     graph = (bundle / "model.onnx").read_bytes()
-    monkeypatch.setattr(to_onnx, "write_onnx", lambda encoder, path: path.write_bytes(graph))
+    monkeypatch.setattr(make_bundle, "write_onnx", lambda encoder, path, patch_tokens: path.write_bytes(graph))
     step = tmp_path / "run" / "step-00000002"
     step.mkdir(parents=True)
     save_model(nano_encoder(), step / "model.safetensors")
@@ -148,6 +151,77 @@ def test_wishes_that_cannot_be_met_are_refused(run: Run, checkpoint: Path, tmp_p
     with pytest.raises(InvalidRequest, match="Not one of 1 files below empty can be read"):
         run("export", checkpoint, "-o", "made", "--pictures", "empty")
     assert not Path("made").exists()
+
+
+def test_precisions_are_written_and_told(run: Run, checkpoint: Path, media: Path) -> None:
+    words = ("--precision", "int8", "--precision", "int8-static", "--calibrate", media)
+    told = json.loads(run("export", checkpoint, "-o", "made", *words, "--json").stdout)
+    names = ["model.onnx", "model.int8.onnx", "model.int8-static.onnx"]
+    assert list(told["drift"]) == names and told["refused"] == []
+    assert list(read_manifest(Path("made")).engines) == names
+    lines = run("export", checkpoint, "-o", "made", "--precision", "fp16").stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["made/model.onnx", "made/model.fp16.onnx"]
+    assert "top-10 overlap" in lines[1] and "128 pictures (made-up pictures)" in lines[1]
+
+
+def test_a_precision_that_drifts_is_partly_failed(run: Run, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LIMITS, "int8", DriftLimits(1.1, 1.1))
+    result = run("export", checkpoint, "-o", "made", "--precision", "int8", "--json", code=3)
+    assert json.loads(result.stdout)["refused"] == ["model.int8.onnx"]
+    assert "model.int8.onnx is not written" in result.stderr
+    run("export", checkpoint, "-o", "made", "--precision", "int8", "--force")
+    assert "model.int8.onnx" in read_manifest(Path("made")).engines
+
+
+def test_wishes_for_precisions_are_checked_before_anything_is_done(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for words, why in (
+        (("--precision", "fp8"), "fp8 is not known"),
+        (("--precision", "int8", "--precision", "int8"), "given 2 times"),
+        (("--precision", "int8-static"), "--calibrate"),
+        (("--precision", "int8-static", "--calibrate", "empty"), "no picture or video below empty"),
+    ):
+        with pytest.raises(InvalidRequest, match=why):
+            run("export", checkpoint, "-o", "made", *words)
+    wishes: list[tuple[tuple[object, ...], str]] = [
+        (("-o", "made"), "Name a checkpoint, or a model of timm"),
+        ((checkpoint, "--timm", "test_vit", "-o", "made"), "one of the two"),
+        ((checkpoint,), "--out, or a file to explain"),
+        ((checkpoint, "-o", "made", "--explain-drift", "x.onnx"), "--out, or a file to explain"),
+        ((checkpoint, "--explain-drift", "x.onnx"), "There is no file x.onnx"),
+    ]
+    for wish, why in wishes:
+        with pytest.raises(InvalidRequest, match=why):
+            run("export", *wish)
+    assert not Path("made").exists()
+
+
+def test_a_timm_model_without_weights_makes_a_bundle_that_says_so(run: Run) -> None:
+    run("export", "--timm", "test_vit", "--size", 32, "-o", "made")
+    manifest = read_manifest(Path("made"))
+    assert manifest.provenance == {"trained": False} and manifest.architecture["name"] == "timm/test_vit"
+    assert "**Not trained.**" in Path("made/card.md").read_text()
+    with open_engine(Path("made"), threads=1) as engine:
+        assert engine.spec == manifest.spec and manifest.spec.size == 32
+
+
+def test_drift_is_explained(run: Run, checkpoint: Path, bundle: Path) -> None:
+    result = run("export", checkpoint, "--explain-drift", bundle / "model.onnx")
+    assert "blocks.1.mlp.fc2" in result.stdout and "Every layer is within the limits of fp32." in result.stdout
+    model = onnx.load(bundle / "model.onnx")
+    (weight,) = [t for t in model.graph.initializer if t.name == "blocks.1.attn.qkv.bias"]
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) + 3, weight.name))
+    onnx.save(model, "model.onnx")
+    result = run("export", checkpoint, "--explain-drift", "model.onnx")
+    assert "The first layer outside the limits of fp32 is blocks.1.attn.qkv." in result.stdout
+    told = json.loads(run("export", checkpoint, "--explain-drift", "model.onnx", "--json").stdout)
+    assert told["first_bad"] == "blocks.1.attn.qkv" and told["layers"][0]["min_cosine"] > 0.9999
+
+
+def test_the_help_names_every_wish(run: Run) -> None:
+    told = run("export", "--help").stdout
+    for word in ("--timm", "--precision", "--calibrate", "--patch-tokens", "--explain-drift", "--force", "--pictures"):
+        assert word in told
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

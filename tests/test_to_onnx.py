@@ -1,4 +1,4 @@
-"""vicmae.export.to_onnx: the exported graph is the trained encoder, and the gate keeps out what is not."""
+"""vicmae.export.to_onnx: the exported graph is the trained encoder."""
 
 import sys
 from dataclasses import replace
@@ -12,13 +12,12 @@ import torch
 from made_runs import NANO, nano_encoder, noise_pixels, write_bundle
 from numpy.typing import NDArray
 
-from vicmae.errors import BundleError, DriftError
 from vicmae.export import to_onnx
 from vicmae.export.bundle import read_manifest
 from vicmae.export.choice import open_engine
-from vicmae.export.to_onnx import PooledEncoder, export_bundle, made_up_pixels
+from vicmae.export.make_bundle import export_bundle
+from vicmae.export.to_onnx import EMBEDDING, OPSET, PooledEncoder, graph_of, save
 from vicmae.export.torch_engine import TorchEngine
-from vicmae.media.spec import InputSpec
 from vicmae.model.config import ModelConfig
 from vicmae.model.encoder import Encoder
 
@@ -29,28 +28,6 @@ ENCODER = nano_encoder()
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = write_bundle(tmp_path_factory.mktemp("graph") / "bundle")
     return bundle / "model.onnx"
-
-
-@pytest.fixture(scope="module")
-def broken_graph(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export that went wrong: one matrix has its columns turned round."""
-    model = onnx.load(graph)
-    matrix = next(t for t in model.graph.initializer if len(t.dims) == 2 and min(t.dims) >= 32)
-    turned = onnx.numpy_helper.to_array(matrix)[:, ::-1].copy()
-    matrix.CopyFrom(onnx.numpy_helper.from_array(turned, matrix.name))
-    path = tmp_path_factory.mktemp("broken") / "model.onnx"
-    onnx.save(model, path)
-    return path
-
-
-def instead(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
-    """Exporting takes seconds; what stands around it needs no new graph each time."""
-    monkeypatch.setattr(to_onnx, "write_onnx", lambda encoder, path: path.write_bytes(graph.read_bytes()))
-
-
-@pytest.fixture
-def same_graph(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    instead(monkeypatch, graph)
 
 
 def run(graph: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -151,75 +128,39 @@ def test_a_network_without_class_token_becomes_a_bundle_that_says_how_it_pools(t
         assert engine.fingerprint == TorchEngine(encoder, "v").fingerprint
 
 
-def test_made_up_pixels_are_the_same_everywhere_and_differ() -> None:
-    spec = InputSpec(size=32, patch=8, dim=4)
-    pixels = made_up_pixels(spec, 8)
-    assert pixels.shape == (8, 32, 32, 3) and pixels.dtype == np.uint8
-    assert (pixels == made_up_pixels(spec, 8)).all() and not (pixels == made_up_pixels(spec, 8, seed=1)).all()
-    assert len({p.tobytes() for p in pixels}) == 8 and pixels.std(axis=(1, 2, 3)).min() > 10
+def test_the_opset_is_one_that_all_runtimes_read(graph: Path) -> None:
+    model = onnx.load(graph)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+    onnx.checker.check_model(model, full_check=True)
 
 
-@pytest.mark.usefixtures("same_graph")
-def test_a_bundle_states_its_model_and_its_drift(tmp_path: Path) -> None:
-    given = [noise_pixels(60), noise_pixels(60, seed=1)]
-    facts = {"data": "made"}
-    manifest = export_bundle(ENCODER, "nano", tmp_path / "b", given, "120 made pictures", facts)
-    assert read_manifest(tmp_path / "b") == manifest
-    assert manifest.spec == ENCODER.spec and manifest.architecture == NANO.to_dict()
-    assert manifest.parameters == sum(p.numel() for p in ENCODER.parameters())
-    assert manifest.fingerprint == TorchEngine(ENCODER, "x").fingerprint
-    assert manifest.provenance == facts and manifest.quality == {}
-    drift = manifest.engines["model.onnx"].drift
-    assert (drift.pictures, drift.source) == (120, "120 made pictures")
-    assert drift.min_cosine > 0.9999 and drift.top10_overlap > 0.95
-    assert manifest.engines["model.onnx"].bytes == (tmp_path / "b" / "model.onnx").stat().st_size
-    open_engine(tmp_path / "b", threads=1).close()
+def test_tensors_carry_the_names_of_their_modules(graph: Path) -> None:
+    made = [name for node in onnx.load(graph).graph.node for name in node.output]
+    parts = ["norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.act", "mlp.fc2"]
+    wanted = [EMBEDDING, *(f"blocks.{i}.{part}" for i in range(NANO.depth) for part in parts), "norm", "vectors"]
+    assert [name for name in made if name in wanted] == wanted
+    assert {"blocks.0", "blocks.1"} < set(made) and len(set(made)) == len(made)
 
 
-@pytest.mark.usefixtures("same_graph")
-def test_a_bundle_may_be_exported_again(tmp_path: Path) -> None:
-    export_bundle(ENCODER, "first", tmp_path / "b")
-    (tmp_path / "b" / "model.onnx.partial").write_bytes(b"of an export that was killed")
-    export_bundle(ENCODER, "second", tmp_path / "b")
-    assert read_manifest(tmp_path / "b").name == "second"
-    assert not (tmp_path / "b" / "model.onnx.partial").exists()
+def test_patch_tokens_are_those_whose_mean_the_vector_is(tmp_path: Path) -> None:
+    pixels = torch.from_numpy(noise_pixels(3))
+    with torch.inference_mode():
+        vectors, tokens = graph_of(ENCODER, patch_tokens=True)(pixels)
+        assert torch.equal(vectors, graph_of(ENCODER)(pixels))
+        expected = ENCODER(ENCODER.normalise(pixels))[:, 1:]
+    assert tokens.shape == (3, ENCODER.spec.tokens, 32) and torch.allclose(tokens, expected, atol=1e-5)
+    to_onnx.write_onnx(ENCODER, tmp_path / "m.onnx", patch_tokens=True)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    out = session.run(["vectors", "patch_tokens"], {"pixels": pixels.numpy()})
+    assert np.abs(out[0] - vectors.numpy()).max() < 1e-5 and np.abs(out[1] - tokens.numpy()).max() < 1e-4
 
 
-def test_an_engine_that_drifts_is_not_written_unless_forced(
-    tmp_path: Path, broken_graph: Path, monkeypatch: pytest.MonkeyPatch
+def test_weights_too_large_for_one_file_go_beside_it(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    instead(monkeypatch, broken_graph)
-    with pytest.raises(DriftError, match="model.onnx: mean cosine to the trained model"):
-        export_bundle(ENCODER, "nano", tmp_path / "b")
-    assert list((tmp_path / "b").iterdir()) == []
-    manifest = export_bundle(ENCODER, "nano", tmp_path / "b", force=True)
-    assert manifest.engines["model.onnx"].drift.min_cosine < 0.9999
-    with pytest.raises(DriftError, match="the drift report"):
-        open_engine(tmp_path / "b", threads=1)
-
-
-@pytest.mark.usefixtures("same_graph")
-def test_a_failed_export_leaves_the_bundle_that_was_there(
-    tmp_path: Path, broken_graph: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    export_bundle(ENCODER, "good", tmp_path / "b")
-    instead(monkeypatch, broken_graph)
-    with pytest.raises(DriftError):
-        export_bundle(ENCODER, "bad", tmp_path / "b")
-    with open_engine(tmp_path / "b", threads=1) as engine:
-        assert engine.name == "good"
-
-
-def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(BundleError, match="holds other files"):
-        export_bundle(ENCODER, "nano", tmp_path)
-    with pytest.raises(BundleError, match="is a file"):
-        export_bundle(ENCODER, "nano", tmp_path / "thesis.txt")
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-@pytest.mark.usefixtures("same_graph")
-def test_no_picture_to_measure_on_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no readable picture"):
-        export_bundle(ENCODER, "nano", tmp_path / "b", iter([]))
+    monkeypatch.setattr(to_onnx, "LARGEST_FILE_BYTES", 50_000)
+    save(onnx.load(graph), tmp_path / "m.onnx")
+    assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "m.onnx.data"}
+    assert (tmp_path / "m.onnx.data").stat().st_size > 50_000
+    pixels = noise_pixels(2)
+    assert np.array_equal(run(tmp_path / "m.onnx", pixels), run(graph, pixels))
