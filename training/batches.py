@@ -84,7 +84,7 @@ def read_batch(
     pairs = [pick_pair(times_of(pictures, int(i)), generator, recipe.pair_window_seconds) for i in items]
     frames = pictures.first[items][:, None] + np.array(pairs, np.int64)
     mine = np.arange(recipe.batch) if rows is None else rows.ravel()
-    pixels = np.stack([pictures.data[frames[mine, 0]], pictures.data[frames[mine, 1]]])
+    pixels = np.asarray(pictures.data[frames[mine].T])
     return Batch(torch.from_numpy(pixels), torch.from_numpy(mine), torch.from_numpy(pictures.is_clip[items]))
 
 
