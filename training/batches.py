@@ -46,6 +46,12 @@ def split_rows(batch: int, passes: int, rank: int = 0, ranks: int = 1) -> NDArra
     return np.stack([np.arange(batch)[i::passes][rank::ranks] for i in range(passes)])
 
 
+def most_processes(batch: int, passes: int, cores: int) -> int:
+    """The largest number of processes, `cores` at most, that a batch can be split over; see split_rows."""
+    pairs = batch // passes
+    return max(n for n in range(1, max(cores, 1) + 1) if pairs % n == 0 and (pairs // n >= 2 or n == 1))
+
+
 def read_ahead(
     recipe: Recipe, pictures: Pictures, start: int, rows: NDArray[np.int64], pinned: bool
 ) -> Iterator[tuple[int, Batch, float]]:

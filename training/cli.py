@@ -68,7 +68,7 @@ def pretrain(
     need_training_extra()
     keep_freed_memory()
     from ..model.ranks import rank, world_size
-    from .batches import split_rows
+    from .batches import most_processes, split_rows
     from .distributed import joined, own_cores
     from .pretrain import require_device
     from .recipe import load_recipe
@@ -92,12 +92,13 @@ def pretrain(
                 changes_of_run = require_run(out, recipe)
             for change in changes_of_run if rank() == 0 else ():
                 say(f"going on with a changed recipe: {change}")
-        if own_device == "cpu" and own_cores() > 1 and world_size() == 1:
+        processes = most_processes(recipe.batch, recipe.accumulate, own_cores())
+        if own_device == "cpu" and processes > 1 and world_size() == 1:
             words = [preset, *map(str, sources), "-o", str(out)]
             options = ["--cache", str(cache)] if cache else []
             options += ["--resume"] if resume else []
             options += ["--json"] if json_output else []
-            say(_faster_on_cpu(own_cores(), [*words, *options, *_sets(changes or [])]))
+            say(_faster_on_cpu(processes, [*words, *options, *_sets(changes or [])]))
         facts = {
             "command": _command(preset, sources, out, changes or []),
             "data": ", ".join(_short(s) for s in sources),

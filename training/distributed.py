@@ -34,7 +34,7 @@ def own_cores() -> int:
 def joined(device: str) -> Iterator[str]:
     """Joins the processes that torchrun started, if it did -> this process's own device.
 
-    On CPUs each process takes its share of the cores, where torchrun gives it one thread (OMP_NUM_THREADS=1).
+    On CPUs each process takes its share of the cores: torchrun says OMP_NUM_THREADS=1 where nobody said anything.
     """
     if "LOCAL_RANK" not in os.environ or world_size() > 1:
         yield device
@@ -42,7 +42,7 @@ def joined(device: str) -> Iterator[str]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    elif device == "cpu":
+    elif device == "cpu" and os.environ.get("OMP_NUM_THREADS", "1") == "1":
         torch.set_num_threads(own_cores())
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
     try:

@@ -18,6 +18,7 @@ import zlib
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -66,7 +67,6 @@ class JpegRows:
     ) -> None:
         self.path, self.offsets, self.checks, self.threads = path, offsets, checks, threads
         self.shape = (len(checks), size, size, 3)
-        self.file = path.open("rb")
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -76,25 +76,26 @@ class JpegRows:
         distinct, place = np.unique(wanted, return_inverse=True)  # both views of an image are of one row
         pixels = np.empty((len(distinct), *self.shape[1:]), np.uint8)
 
-        def fill(begin: int) -> None:
+        def fill(file: int, begin: int) -> None:
             for index in range(begin, min(begin + ROWS_AT_ONCE, len(distinct))):
-                pixels[index] = self._decode(int(distinct[index]))
+                pixels[index] = self._decode(file, int(distinct[index]))
 
-        with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(fill, range(0, len(distinct), ROWS_AT_ONCE)))  # list: raises what a thread raised
+        try:
+            with self.path.open("rb") as file, ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(partial(fill, file.fileno()), range(0, len(distinct), ROWS_AT_ONCE)))
+        except OSError as error:  # Pillow's errors too
+            raise damaged(self.path.parent, error) from error
         return pixels[place.reshape(wanted.shape)]
 
-    def _decode(self, row: int) -> NDArray[np.uint8]:
+    def _decode(self, file: int, row: int) -> NDArray[np.uint8]:
         begin, end = (int(offset) for offset in self.offsets[row : row + 2])
-        try:
-            # Not mapped: a page that must come from the disk would stop all threads, a read stops only its own.
-            content = os.pread(self.file.fileno(), end - begin, begin)
-            if zlib.crc32(content) != self.checks[row]:
-                raise OSError(f"picture {row} is not what was written")
-            with Image.open(io.BytesIO(content)) as image:
-                return np.asarray(image)
-        except OSError as error:
-            raise damaged(self.path.parent, error) from error
+        # Not mapped: a page that must come from the disk would stop all threads, a read stops only its own.
+        content = os.pread(file, end - begin, begin)
+        if zlib.crc32(content) != self.checks[row]:
+            raise OSError(f"picture {row} is not what was written")
+        # torchvision.io decodes a quarter faster, measured, but is to be removed from torchvision (0.29 says so).
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(image)
 
 
 def damaged(folder: Path, reason: object) -> TrainingError:
