@@ -1,6 +1,7 @@
 """vicmae pretrain, evaluate: what is printed and written, and with which exit code."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,8 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from made_media import write_image, write_text
+from made_media import write_image, write_text, write_video
 from made_runs import nano, nano_encoder, runner, write_bundle, write_pictures
 from typer.testing import Result
 
@@ -55,6 +57,33 @@ def test_pretrain_then_resume(run: Run, tmp_path: Path) -> None:
         run("pretrain", "retrieval", "media", "-o", "run", *SMALL)
     result = run("pretrain", "retrieval", "media", "-o", "run", *SMALL, "--set", "steps=5", "--resume", "--json")
     assert json.loads(result.stdout) == {"checkpoint": "run/step-00000005", "steps": 5, "pairs": 20}
+
+
+def test_on_a_cpu_with_cores_the_faster_command_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "my media", 6)
+    words = ("pretrain", "retrieval", "my media", "-o", "run", "--cache", "kept", *SMALL)
+    monkeypatch.setattr("vicmae.training.distributed.own_cores", lambda: 2)
+    told = run(*words).stderr
+    changes = shlex.join(SMALL)
+    assert (
+        "on a CPU one process a core is faster: torchrun --nproc-per-node 2 --no-python "
+        f"vicmae pretrain retrieval 'my media' -o run --cache kept {changes}\n"
+    ) in told
+    monkeypatch.setattr("vicmae.training.distributed.own_cores", lambda: 1)
+    assert "torchrun" not in run(*words, "--resume").stderr
+
+
+def test_the_cache_is_kept_as_the_recipe_says(run: Run, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "media", 6)
+    write_video(tmp_path / "media" / "clip.mp4", 1, seconds=2.0, fps=25, size=(64, 48))
+    changes = ("--set", "stored=jpeg", "--set", "clip_frames_per_second=2")
+    run("pretrain", "retrieval", "media", "-o", "run", *SMALL, *changes)
+    (offsets,) = (tmp_path / "run" / "cache").glob("*/offsets.npy")
+    assert len(np.load(offsets)) == 6 + 4 + 1 and (offsets.parent / "pictures.jpeg").is_file()
+    told = run("pretrain", "retrieval", "media", "-o", "run", *SMALL, "--set", "steps=4", "--resume").stderr
+    assert "changed recipe: stored jpeg -> raw\n" in told
 
 
 def test_resuming_tells_what_changed_and_needs_a_run(run: Run, tmp_path: Path) -> None:

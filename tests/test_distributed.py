@@ -16,8 +16,8 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from vicmae.errors import TrainingError
 from vicmae.model.config import SIZES
 from vicmae.model.ranks import world_size
-from vicmae.training.batches import split_rows
-from vicmae.training.distributed import joined, whole
+from vicmae.training.batches import most_processes, split_rows
+from vicmae.training.distributed import joined, own_cores, whole
 from vicmae.training.pretrain import Progress, pretrain
 
 __all__ = ["nano"]
@@ -41,7 +41,7 @@ def free_port() -> int:
 def one_of_two(index: int, port: int, out: str, runs: list[str], killed_at: int) -> None:
     """What torchrun starts: the same call in each process, told apart by the environment."""
     SIZES["nano"] = NANO
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ.update({**meeting, "RANK": str(index), "LOCAL_RANK": str(index)})
 
     def kill(now: Progress) -> None:
@@ -49,6 +49,7 @@ def one_of_two(index: int, port: int, out: str, runs: list[str], killed_at: int)
             os.kill(os.getpid(), signal.SIGKILL)
 
     with joined("cpu") as device:
+        assert torch.get_num_threads() == own_cores()
         for name in runs:
             recipe = nano_recipe(**SYNCED, **RUNS[name])
             pretrain(recipe, made_pictures(), Path(out) / name, device=device, resume=True, report=kill)
@@ -99,6 +100,24 @@ def test_alone_nothing_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     with joined("cpu") as device:
         assert device == "cpu" and world_size() == 1
     assert whole({"a": [1], "b": {"c": 2}}) == {"a": [1], "b": {"c": 2}}
+
+
+def test_the_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert own_cores() == 12
+    for processes, cores in (("3", 4), ("5", 2), ("20", 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        assert own_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("batch", "passes", "cores", "processes"),
+    [(8, 1, 1, 1), (8, 1, 2, 2), (8, 1, 64, 4), (6, 1, 4, 3), (8, 2, 4, 2), (2, 1, 8, 1), (7, 1, 7, 1)],
+)
+def test_as_many_processes_as_a_batch_can_be_split_over(batch: int, passes: int, cores: int, processes: int) -> None:
+    assert most_processes(batch, passes, cores) == processes
+    split_rows(batch, passes, 0, processes)
 
 
 @pytest.mark.parametrize(("batch", "passes", "ranks"), [(8, 1, 1), (8, 2, 2), (24, 3, 4), (24, 1, 2)])

@@ -24,6 +24,7 @@ def test_the_presets_follow_the_paper_and_the_code() -> None:
     paper, code = load_recipe("paper", []), load_recipe("code", [])
     assert (paper.objective.mask_ratio, paper.objective.contrast_weight, paper.contrast_from) == (0.75, 0.025, 0.25)
     assert (code.objective.mask_ratio, code.objective.recon_weight, code.objective.contrast_weight) == (0.5, 0.97, 0.03)
+    assert paper.stored == code.stored == "jpeg" and load_recipe("retrieval", []).stored == "raw"
     assert code.image_view1.blur == 1.0 and code.image_view2.solarise == 0.2
 
 
@@ -43,7 +44,18 @@ def test_weights_are_any_number_of_numbers() -> None:
 
 
 def test_a_recipe_of_an_older_version_means_the_same() -> None:
-    new = ("heads", "contrast_ramp", "sync_batchnorm", "accumulate", "precision", "compile", "shard", "picture_steps")
+    new = (
+        "stored",
+        "clip_frames_per_second",
+        "heads",
+        "contrast_ramp",
+        "sync_batchnorm",
+        "accumulate",
+        "precision",
+        "compile",
+        "shard",
+        "picture_steps",
+    )
     written = load_recipe("retrieval", []).to_dict()
     assert Recipe.from_dict({k: v for k, v in written.items() if k not in new}) == load_recipe("retrieval", [])
 
@@ -92,6 +104,10 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("weights=2", "weights is 2"),
         ("contrast_ramp=2", "from 0 to 1"),
         ("heads=two", "shared, predictor-target"),
+        ("stored=png", "raw, jpeg"),
+        ("clip_frames_per_second=0", "clip_frames_per_second is 0"),
+        ("clip_frames_per_second=inf", "expected a number above 0"),
+        ("clip_frames_per_second=nan", "expected a number above 0"),
         ("precision=int8", "fp32, bf16, fp16"),
         ("accumulate=0", "accumulate is 0"),
         ("accumulate=3", "each pass needs the same number"),

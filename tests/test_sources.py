@@ -148,9 +148,12 @@ def test_decoding_that_was_killed_begins_again(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "media", 2)
     first = np.array(load(tmp_path, folder).data)
     (cache,) = (tmp_path / "cache").iterdir()
-    (cache / "index.json").rename(cache / "index.json.partial")
+    cache.rename(cache.with_name(f"{cache.name}.partial"))  # as this version is killed
+    assert (load(tmp_path, folder).data == first).all()
+    (cache / "index.json").rename(cache / "index.json.partial")  # and as versions before left it
     (cache / "pictures.u8").rename(cache / "pictures.u8.partial")
     assert (load(tmp_path, folder).data == first).all()
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [cache.name]
 
 
 def test_many_bytes_are_decoded_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,15 +221,24 @@ def test_a_dataset_gives_its_train_items_and_each_item_knows_its_source(tmp_path
     assert again.source is not None and (again.source == found.source).all()
 
 
-def test_a_cache_of_before_is_used_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("knows_files", [True, False])
+def test_a_cache_of_before_is_used_as_it_is(tmp_path: Path, knows_files: bool) -> None:
+    """All columns in index.json, the oldest without the files; its folder has the name that it has now."""
     folder = write_pictures(tmp_path / "media", 2)
+    write_video(folder / "clip.mp4", 1, seconds=1.0, fps=10, size=(64, 48))
     first = load(tmp_path, folder)
-    (index,) = (tmp_path / "cache").glob("*/index.json")
-    known = json.loads(index.read_text())
-    del known["file"]
-    index.write_text(json.dumps(known))
+    assert first.source is not None
+    (cache,) = (tmp_path / "cache").iterdir()
+    columns = {"first": first.first, "count": first.count, "seconds": first.seconds}
+    known: dict[str, object] = {name: column.tolist() for name, column in columns.items()}
+    known |= {"bad": [["x.jpg", "broken."]] * 0, **({"file": [0, 1, 2]} if knows_files else {})}
+    (cache / "index.json").write_text(json.dumps(known))
+    for column in cache.glob("*.npy"):
+        column.unlink()
     again = load(tmp_path, folder)
-    assert again.source is None and (again.data == first.data).all()
+    assert (again.source is not None) == knows_files and (again.data == first.data).all()
+    for name, column in columns.items():
+        assert (getattr(again, name) == column).all()
 
 
 def test_missing_files_of_a_dataset_are_counted(tmp_path: Path) -> None:

@@ -46,6 +46,12 @@ def split_rows(batch: int, passes: int, rank: int = 0, ranks: int = 1) -> NDArra
     return np.stack([np.arange(batch)[i::passes][rank::ranks] for i in range(passes)])
 
 
+def most_processes(batch: int, passes: int, cores: int) -> int:
+    """The largest number of processes, `cores` at most, that a batch can be split over; see split_rows."""
+    pairs = batch // passes
+    return max(n for n in range(1, max(cores, 1) + 1) if pairs % n == 0 and (pairs // n >= 2 or n == 1))
+
+
 def read_ahead(
     recipe: Recipe, pictures: Pictures, start: int, rows: NDArray[np.int64], pinned: bool
 ) -> Iterator[tuple[int, Batch, float]]:
@@ -84,7 +90,7 @@ def read_batch(
     pairs = [pick_pair(times_of(pictures, int(i)), generator, recipe.pair_window_seconds) for i in items]
     frames = pictures.first[items][:, None] + np.array(pairs, np.int64)
     mine = np.arange(recipe.batch) if rows is None else rows.ravel()
-    pixels = np.stack([pictures.data[frames[mine, 0]], pictures.data[frames[mine, 1]]])
+    pixels = np.asarray(pictures.data[frames[mine].T])
     return Batch(torch.from_numpy(pixels), torch.from_numpy(mine), torch.from_numpy(pictures.is_clip[items]))
 
 

@@ -24,15 +24,26 @@ SHOWN = 8
 PATIENCE = timedelta(hours=24)  # the others wait while the first process decodes; torchrun ends all when one dies
 
 
+def own_cores() -> int:
+    """How many cores this process may keep busy: its share where torchrun started several on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 @contextmanager
 def joined(device: str) -> Iterator[str]:
-    """Joins the processes that torchrun started, if it did -> this process's own device."""
+    """Joins the processes that torchrun started, if it did -> this process's own device.
+
+    On CPUs each process takes its share of the cores: torchrun says OMP_NUM_THREADS=1 where nobody said anything.
+    """
     if "LOCAL_RANK" not in os.environ or world_size() > 1:
         yield device
         return
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
+    elif device == "cpu" and os.environ.get("OMP_NUM_THREADS", "1") == "1":
+        torch.set_num_threads(own_cores())
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
     try:
         yield device

@@ -10,6 +10,8 @@ from ..errors import TrainingError
 from ..media.spec import Fit
 from ..model.config import SIZES
 from ..model.vicmae import Heads, Objective, Pooling
+from .sources import CLIP_FRAMES_PER_SECOND
+from .stored import Stored
 from .views import PAIR_WINDOW_SECONDS, Augmentation
 
 PRESETS = Path(__file__).parent / "presets"
@@ -56,6 +58,8 @@ class Recipe:
     clip_share: float = 0.16
     weights: tuple[float, ...] = ()
     pair_window_seconds: float = PAIR_WINDOW_SECONDS  # one frame of a pair from each half; 0 gives one frame twice
+    stored: Stored = "raw"  # how the cache keeps decoded pictures
+    clip_frames_per_second: float = CLIP_FRAMES_PER_SECOND  # frames that the cache keeps of a clip
     contrast_from: float = 0.0  # share of the steps before which the contrast has no weight
     contrast_ramp: float = 0.0  # share of the steps in which its weight then climbs to the full one
     heads: Heads = "shared"
@@ -81,6 +85,7 @@ class Recipe:
             raise TrainingError(f"fit is {self.fit!r}; it must be one of {', '.join(get_args(Fit))}.")
         for name, value, choices in (
             ("heads", self.heads, get_args(Heads)),
+            ("stored", self.stored, get_args(Stored)),
             ("precision", self.precision, get_args(Precision)),
             ("objective.pooling", self.objective.pooling, get_args(Pooling)),
         ):
@@ -88,6 +93,8 @@ class Recipe:
                 raise TrainingError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
         if not 0 <= self.pair_window_seconds < math.inf:
             raise TrainingError(f"pair_window_seconds is {self.pair_window_seconds}; expected seconds, 0 or more.")
+        if not 0 < self.clip_frames_per_second < math.inf:
+            raise TrainingError(f"clip_frames_per_second is {self.clip_frames_per_second}; expected a number above 0.")
         if self.shard and self.precision == "fp16":
             raise TrainingError("shard does not go with precision fp16, whose loss scale it cannot keep. Use bf16.")
         least = {

@@ -1,13 +1,14 @@
 """Where training pictures come from: folders, datasets and tar shards, listed as items and decoded once into a cache.
 
-An item is an image or a clip. Everything is decoded one time to squashed K x K uint8 pictures in one flat file that is
-mapped into memory, so that an epoch costs no decoding (`Pictures`). Members of tar shards are read in order, gzip too
-(the WebDataset convention: one file a sample). It does not know views, batches or the model.
+An item is an image or a clip. Everything is decoded one time to squashed K x K uint8 pictures in one flat file, raw or
+as JPEG (`stored.py`), so that an epoch costs little or no decoding (`Pictures`). Members of tar shards are read in
+order, gzip too (the WebDataset convention: one file a sample). It does not know views, batches or the model.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from ..media.preprocess import to_pixels
 from ..media.reader import MEDIA_SUFFIXES, read_frames
 from ..media.spec import InputSpec
 from .layouts import LAYOUTS, list_dataset, split_source
+from .stored import JPEG_QUALITY, JPEG_SUBSAMPLING, CacheWriter, Rows, Stored, encode_rows, read_cache
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 CLIP_FRAMES_PER_SECOND = 10.0  # fine enough for pairs one second apart, a third of the frames of a 30 fps clip
@@ -41,7 +43,7 @@ class Report(Protocol):
 class Pictures:
     """Decoded items.
 
-    data     (R, K, K, 3) uint8, memory-mapped: one row an image, one row a sampled frame of a clip
+    data     (R, K, K, 3) uint8, read when asked for: one row an image, one row a sampled frame of a clip
     seconds  (R,) float64
     first, count  (I,) int64: the rows of item i are data[first[i] : first[i] + count[i]]
     bad      the items that could not be decoded, as (name, reason)
@@ -49,7 +51,7 @@ class Pictures:
     missing  the datasets whose lists name files that are not there, as (source, how many)
     """
 
-    data: NDArray[np.uint8]
+    data: Rows
     seconds: NDArray[np.float64]
     first: NDArray[np.int64]
     count: NDArray[np.int64]
@@ -155,87 +157,95 @@ class WholeHeader(tarfile.TarInfo):
             raise tarfile.ReadError(f"a member's header is damaged or cut off: {error}") from error
 
 
-def decode_sample(content: bytes, size: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def decode_sample(
+    content: bytes, size: int, clip_frames_per_second: float = CLIP_FRAMES_PER_SECOND
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """An encoded picture or clip -> ((T, size, size, 3) uint8, (T,) seconds), squashed to the square."""
     spec = InputSpec(size=size, patch=size, dim=1, fit="squash")
-    chunks = list(read_frames(content, CLIP_FRAMES_PER_SECOND))
+    chunks = list(read_frames(content, clip_frames_per_second))
     return np.concatenate([to_pixels(c, spec) for c in chunks]), np.concatenate([c.seconds for c in chunks])
 
 
-def load_pictures(sources: list[Path], cache: Path, size: int, report: Report | None = None) -> Pictures:
-    """Decodes all items of `sources` to `size` x `size` into the folder `cache`, or maps what is there already.
+def load_pictures(
+    sources: list[Path],
+    cache: Path,
+    size: int,
+    report: Report | None = None,
+    *,
+    stored: Stored = "raw",
+    clip_frames_per_second: float = CLIP_FRAMES_PER_SECOND,
+    threads: int = 1,
+) -> Pictures:
+    """Decodes all items of `sources` to `size` x `size` into the folder `cache`, or takes what is there already.
 
-    Bad items are counted and skipped; more than 5 % of them raise TrainingError.
+    Bad items are counted and skipped; more than 5 % of them raise TrainingError, as does a damaged cache. Rows that are
+    stored as JPEG are decoded in `threads` threads.
     """
     listed = list_files(sources)
     files = listed.files
-    folder = cache / _cache_key(files, size)
+    folder = cache / _cache_key(files, size, clip_frames_per_second, stored)
     if not (folder / "index.json").exists():
-        _decode_all(files, folder, size, report)
-    index = json.loads((folder / "index.json").read_text())
-    bad = [(name, reason) for name, reason in index["bad"]]
-    items = len(index["first"])
+        _decode_all(files, folder, size, clip_frames_per_second, stored, report)
+    kept = read_cache(folder, stored, size, threads)
+    items, bad = len(kept.count), kept.bad
     if len(bad) > MOST_BAD_SHARE * (items + len(bad)):
         raise TrainingError(
             f"{len(bad)} of {items + len(bad)} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. Repair them, "
             f"or move them out of the sources. The first: {bad[0][0]}: {bad[0][1]}"
         )
-    seconds = np.asarray(index["seconds"], np.float64)
-    data = np.memmap(folder / "pictures.u8", np.uint8, "r", shape=(len(seconds), size, size, 3))
-    source = np.asarray(listed.source, np.int64)[index["file"]] if "file" in index else None
-    first, count = np.asarray(index["first"]), np.asarray(index["count"])
-    return Pictures(data, seconds, first, count, bad, source, tuple(listed.missing))
+    source = None if kept.file is None else np.asarray(listed.source, np.int64)[kept.file]
+    return Pictures(kept.data, kept.seconds, kept.first, kept.count, bad, source, tuple(listed.missing))
 
 
-def _cache_key(files: list[Path], size: int) -> str:
+def _cache_key(files: list[Path], size: int, clip_frames_per_second: float, stored: Stored) -> str:
     """Names, lengths and times of the files say whether a cache still holds what they hold."""
     stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return hashlib.sha256(json.dumps([stats, size, CLIP_FRAMES_PER_SECOND]).encode()).hexdigest()[:16]
+    form = [] if stored == "raw" else [stored, JPEG_QUALITY, JPEG_SUBSAMPLING]  # raw: as caches of before are named
+    return hashlib.sha256(json.dumps([stats, size, clip_frames_per_second, *form]).encode()).hexdigest()[:16]
 
 
-def _decode_all(files: list[Path], folder: Path, size: int, report: Report | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    first: list[int] = []
-    count: list[int] = []
-    of_file: list[int] = []
-    seconds: list[float] = []
+def _decode_all(
+    files: list[Path],
+    folder: Path,
+    size: int,
+    clip_frames_per_second: float,
+    stored: Stored,
+    report: Report | None,
+) -> None:
+    """Writes the cache `folder` aside and renames it when it is whole."""
     bad: list[tuple[str, str]] = []
 
     def attempt(
         sample: tuple[int, str, bytes],
-    ) -> tuple[int, NDArray[np.uint8], NDArray[np.float64]] | tuple[str, str]:
+    ) -> tuple[int, NDArray[np.float64], list[bytes]] | tuple[str, str]:
         place, name, content = sample
         try:
-            return (place, *decode_sample(content, size))
+            pixels, seconds = decode_sample(content, size, clip_frames_per_second)
         except MediaError as error:
             return name, str(error)
+        return place, seconds, encode_rows(pixels, stored)
 
-    partial = folder / "pictures.u8.partial"
+    aside = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)  # of decoding that was killed
+    aside.mkdir(parents=True)
     try:
-        with partial.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with CacheWriter(aside, stored) as writer, ThreadPoolExecutor(os.cpu_count()) as pool:
             for batch in in_batches(read_samples(files), 256, lambda sample: len(sample[2])):
                 for result in pool.map(attempt, batch):
                     if len(result) == 2:
                         bad.append(result)
                         continue
-                    place, pixels, times = result
-                    of_file.append(place)
-                    first.append(len(seconds))
-                    count.append(len(times))
-                    seconds.extend(times.tolist())
-                    out.write(pixels.tobytes())
+                    writer.add(*result)
                     if report is not None:
-                        report(len(first))
-        if not first:
-            reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
-            raise TrainingError(f"Not one item could be decoded.{reason}")
-        partial.rename(folder / "pictures.u8")
+                        report(writer.items)
+            if not writer.items:
+                reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
+                raise TrainingError(f"Not one item could be decoded.{reason}")
+            writer.finish(bad)
+        shutil.rmtree(folder, ignore_errors=True)  # what an earlier version left when it was killed
+        aside.rename(folder)
     finally:
-        partial.unlink(missing_ok=True)  # half of the pictures are of no use, and may be what fills the disk
-    index = {"first": first, "count": count, "file": of_file, "seconds": seconds, "bad": bad}
-    aside = folder / "index.json.partial"
-    aside.write_text(json.dumps(index))
-    aside.rename(folder / "index.json")
+        shutil.rmtree(aside, ignore_errors=True)  # half of the pictures are of no use, and may be what fills the disk
 
 
 def in_batches(samples: Iterable[S], size: int, bytes_of: Callable[[S], int]) -> Iterator[list[S]]:
