@@ -21,6 +21,7 @@ from ..terminal import (
     CollectionOption,
     DataOption,
     JsonOption,
+    SamplingOption,
     print_json,
     progress,
     say,
@@ -51,6 +52,7 @@ def index(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders; - reads a list on stdin.")],
     collection: CollectionOption = "default",
     fps: Annotated[float | None, typer.Option(help="Frames embedded per second of video [default: 2].")] = None,
+    sampling: SamplingOption = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try files again that failed before.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove items whose files are gone from PATH.")] = False,
     data: DataOption = None,
@@ -68,7 +70,7 @@ def index(
     from .report import Report
     from .scan import plan, walk
 
-    settings = load_settings(data=data, bundle=bundle, frames_per_second=fps)
+    settings = load_settings(data=data, bundle=bundle, frames_per_second=fps, sampling=sampling)
     found = walk(_listed(paths))
     if not found.files and not (found.roots and prune):
         raise NotFound(_nothing_in(found))
@@ -78,7 +80,8 @@ def index(
         _sandbox(settings) as decoder,
     ):
         opened = library.open_for(collection, engine, create=bool(found.files))
-        planned = plan(found.files, read_ledger(opened.catalog), settings.frames_per_second, found.roots, retry)
+        rate = settings.frames_per_second
+        planned = plan(found.files, read_ledger(opened.catalog), rate, found.roots, retry, settings.sampling)
         report = Report.of(found, planned)
         todo = [file.path for file in planned.todo]
         try:
@@ -89,7 +92,8 @@ def index(
                     opened,
                     engine,
                     todo,
-                    frames_per_second=settings.frames_per_second,
+                    frames_per_second=rate,
+                    sampling=settings.sampling,
                     limits=_limits(settings),
                     decoder=decoder,
                     on_progress=on_progress,

@@ -17,6 +17,7 @@ from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.preprocess import enough_side, to_pixels
 from ..media.reader import MediaInfo
+from ..media.sampling import Sampling
 from .collection import Collection, Moments
 from .items import Item, check_item_id, default_item_id
 from .scan import file_uri
@@ -106,7 +107,12 @@ class Reading:
 
 
 def read(
-    reading: Reading, collection: Collection, frames_per_second: float, limits: MediaLimits, decoder: Decoder
+    reading: Reading,
+    collection: Collection,
+    frames_per_second: float,
+    sampling: Sampling,
+    limits: MediaLimits,
+    decoder: Decoder,
 ) -> Iterator[Chunk]:
     """Goes through the steps of one file and gives its pixels in bounded memory; none if they are not needed.
 
@@ -118,13 +124,15 @@ def read(
         with _stage("probe"):
             limits.check_bytes(reading.look.size_bytes)
         reading.sha256 = _hash(path)
-        if _is_known(reading, collection, frames_per_second):
+        if _is_known(reading, collection, frames_per_second, sampling):
             return
         with _stage("probe"):
             reading.info = decoder.probe(path, limits)
         with _stage("decode"):
             small = enough_side(collection.spec)
-            found = decoder.read_frames(path, frames_per_second, limits, chunk=MAX_CHUNK_FRAMES, shorter_side=small)
+            found = decoder.read_frames(
+                path, frames_per_second, limits, chunk=MAX_CHUNK_FRAMES, shorter_side=small, sampling=sampling
+            )
             with closing(found):
                 for frames in found:
                     pixels = to_pixels(frames, collection.spec)
@@ -162,12 +170,14 @@ def _hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _is_known(reading: Reading, collection: Collection, frames_per_second: float) -> bool:
+def _is_known(reading: Reading, collection: Collection, frames_per_second: float, sampling: Sampling) -> bool:
     """Whether the vectors of these bytes are in the collection already; says where in `reading`."""
     twin = collection.find_by_uri(reading.task.uri)
     if twin is None or twin.sha256 != reading.sha256:
         twin = collection.find_by_sha256(reading.sha256)
-    if twin is None or (twin.kind == "video" and twin.frames_per_second != frames_per_second):
+    if twin is None:
+        return False
+    if twin.kind == "video" and (twin.frames_per_second, twin.sampling) != (frames_per_second, sampling):
         return False
     task = reading.task
     named_alike = (twin.uri, twin.id, twin.name, twin.path) == (task.uri, task.item_id, task.name, task.path)

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
+from ..media.sampling import Sampling
+
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 16
 
@@ -145,7 +147,8 @@ class Item(BaseModel):
     width: int
     height: int
     duration_seconds: float
-    frames: int
+    sampling: Sampling = Field(description="which frames of a video were embedded")
+    frames: int = Field(description="vectors kept; frames that look the same to the model share one")
     sha256: str
     metadata: dict[str, Any]
     created_at: str
