@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_items import ENGINE
-from made_media import write_image, write_video
+from made_media import picture, write_image, write_video
+from PIL import Image, ImageDraw
 
 from vicmae.errors import EngineError, InvalidRequest, StorageError
 from vicmae.export.engine import FakeEngine
@@ -214,6 +215,16 @@ def test_black_pictures_inform_little() -> None:
     blue[..., 2] = 255
     busy = np.random.default_rng(0).integers(0, 255, (1, 32, 32, 3), np.uint8)
     assert reading.informativeness(np.concatenate([flat, blue, busy])).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("ground", "letters"), [("black", "white"), ("white", "black")])
+def test_credits_inform_less_than_a_scene(ground: str, letters: str) -> None:
+    sheet = Image.new("RGB", (640, 360), ground)
+    for line in range(9):
+        ImageDraw.Draw(sheet).text((200, 20 + 36 * line), f"Second Unit Director  Name {line}", letters, None)
+    pixels = np.stack([np.asarray(image.resize((96, 96))) for image in (sheet, picture(1, (640, 360)))])
+    credits, scene = reading.informativeness(pixels).tolist()
+    assert 0 < credits < 0.3 and scene > 0.9
 
 
 def test_many_files_each_get_one_outcome(collection: Collection, tmp_path: Path) -> None:
