@@ -6,8 +6,8 @@ Joins parts of random videos of FOLDER (1 to 3 seconds each, re-encoded as one f
 second), so that every cut is known, and asks media.shots, PySceneDetect's ContentDetector and AdaptiveDetector (each
 as it comes, with scenes as short as ours), and the plain rule on vectors: a cut lies where two neighbours sampled at 2
 a second differ, which can only name the stretch. A cut counts as found within half a frame (for the rule on vectors:
-within its stretch). Prints precision, recall and processor seconds, decoding included; writes
-benchmarks/results/shots.json.
+within its stretch). Prints precision, recall and processor seconds, decoding included, and what each kind of sampling
+costs and takes at 2 frames a second; writes benchmarks/results/shots.json.
 Needs: pip install scenedetect opencv-python-headless
 """
 
@@ -19,11 +19,12 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from time import process_time
-from typing import cast
+from typing import cast, get_args
 
 import av
 import numpy as np
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -34,6 +35,7 @@ from vicmae.export.engine import Engine
 from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import enough_side, to_pixels
 from vicmae.media.reader import MEDIA_SUFFIXES, read_frames
+from vicmae.media.sampling import Sampling
 from vicmae.media.shots import GLANCE_SIDE, SHORTEST_SHOT_SECONDS, mark_cuts
 from vicmae.media.video import VideoMedium
 from vicmae.settings import SHIPPED_BUNDLE
@@ -111,6 +113,7 @@ def main() -> None:
             "AdaptiveDetector": by_scenedetect("AdaptiveDetector"),
             "vectors at 2 a second": by_vectors(engine),
         }
+        costs = {sampling: np.zeros(2) for sampling in get_args(Sampling)}  # frames, processor seconds
         sums = {name: np.zeros(4) for name in methods}  # found, true cuts, named, processor seconds
         for number in track(range(arguments.films), "films"):
             path = Path(scratch) / f"{number}.mp4"
@@ -124,10 +127,14 @@ def main() -> None:
                 spent = process_time() - began
                 near = np.abs(cuts[:, None] - np.array(named)[None]) <= slack + 1e-6
                 sums[name] += [near.any(axis=1).sum(), len(cuts), len(named), spent]
-    report(sums)
+            for sampling in get_args(Sampling):
+                began = process_time()
+                taken = sum(len(frames) for frames in read_frames(path, 2.0, shorter_side=192, sampling=sampling))
+                costs[sampling] += [taken, process_time() - began]
+    report(sums, costs)
 
 
-def report(sums: dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"]) -> None:
+def report(sums: dict[str, NDArray[np.float64]], costs: dict[str, NDArray[np.float64]]) -> None:
     """The table on the screen, the figures in results/."""
     figures = {}
     table = Table("method", "precision", "recall", "processor seconds", title=f"{sums['vicmae'][1]:.0f} cuts")
@@ -135,6 +142,13 @@ def report(sums: dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"])
         precision, recall = min(found / max(named, 1), 1.0), found / max(true, 1)
         figures[name] = {"precision": precision, "recall": recall, "processor_seconds": spent}
         table.add_row(name, f"{precision:.3f}", f"{recall:.3f}", f"{spent:.1f}")
+    Console().print(table)
+    table = Table(
+        "sampling", "frames", "processor seconds, of rate's", title="sampling at 2 a second, decoding included"
+    )
+    for name, (taken, spent) in costs.items():
+        figures[name] = {"frames": taken, "of_rate": spent / costs["rate"][1]}
+        table.add_row(name, f"{taken:.0f}", f"{figures[name]['of_rate']:.2f}")
     Console().print(table)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "shots.json").write_text(json.dumps({"cuts": sums["vicmae"][1], "methods": figures}, indent=2) + "\n")

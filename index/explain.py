@@ -85,7 +85,7 @@ def side_by_side(explanation: Explanation, gap: int = 12) -> Picture:
 
 def _as_seen(frames: Frames, spec: InputSpec) -> Picture:
     """What the encoder gets of the frame, larger and, where it is squashed, in its own shape: (H, W, 3) uint8."""
-    large = to_pixels(frames, replace(spec, size=SHOWN_SIDE, patch=SHOWN_SIDE))[0]
+    large = np.asarray(to_pixels(frames, replace(spec, size=SHOWN_SIDE, patch=SHOWN_SIDE))[0], np.uint8)
     if spec.fit != "squash":
         return large
     height, width = frames.data.shape[1:3]
