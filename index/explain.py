@@ -20,6 +20,7 @@ from ..media.spec import InputSpec
 SHOWN_SIDE = 384
 BACKGROUND_PICTURES = 8
 COLD, HOT = np.array([20.0, 16.0, 60.0]), np.array([255.0, 214.0, 70.0])
+DARK, BRIGHT = 0.4, 0.95  # agreement that is shown cold and hot: patches of unlike pictures stay below, of copies above
 VEIL = 0.62  # of the heat over the picture, which itself is grey there
 
 
@@ -37,7 +38,8 @@ class Side:
     def overlay(self) -> Picture:
         """(H, W, 3) uint8: the picture in grey under its heat."""
         height, width = self.picture.shape[:2]
-        heat = Image.fromarray(np.uint8(self.grid * 255)).resize((width, height), Image.Resampling.BICUBIC)
+        scaled = np.clip((self.grid - DARK) / (BRIGHT - DARK), 0, 1)
+        heat = Image.fromarray(np.uint8(scaled * 255)).resize((width, height), Image.Resampling.BICUBIC)
         warmth = np.asarray(heat, np.float32)[..., None] / 255
         grey = self.picture.mean(axis=2, keepdims=True)
         glow = COLD + (HOT - COLD) * warmth
