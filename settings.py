@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     canary_seconds: float = Field(600.0, ge=0, description="between two checks of the engine's vectors; 0 for none")
 
     frames_per_second: float = Field(2.0, gt=0, le=60, description="frames embedded per second of video")
+    sampling: Literal["rate", "keyframes", "shots", "auto"] = Field(
+        "rate", description="frames of a video: at that rate; auto: also each shot's first; shots: those; or keyframes"
+    )
     max_upload_bytes: int = Field(4 * 2**30, gt=0, description="largest request body")
     max_pixels: int = Field(200_000_000, gt=0, description="largest picture or video frame, width x height")
     max_duration_seconds: float = Field(6 * 3600.0, gt=0, description="longest video")

@@ -38,6 +38,13 @@ EngineOption = Annotated[
     typer.Option("--engine", help="auto, fastest, or one that vicmae doctor lists, by name [default: auto]."),
 ]
 CollectionOption = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
+SamplingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sampling",
+        help="Frames of a video: rate, auto (rate, and the first of every shot), shots, keyframes [default: rate].",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 stderr = Console(stderr=True, highlight=False)

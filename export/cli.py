@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BundleError, InvalidRequest
-from ..terminal import FAILED, PARTLY, BundleOption, JsonOption, print_json, progress, say, stdout
+from ..terminal import FAILED, PARTLY, BundleOption, JsonOption, SamplingOption, print_json, progress, say, stdout
 from .cli_bench import register as register_bench
 from .cli_common import PICTURES_FOR_DRIFT, read_pictures
 
@@ -241,6 +241,7 @@ def embed(
     out: Annotated[str, typer.Option("--out", "-o", help="FILE.npz, FILE.parquet, or - for JSON lines on stdout.")],
     clip: Annotated[bool, typer.Option("--clip", help="One row a video: the mean of its frames.")] = False,
     fps: Annotated[float | None, typer.Option(help="Frames a second of video.")] = None,
+    sampling: SamplingOption = None,
     bundle: BundleOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -251,7 +252,7 @@ def embed(
     from .choice import open_engine
     from .embed import Rows, check_out, embed_files, join, write_rows
 
-    settings = load_settings(bundle=bundle, frames_per_second=fps)
+    settings = load_settings(bundle=bundle, frames_per_second=fps, sampling=sampling)
     limits = MediaLimits(
         settings.max_upload_bytes, settings.max_pixels, settings.max_frames, settings.max_duration_seconds
     )
@@ -267,7 +268,8 @@ def embed(
     )
     with open_engine(settings.bundle, **settings.engine_options) as engine, decoder, progress("files") as bar:
         task = bar.add_task("embedding", total=len(files), rate="")
-        for path, result in embed_files(engine, files, settings.frames_per_second, clip, limits, decoder):
+        rate = settings.frames_per_second
+        for path, result in embed_files(engine, files, rate, clip, limits, decoder, settings.sampling):
             bar.advance(task)
             if isinstance(result, str):
                 failed.append({"path": str(path), "reason": result})

@@ -14,6 +14,7 @@ from ..errors import InvalidRequest, MediaError, NotFound
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.preprocess import enough_side, to_pixels
+from ..media.sampling import Sampling
 from .engine import Engine
 
 
@@ -36,10 +37,12 @@ def embed_file(
     whole_clip: bool,
     limits: MediaLimits,
     decoder: Decoder = HERE,
+    sampling: Sampling = "rate",
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """A picture or video -> start_seconds (T,), vectors (T, D). `whole_clip` gives one row: the mean, unit length."""
     seconds, vectors = [], []
-    for frames in decoder.read_frames(path, frames_per_second, limits, shorter_side=enough_side(engine.spec)):
+    small = enough_side(engine.spec)
+    for frames in decoder.read_frames(path, frames_per_second, limits, shorter_side=small, sampling=sampling):
         seconds.append(frames.seconds)
         vectors.append(engine.embed(to_pixels(frames, engine.spec)))
     rows = np.concatenate(vectors)
@@ -56,11 +59,12 @@ def embed_files(
     whole_clip: bool,
     limits: MediaLimits,
     decoder: Decoder = HERE,
+    sampling: Sampling = "rate",
 ) -> Iterator[tuple[Path, Rows | str]]:
     """Each file with its rows, or with the reason why it has none."""
     for path in paths:
         try:
-            seconds, vectors = embed_file(engine, path, frames_per_second, whole_clip, limits, decoder)
+            seconds, vectors = embed_file(engine, path, frames_per_second, whole_clip, limits, decoder, sampling)
         except (MediaError, NotFound) as error:
             yield path, str(error)
         else:

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InvalidRequest
 from ..media.spec import InputSpec
 
 
@@ -23,6 +24,7 @@ class Engine(ABC):
     runtime: str  # what computes: "onnxruntime", "openvino", "tensorrt", "pytorch"
     device: str  # "cpu", "cuda:0"
     precision: str  # "fp32", "bf16", "fp16", "int8"
+    gives_patches: bool = False  # whether embed_with_patches works
 
     @abstractmethod
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -30,11 +32,35 @@ class Engine(ABC):
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """pixels (N, S, S, 3) uint8 -> vectors (N, D) float32, unit length. Any N, also 0; thread-safe."""
+        self._check(pixels)
+        parts = [self._run(pixels[i : i + self.max_batch]) for i in range(0, len(pixels), self.max_batch)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.spec.dim), np.float32)
+
+    def embed_with_patches(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """pixels (N, S, S, 3) uint8, N >= 1 -> vectors (N, D) float32 as of embed, and patch tokens (N, L, D) float32.
+
+        The tokens are the ones of which a vector is the mean, in raster order, of any length. Raises InvalidRequest
+        when the bundle's graph does not give them.
+        """
+        self._check(pixels)
+        if not self.gives_patches:
+            raise InvalidRequest(
+                f"The model {self.name!r} as it runs here ({self.runtime}, {self.precision}) gives no patch tokens, "
+                "which explanations are made of. Export it again with `vicmae export --patch-tokens`, and run it with "
+                "--engine onnxruntime-fp32."
+            )
+        starts = range(0, len(pixels), self.max_batch)
+        vectors, patches = zip(*(self._run_with_patches(pixels[i : i + self.max_batch]) for i in starts), strict=True)
+        return np.concatenate(vectors), np.concatenate(patches)
+
+    def _run_with_patches(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As _run, with the patch tokens (n, L, D) float32; only asked of an engine that gives_patches."""
+        raise NotImplementedError
+
+    def _check(self, pixels: NDArray[np.uint8]) -> None:
         size = self.spec.size
         if pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"pixels must be (N, {size}, {size}, 3) uint8, got {pixels.shape} {pixels.dtype}")
-        parts = [self._run(pixels[i : i + self.max_batch]) for i in range(0, len(pixels), self.max_batch)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.spec.dim), np.float32)
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to free
         """Frees what the engine holds. Calling it twice is allowed."""
@@ -62,9 +88,18 @@ class FakeEngine(Engine):
         self.runtime = "fake"
         self.device = "cpu"
         self.precision = "fp32"
+        self.gives_patches = True
 
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        flat = self._colours(pixels).reshape(len(pixels), -1)
+        return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True), np.float32)
+
+    def _run_with_patches(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A patch token is the colour of its cell, over and over, so that like colours meet at any two places."""
+        colours = self._colours(pixels).reshape(len(pixels), 64, 3)
+        return self._run(pixels), np.tile(colours, (1, 1, 64))
+
+    def _colours(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         cell = self.spec.patch
         grid = pixels.reshape(len(pixels), 8, cell, 8, cell, 3).mean(axis=(2, 4))
-        flat = grid.reshape(len(pixels), -1).astype(np.float32) - 127.4
-        return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True), np.float32)
+        return np.asarray(grid, np.float32) - np.float32(127.4)

@@ -77,7 +77,9 @@ class OnnxRuntimeEngine(Engine):
             )
         self._session.disable_fallback()
         self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
+        self._output, *more = [output.name for output in self._session.get_outputs()]
+        self._patches = more[0] if more else None
+        self.gives_patches = self._patches is not None
 
     def _providers(self, cache: Path | None) -> list[tuple[str, dict[str, Any]]]:
         """The one that computes first; behind it only what may take the shape arithmetic it leaves."""
@@ -112,3 +114,7 @@ class OnnxRuntimeEngine(Engine):
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         (vectors,) = self._session.run([self._output], {self._input: pixels})
         return np.asarray(vectors, np.float32)
+
+    def _run_with_patches(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        vectors, patches = self._session.run([self._output, self._patches], {self._input: pixels})
+        return np.asarray(vectors, np.float32), np.asarray(patches, np.float32)

@@ -60,8 +60,14 @@ def m001_first(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def m002_sampling(db: sqlite3.Connection) -> None:
+    """How a video's frames were chosen; before, at a fixed rate only."""
+    for table in ("media", "ledger"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN sampling TEXT NOT NULL DEFAULT 'rate'")
+
+
 # Only ever append: the n-th function brings a catalog from user_version n - 1 to n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_first,)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_first, m002_sampling)
 
 
 def now() -> str:

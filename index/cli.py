@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ..errors import NotFound
+from ..errors import InvalidRequest, NotFound
 from ..settings import Settings, load_settings
 from ..terminal import (
     FAILED,
@@ -21,6 +21,7 @@ from ..terminal import (
     CollectionOption,
     DataOption,
     JsonOption,
+    SamplingOption,
     print_json,
     progress,
     say,
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
     """Adds the verbs of this room."""
     app.command("index")(index)
     app.command("search")(search)
+    app.command("explain")(explain)
     collections = typer.Typer(help="List the collections, or drop one.", invoke_without_command=True)
     collections.callback()(list_collections)
     collections.command("drop")(drop_collection)
@@ -51,6 +53,7 @@ def index(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders; - reads a list on stdin.")],
     collection: CollectionOption = "default",
     fps: Annotated[float | None, typer.Option(help="Frames embedded per second of video [default: 2].")] = None,
+    sampling: SamplingOption = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try files again that failed before.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove items whose files are gone from PATH.")] = False,
     data: DataOption = None,
@@ -68,7 +71,7 @@ def index(
     from .report import Report
     from .scan import plan, walk
 
-    settings = load_settings(data=data, bundle=bundle, frames_per_second=fps)
+    settings = load_settings(data=data, bundle=bundle, frames_per_second=fps, sampling=sampling)
     found = walk(_listed(paths))
     if not found.files and not (found.roots and prune):
         raise NotFound(_nothing_in(found))
@@ -78,7 +81,8 @@ def index(
         _sandbox(settings) as decoder,
     ):
         opened = library.open_for(collection, engine, create=bool(found.files))
-        planned = plan(found.files, read_ledger(opened.catalog), settings.frames_per_second, found.roots, retry)
+        rate = settings.frames_per_second
+        planned = plan(found.files, read_ledger(opened.catalog), rate, found.roots, retry, settings.sampling)
         report = Report.of(found, planned)
         todo = [file.path for file in planned.todo]
         try:
@@ -89,7 +93,8 @@ def index(
                     opened,
                     engine,
                     todo,
-                    frames_per_second=settings.frames_per_second,
+                    frames_per_second=rate,
+                    sampling=settings.sampling,
                     limits=_limits(settings),
                     decoder=decoder,
                     on_progress=on_progress,
@@ -173,6 +178,43 @@ def search(
         typer.echo(table([HIT_COLUMNS, *hit_rows(hits)]))
     else:
         say(f"The collection {collection!r} is empty: `vicmae index PATH…` fills it.")
+
+
+def explain(
+    query: Annotated[Path, typer.Argument(help="The picture or video that was looked for.")],
+    hit: Annotated[Path, typer.Argument(help="The picture or video that was found.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write, such as why.png.")],
+    at: Annotated[float, typer.Option(min=0, help="Second of the query, for a video.")] = 0.0,
+    hit_at: Annotated[float, typer.Option(min=0, help="Second of the hit, for a video.")] = 0.0,
+    data: DataOption = None,
+    bundle: BundleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw why two pictures are alike: each beside itself under a heat map of what the other one holds too."""
+    from PIL import Image
+
+    from ..export.choice import open_engine
+    from .explain import SHOWN_SIDE, side_by_side
+    from .explain import explain as explained
+
+    settings = load_settings(data=data, bundle=bundle)
+    if out.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp"} or not out.parent.is_dir():
+        raise InvalidRequest(f"-o {out}: expected a file .png, .jpg or .webp in a folder that exists.")
+    with open_engine(settings.bundle, **settings.engine_options) as engine, _sandbox(settings) as decoder:
+        frames = [
+            decoder.frame_at(path, seconds, _limits(settings), max(SHOWN_SIDE, 2 * engine.spec.size))
+            for path, seconds in ((query, at), (hit, hit_at))
+        ]
+        why = explained(engine, *frames)
+    try:
+        Image.fromarray(side_by_side(why)).save(out)
+    except OSError as error:
+        raise InvalidRequest(f"{out} cannot be written: {error.strerror or error}.") from error
+    if as_json:
+        grids = {"query": why.query.grid.tolist(), "hit": why.hit.grid.tolist()}
+        print_json({"score": why.score, **grids, "out": str(out)})
+    else:
+        typer.echo(f"cosine {why.score:.3f}; {out} shows where the two agree")
 
 
 @contextmanager

@@ -35,6 +35,18 @@ class Moments:
     end_seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
 
+    def unfolded(self, frames_per_second: float) -> "Moments":
+        """As if it had been sampled at that rate: a vector that stands for a longer stretch comes several times."""
+        lengths = self.end_seconds - self.start_seconds
+        times = np.maximum(np.rint(lengths * frames_per_second), 1).astype(np.int64)
+        if (times == 1).all():
+            return self
+        places = np.repeat(np.arange(len(times)), times)
+        turns = np.arange(len(places)) - np.repeat(np.cumsum(times) - times, times)
+        steps = (lengths / times)[places]
+        starts = self.start_seconds[places] + turns * steps
+        return Moments(self.vectors[places], starts, starts + steps, self.informative[places])
+
 
 class Collection:
     """One collection, bound to one model fingerprint. Get one from a Library."""
@@ -90,6 +102,7 @@ class Collection:
                 "height": new.height,
                 "duration_seconds": new.duration_seconds,
                 "frames_per_second": new.frames_per_second,
+                "sampling": new.sampling,
                 "frames": len(new.vectors),
                 "metadata": _json(kept if new.metadata is None else new.metadata),
                 "created_at": min((item.created_at for item in old), default=now()),
@@ -192,22 +205,24 @@ class Collection:
         return item.path
 
     def moments_of(self, item_id: str) -> Moments:
-        """All sampled frames of an item with their times. Raises NotFound."""
+        """The frames of an item with their times, evenly at its rate, whatever share a vector. Raises NotFound."""
         with self.catalog.read() as db:
             rows = db.execute(
                 "SELECT start_seconds, end_seconds, informative, vector FROM frames WHERE media_id = ? "
                 "ORDER BY vector_id",
                 (item_id,),
             ).fetchall()
+            rate = db.execute("SELECT frames_per_second FROM media WHERE id = ?", (item_id,)).fetchone()
         if not rows:
             raise NotFound(f"There is no item {item_id!r} in the collection {self.name!r}.")
         starts, ends, informative, blobs = zip(*rows, strict=True)
-        return Moments(
+        kept = Moments(
             unpack_vectors(list(blobs), self.spec.dim),
             np.array(starts, np.float64),
             np.array(ends, np.float64),
             np.array(informative, np.float32),
         )
+        return kept.unfolded(rate[0])
 
     def vectors_of(self, item_id: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """vectors (T, D) float32 unit length, start_seconds (T,) float64 of an item. Raises NotFound."""

@@ -17,8 +17,9 @@ import numpy as np
 from ..export.engine import Engine
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
-from ..media.sampling import sample_ends
-from .collection import Collection
+from ..media.sampling import Sampling, sample_ends
+from .collection import Collection, Moments
+from .folding import fold
 from .items import NewItem
 from .ledger import LedgerRow, record
 from .reading import Chunk, Reading, Stage, Task, Unreadable, check_unchanged, read
@@ -54,6 +55,7 @@ def ingest_file(
     item_id: str | None = None,
     metadata: dict[str, Any] | None = None,
     frames_per_second: float = 2.0,
+    sampling: Sampling = "rate",
     limits: MediaLimits | None = None,
     decoder: Decoder = HERE,
     on_progress: Progress | None = None,
@@ -63,11 +65,11 @@ def ingest_file(
     Raises StorageError, EngineError, and InvalidRequest for an unusable item_id or metadata.
     """
     reading = Reading(Task.of(path, uri, name, item_id, metadata))
-    for chunk in read(reading, collection, frames_per_second, limits or MediaLimits(), decoder):
+    for chunk in read(reading, collection, frames_per_second, sampling, limits or MediaLimits(), decoder):
         _embed(engine, [(reading, chunk)])
         if on_progress is not None:
             on_progress(*_progress(reading, frames_per_second))
-    return _commit(reading, collection, frames_per_second)
+    return _commit(reading, collection, frames_per_second, sampling)
 
 
 def ingest_many(
@@ -76,6 +78,7 @@ def ingest_many(
     paths: Sequence[Path],
     *,
     frames_per_second: float = 2.0,
+    sampling: Sampling = "rate",
     limits: MediaLimits | None = None,
     decoder: Decoder = HERE,
     on_progress: FileProgress | None = None,
@@ -98,7 +101,7 @@ def ingest_many(
         try:
             while (task := next_task()) is not None:
                 reading = Reading(task)
-                for chunk in read(reading, collection, frames_per_second, limits, decoder):
+                for chunk in read(reading, collection, frames_per_second, sampling, limits, decoder):
                     if not _put(waiting, (reading, chunk), stop):
                         return
                 _put(waiting, (reading, None), stop)
@@ -116,7 +119,7 @@ def ingest_many(
             for reading, chunk in batch:
                 if chunk is None:
                     left -= 1
-                    yield _commit(reading, collection, frames_per_second)
+                    yield _commit(reading, collection, frames_per_second, sampling)
                 elif on_progress is not None:
                     on_progress(reading.task.path, *_progress(reading, frames_per_second))
     except KeyboardInterrupt:
@@ -180,7 +183,7 @@ def _progress(reading: Reading, frames_per_second: float) -> tuple[int, int]:
     return reading.frames, max(round(duration_seconds * frames_per_second), reading.frames)
 
 
-def _commit(reading: Reading, collection: Collection, frames_per_second: float) -> Outcome:
+def _commit(reading: Reading, collection: Collection, frames_per_second: float, sampling: Sampling) -> Outcome:
     """Stores what came of a file, good or bad, item and ledger in one transaction."""
     task = reading.task
     try:
@@ -188,22 +191,27 @@ def _commit(reading: Reading, collection: Collection, frames_per_second: float) 
             raise reading.failure
         check_unchanged(reading)
         if reading.same is not None:
-            record(collection.catalog, _ledger_row(reading, frames_per_second))
+            record(collection.catalog, _ledger_row(reading, frames_per_second, sampling))
             return Outcome(task.path, task.uri, "unchanged", task.item_id, reading.same.frames)
         state: Literal["added", "updated"] = "updated" if collection.find_by_uri(task.uri) else "added"
-        item = collection.add(_new_item(reading, frames_per_second), _ledger_row(reading, frames_per_second))
+        item = collection.add(
+            _new_item(reading, frames_per_second, sampling), _ledger_row(reading, frames_per_second, sampling)
+        )
         return Outcome(task.path, task.uri, state, item.id, item.frames)
     except Unreadable as failure:
-        record(collection.catalog, _ledger_row(reading, frames_per_second, failure))
+        record(collection.catalog, _ledger_row(reading, frames_per_second, sampling, failure))
         return Outcome(task.path, task.uri, "failed", task.item_id, 0, failure.stage, failure.reason)
 
 
-def _ledger_row(reading: Reading, frames_per_second: float, failure: Unreadable | None = None) -> LedgerRow:
+def _ledger_row(
+    reading: Reading, frames_per_second: float, sampling: Sampling, failure: Unreadable | None = None
+) -> LedgerRow:
     return LedgerRow(
         uri=reading.task.uri,
         size_bytes=reading.look.size_bytes,
         mtime_ns=reading.look.mtime_ns,
         frames_per_second=frames_per_second,
+        sampling=sampling,
         state="failed" if failure else "done",
         stage=failure.stage if failure else None,
         reason=failure.reason if failure else None,
@@ -211,7 +219,7 @@ def _ledger_row(reading: Reading, frames_per_second: float, failure: Unreadable 
     )
 
 
-def _new_item(reading: Reading, frames_per_second: float) -> NewItem:
+def _new_item(reading: Reading, frames_per_second: float, sampling: Sampling) -> NewItem:
     """The item of a file that was embedded, or that has a twin to copy from."""
     task, look = reading.task, reading.look
     common: dict[str, Any] = {
@@ -224,6 +232,7 @@ def _new_item(reading: Reading, frames_per_second: float) -> NewItem:
         "size_bytes": look.size_bytes,
         "mtime_ns": look.mtime_ns,
         "frames_per_second": frames_per_second,
+        "sampling": sampling,
     }
     if reading.twin is not None:
         twin, moments = reading.twin
@@ -234,10 +243,7 @@ def _new_item(reading: Reading, frames_per_second: float) -> NewItem:
             width=twin.width,
             height=twin.height,
             duration_seconds=twin.duration_seconds,
-            vectors=moments.vectors,
-            start_seconds=moments.start_seconds,
-            end_seconds=moments.end_seconds,
-            informative=moments.informative,
+            **vars(fold(moments)),
         )
     info = reading.info
     if info is None or not reading.vectors:
@@ -246,6 +252,14 @@ def _new_item(reading: Reading, frames_per_second: float) -> NewItem:
     duration_seconds = info.duration_seconds
     if info.kind == "video" and duration_seconds <= seconds[-1]:
         duration_seconds = float(seconds[-1]) + 1 / frames_per_second  # the file does not say, or says it wrong
+    moments = fold(
+        Moments(
+            np.concatenate(reading.vectors),
+            seconds,
+            sample_ends(seconds, duration_seconds),
+            np.concatenate(reading.informative),
+        )
+    )
     return NewItem(
         **common,
         kind=info.kind,
@@ -253,8 +267,5 @@ def _new_item(reading: Reading, frames_per_second: float) -> NewItem:
         width=info.width,
         height=info.height,
         duration_seconds=duration_seconds,
-        vectors=np.concatenate(reading.vectors),
-        start_seconds=seconds,
-        end_seconds=sample_ends(seconds, duration_seconds),
-        informative=np.concatenate(reading.informative),
+        **vars(moments),
     )

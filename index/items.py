@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest
+from ..media.sampling import Sampling
 
 Kind = Literal["image", "video"]
 
@@ -18,7 +19,10 @@ ITEM_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 @dataclass(frozen=True)
 class Item:
-    """One picture or video of a collection. `path` is absolute; the file may have vanished since."""
+    """One picture or video of a collection. `path` is absolute; the file may have vanished since.
+
+    frames  vectors that are kept of it
+    """
 
     id: str
     uri: str
@@ -32,6 +36,7 @@ class Item:
     height: int
     duration_seconds: float
     frames_per_second: float
+    sampling: Sampling
     frames: int
     metadata: dict[str, Any]
     created_at: str
@@ -43,7 +48,7 @@ class NewItem:
 
     vectors        (T, D) float32, T >= 1, finite; stored with unit length
     start_seconds  (T,) float64 when each sampled frame is shown, ascending; 0.0 for an image
-    end_seconds    (T,) float64 until when it stands for the video
+    end_seconds    (T,) float64 until when it stands for the video; several samples may share one vector (folding.py)
     informative    (T,) float32 in 0..1; near 0 for black and flat pictures
     metadata       None keeps what the item had before, or {} if it is new
     """
@@ -66,6 +71,7 @@ class NewItem:
     end_seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
     metadata: dict[str, Any] | None = None
+    sampling: Sampling = "rate"
 
     def __post_init__(self) -> None:
         check_item_id(self.id)

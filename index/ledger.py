@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..media.sampling import Sampling
 from .catalog import Catalog, now
 
 State = Literal["queued", "done", "failed"]
@@ -23,6 +24,7 @@ class LedgerRow:
     reason: str | None = None
     attempts: int = 1
     item_id: str | None = None
+    sampling: Sampling = "rate"
 
 
 _COLUMNS = tuple(LedgerRow.__dataclass_fields__)

@@ -17,6 +17,7 @@ from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.preprocess import enough_side, to_pixels
 from ..media.reader import MediaInfo
+from ..media.sampling import Sampling
 from .collection import Collection, Moments
 from .items import Item, check_item_id, default_item_id
 from .scan import file_uri
@@ -26,6 +27,8 @@ Stage = Literal["read", "probe", "decode", "embed"]
 HASH_BYTES = 1 << 20
 MAX_CHUNK_FRAMES = 16
 FULL_CONTRAST = 32.0  # grey levels of standard deviation from which a picture counts as fully informative
+FULL_VARIETY = 0.5  # of the picture lies outside its most frequent grey
+GREY_STEP = 8  # levels that count as one grey; two neighbours are taken together
 
 
 class Unreadable(Exception):
@@ -106,7 +109,12 @@ class Reading:
 
 
 def read(
-    reading: Reading, collection: Collection, frames_per_second: float, limits: MediaLimits, decoder: Decoder
+    reading: Reading,
+    collection: Collection,
+    frames_per_second: float,
+    sampling: Sampling,
+    limits: MediaLimits,
+    decoder: Decoder,
 ) -> Iterator[Chunk]:
     """Goes through the steps of one file and gives its pixels in bounded memory; none if they are not needed.
 
@@ -118,13 +126,15 @@ def read(
         with _stage("probe"):
             limits.check_bytes(reading.look.size_bytes)
         reading.sha256 = _hash(path)
-        if _is_known(reading, collection, frames_per_second):
+        if _is_known(reading, collection, frames_per_second, sampling):
             return
         with _stage("probe"):
             reading.info = decoder.probe(path, limits)
         with _stage("decode"):
             small = enough_side(collection.spec)
-            found = decoder.read_frames(path, frames_per_second, limits, chunk=MAX_CHUNK_FRAMES, shorter_side=small)
+            found = decoder.read_frames(
+                path, frames_per_second, limits, chunk=MAX_CHUNK_FRAMES, shorter_side=small, sampling=sampling
+            )
             with closing(found):
                 for frames in found:
                     pixels = to_pixels(frames, collection.spec)
@@ -149,9 +159,17 @@ def check_unchanged(reading: Reading) -> None:
 
 
 def informativeness(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """pixels (n, S, S, 3) uint8 -> (n,) float32 in 0..1: the contrast of a picture; 0 for one flat colour."""
+    """pixels (n, S, S, 3) uint8 -> (n,) float32 in 0..1: contrast times variety.
+
+    0 for one flat colour, near 0 for black with noise, about 0.2 for credits: letters on a ground of one grey have
+    contrast, but nearly all of the picture is that ground.
+    """
     contrast = pixels.reshape(len(pixels), -1, 3).std(axis=1, dtype=np.float32).mean(axis=1)
-    return np.asarray(np.clip(contrast / FULL_CONTRAST, 0, 1), np.float32)
+    levels = (pixels.mean(axis=3) // GREY_STEP).astype(np.int64).reshape(len(pixels), -1)
+    counts = np.stack([np.bincount(row, minlength=256 // GREY_STEP + 1) for row in levels])
+    ground = (counts[:, :-1] + counts[:, 1:]).max(axis=1) / levels.shape[1]
+    weights = np.clip(contrast / FULL_CONTRAST, 0, 1) * np.clip((1 - ground) / FULL_VARIETY, 0, 1)
+    return np.asarray(weights, np.float32)
 
 
 def _hash(path: Path) -> str:
@@ -162,12 +180,14 @@ def _hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _is_known(reading: Reading, collection: Collection, frames_per_second: float) -> bool:
+def _is_known(reading: Reading, collection: Collection, frames_per_second: float, sampling: Sampling) -> bool:
     """Whether the vectors of these bytes are in the collection already; says where in `reading`."""
     twin = collection.find_by_uri(reading.task.uri)
     if twin is None or twin.sha256 != reading.sha256:
         twin = collection.find_by_sha256(reading.sha256)
-    if twin is None or (twin.kind == "video" and twin.frames_per_second != frames_per_second):
+    if twin is None:
+        return False
+    if twin.kind == "video" and (twin.frames_per_second, twin.sampling) != (frames_per_second, sampling):
         return False
     task = reading.task
     named_alike = (twin.uri, twin.id, twin.name, twin.path) == (task.uri, task.item_id, task.name, task.path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from ..media.reader import MEDIA_SUFFIXES
+from ..media.sampling import Sampling
 from .ledger import LedgerRow
 
 # Sound is a candidate too, so that it is reported as "no pictures" and not passed over in silence.
@@ -103,15 +104,17 @@ def plan(
     frames_per_second: float,
     roots: Sequence[Path] = (),
     retry: bool = False,
+    sampling: Sampling = "rate",
 ) -> Plan:
-    """Compares what is there with what was done. A file is the same while size, time and frame rate are."""
+    """Compares what is there with what was done. A file is the same while size, time, frame rate and sampling are."""
     todo, unchanged, failed = [], [], []
     for file in files:
         row = ledger.get(file.uri)
-        same = row is not None and (row.size_bytes, row.mtime_ns, row.frames_per_second) == (
+        same = row is not None and (row.size_bytes, row.mtime_ns, row.frames_per_second, row.sampling) == (
             file.size_bytes,
             file.mtime_ns,
             frames_per_second,
+            sampling,
         )
         if row is not None and same and row.state == "done":
             unchanged.append(row)

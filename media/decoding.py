@@ -8,6 +8,7 @@ from .frames import Frames
 from .info import MediaInfo
 from .limits import MediaLimits
 from .reader import Source
+from .sampling import Sampling
 
 
 class Decoder(Protocol):
@@ -25,6 +26,7 @@ class Decoder(Protocol):
         end_seconds: float | None = None,
         chunk: int = 16,
         shorter_side: int | None = None,
+        sampling: Sampling = "rate",
     ) -> Generator[Frames, None, None]: ...
 
     def frame_at(
@@ -57,6 +59,7 @@ class InProcess:
         end_seconds: float | None = None,
         chunk: int = 16,
         shorter_side: int | None = None,
+        sampling: Sampling = "rate",
     ) -> Generator[Frames, None, None]:
         return reader.read_frames(
             source,
@@ -67,6 +70,7 @@ class InProcess:
             chunk=chunk,
             shorter_side=shorter_side,
             hardware=self.hardware,
+            sampling=sampling,
         )
 
     def frame_at(self, source: Source, seconds: float, limits: MediaLimits, shorter_side: int | None = None) -> Frames:

@@ -21,7 +21,8 @@ from .frames import Frames, Picture, Shown
 from .images import ImageMedium
 from .info import SNIFF_BYTES, Kind, MediaInfo, Medium, sniff_image
 from .limits import MediaLimits
-from .sampling import Cells, sample, shown_at
+from .sampling import Cells, Sampling, sample, sample_shots, sample_with_cuts, shown_at
+from .shots import mark_cuts
 from .video import VideoMedium
 
 __all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames", "read_key_frames"]
@@ -64,6 +65,7 @@ def read_frames(
     chunk: int = 16,
     shorter_side: int | None = None,
     hardware: bool = False,
+    sampling: Sampling = "rate",
 ) -> Generator[Frames, None, None]:
     """Sampled frames in chunks of at most `chunk`, fewer where they are large or slow; a picture is one frame at 0.0.
 
@@ -71,8 +73,9 @@ def read_frames(
     hardware, a video decoder of the machine's graphics processor does the work where it can.
 
     Takes the first frame of every 1 / frames_per_second seconds in start_seconds <= seconds < end_seconds
-    (sampling.py draws it), with its true time from the start of the file. At least one frame comes, or an
-    error: those of probe, and InvalidRequest for a part that is empty or begins after the end.
+    (sampling.py draws it, and what the other kinds of sampling take), with its true time from the start of the file.
+    At least one frame comes, or an error: those of probe, and InvalidRequest for a part that is empty or begins
+    after the end.
     """
     end = math.inf if end_seconds is None else end_seconds
     if not (frames_per_second > 0 and math.isfinite(frames_per_second) and chunk > 0):
@@ -92,11 +95,11 @@ def read_frames(
                 f"{info.duration_seconds:.2f} seconds: give an earlier start."
             )
         length = min(end, info.duration_seconds) - start_seconds
-        limits.check_frames(math.floor(max(length, 0.0) * frames_per_second))
+        if sampling in ("rate", "auto"):
+            limits.check_frames(math.floor(max(length, 0.0) * frames_per_second))
         cells = Cells(frames_per_second, start_seconds, end)
-        chosen = sample(medium.shown_for(cells), cells)
         came = False
-        for frames in _chunks(chosen, chunk, limits):
+        for frames in _chunks(_chosen(medium, sampling, cells), chunk, limits):
             came = True
             yield frames
         if not came:
@@ -136,6 +139,20 @@ def frame_at(
         if shown is None:
             raise _nothing_decoded()
         return _frames([shown.render()], [shown.seconds])
+
+
+def _chosen(medium: Medium, sampling: Sampling, cells: Cells) -> Iterator[Shown]:
+    match sampling:
+        case "rate":
+            yield from sample(medium.shown_for(cells), cells)
+        case "keyframes":
+            yield from sample(medium.key_frames(cells.start_seconds), cells)
+        case "shots":
+            found = sample_shots(mark_cuts(medium.shown(cells.start_seconds)), cells)
+            yield from (marked.frame for marked in found)
+        case "auto":
+            found = sample_with_cuts(mark_cuts(medium.shown(cells.start_seconds)), cells)
+            yield from (marked.frame for marked in found)
 
 
 @contextmanager

@@ -5,15 +5,23 @@ Time from start_seconds on is cut into cells of 1 / frames_per_second; the first
     frames   |  .   .   .   .   .   .           .   .   .        any rate, also a varying one
     cells    |         |         |         |         |
     taken    |  ^       ^         ^               ^   ^          at their true seconds
+
+That is `rate`. `keyframes` takes from the frames that can be decoded alone, at most one a cell; `auto` takes the first
+frame of every shot too, wherever in its cell it is shown; `shots` takes that one, and a long shot's further frames
+LONG_SHOT_SECONDS apart. Where shots begin is told by shots.py.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Sampling = Literal["rate", "keyframes", "shots", "auto"]
+
+LONG_SHOT_SECONDS = 5.0
 
 _TOLERANCE_SECONDS = 1e-6  # stamps are rounded by containers: 0.4999999 belongs to the cell that begins at 0.5
 
@@ -23,7 +31,13 @@ class Timed(Protocol):
     def seconds(self) -> float: ...
 
 
+class Marked(Timed, Protocol):
+    @property
+    def begins_shot(self) -> bool: ...
+
+
 T = TypeVar("T", bound=Timed)
+M = TypeVar("M", bound=Marked)
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,37 @@ def sample(frames: Iterable[T], cells: Cells) -> Iterator[T]:
             last_cell = cell
             yield frame
     if last_cell < 0 and before is not None:
+        yield before
+
+
+def sample_with_cuts(frames: Iterable[M], cells: Cells) -> Iterator[M]:
+    """What `sample` takes, and the first frame of every shot within the window."""
+    last_cell, before = -1, None
+    for frame in frames:
+        if cells.is_past(frame.seconds):
+            break
+        cell = cells.of(frame.seconds)
+        if cell < 0:
+            before = frame
+        elif cell > last_cell or frame.begins_shot:
+            last_cell = cell
+            yield frame
+    if last_cell < 0 and before is not None:
+        yield before
+
+
+def sample_shots(frames: Iterable[M], cells: Cells) -> Iterator[M]:
+    """The first frame of the window and of every shot in it, and of a long shot one every LONG_SHOT_SECONDS."""
+    last_seconds, before = -math.inf, None
+    for frame in frames:
+        if cells.is_past(frame.seconds):
+            break
+        if cells.of(frame.seconds) < 0:
+            before = frame
+        elif frame.begins_shot or frame.seconds >= last_seconds + LONG_SHOT_SECONDS - _TOLERANCE_SECONDS:
+            last_seconds = frame.seconds
+            yield frame
+    if last_seconds < 0 and before is not None:
         yield before
 
 

@@ -41,6 +41,7 @@ from .frames import Frames
 from .info import MediaInfo
 from .limits import MediaLimits
 from .reader import Source
+from .sampling import Sampling
 from .wire import Message, receive, send
 
 _ERRORS = {kind.__name__: kind for kind in (CorruptMedia, UnsupportedMedia, MediaTooLarge, NotFound, InvalidRequest)}
@@ -127,6 +128,7 @@ class Sandbox:
         end_seconds: float | None = None,
         chunk: int = 16,
         shorter_side: int | None = None,
+        sampling: Sampling = "rate",
     ) -> Generator[Frames, None, None]:
         given = {
             "frames_per_second": frames_per_second,
@@ -134,6 +136,7 @@ class Sandbox:
             "end_seconds": end_seconds,
             "chunk": chunk,
             "shorter_side": shorter_side,
+            "sampling": sampling,
         }
         worked, shown_seconds = 0.0, 0.0
         with self._call("read_frames", source, limits, given) as call:

@@ -15,6 +15,7 @@ from . import (
     problems,
     routes_collections,
     routes_embeddings,
+    routes_explain,
     routes_house,
     routes_items,
     routes_jobs,
@@ -58,6 +59,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_collections,
         routes_items,
         routes_search,
+        routes_explain,
         routes_jobs,
     ):
         app.include_router(routes.router)

@@ -6,7 +6,17 @@ import typer
 
 from ..errors import InvalidRequest
 from ..settings import load_settings
-from ..terminal import FAILED, BundleOption, DataOption, DeviceOption, EngineOption, JsonOption, print_json, say
+from ..terminal import (
+    FAILED,
+    BundleOption,
+    DataOption,
+    DeviceOption,
+    EngineOption,
+    JsonOption,
+    SamplingOption,
+    print_json,
+    say,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +36,7 @@ def serve(
     ] = None,
     device: DeviceOption = None,
     engine: EngineOption = None,
+    sampling: SamplingOption = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser when ready.")] = False,
     allow_unauthenticated: Annotated[
         bool,
@@ -43,7 +54,14 @@ def serve(
     from .run import run
 
     settings = load_settings(
-        data=data, bundle=bundle, host=host, port=port, threads=threads, device=device, engine=engine
+        data=data,
+        bundle=bundle,
+        host=host,
+        port=port,
+        threads=threads,
+        device=device,
+        engine=engine,
+        sampling=sampling,
     )
     if not (is_loopback(settings.host) or allow_unauthenticated):
         raise InvalidRequest(

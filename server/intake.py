@@ -15,6 +15,7 @@ from ..index.collection import Collection
 from ..index.ingest import ingest_file
 from ..index.items import Item, check_item_id
 from ..index.ledger import forget
+from ..media.sampling import Sampling
 from .jobs import INGEST, upload_uri
 from .services import Services
 from .uploads import Upload
@@ -35,15 +36,18 @@ def take_in(
     upload: Upload,
     item_id: str | None,
     metadata: dict[str, Any] | None,
+    sampling: Sampling | None = None,
 ) -> Taken:
     """The upload as an item or a job. Blocks; call it in a worker thread.
 
-    Raises MediaError for what is no readable picture or video, Conflict when item_id holds other bytes.
+    sampling None: as the server is set. Raises MediaError for what is no readable picture or video, Conflict when
+    item_id holds other bytes, or the bytes are known with another sampling.
     """
     if item_id is not None:
         check_item_id(item_id)
     known = _known(collection, upload, item_id)
     if known is not None:
+        _check_sampling(known, sampling)
         return Taken(item=known)
     item_id = item_id or f"i{upload.sha256[:20]}"
     waiting = _waiting_job(collection, item_id)
@@ -54,7 +58,13 @@ def take_in(
     info = here.decoder.probe(upload.path, here.limits)
     path = _keep(upload.path, collection.uploads)
     if info.kind == "video":
-        payload = {"file": path.name, "name": upload.name, "sha256": upload.sha256, "metadata": metadata}
+        payload = {
+            "file": path.name,
+            "name": upload.name,
+            "sha256": upload.sha256,
+            "metadata": metadata,
+            "sampling": sampling or here.settings.sampling,
+        }
         job = jobs.add_job(collection, INGEST, item_id, payload)
         here.worker.wake()
         return Taken(job=job)
@@ -67,6 +77,7 @@ def take_in(
         item_id=item_id,
         metadata=metadata,
         frames_per_second=here.settings.frames_per_second,
+        sampling=sampling or here.settings.sampling,
         limits=here.limits,
         decoder=here.decoder,
     )
@@ -88,6 +99,14 @@ def _known(collection: Collection, upload: Upload, item_id: str | None) -> Item 
     if item.sha256 != upload.sha256:
         raise Conflict(f"The item {item_id!r} exists and holds other bytes. Delete it first, or choose another id.")
     return item
+
+
+def _check_sampling(known: Item, sampling: Sampling | None) -> None:
+    if known.kind == "video" and sampling not in (None, known.sampling):
+        raise Conflict(
+            f"These bytes are the item {known.id!r} already, sampled by {known.sampling}, not {sampling}. Delete it "
+            "first, or leave sampling out."
+        )
 
 
 def _waiting_job(collection: Collection, item_id: str) -> jobs.Job | None:

@@ -17,6 +17,7 @@ from ..index.ledger import forget
 from ..index.library import Library
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
+from ..media.sampling import Sampling
 
 log = logging.getLogger("vicmae.server")
 
@@ -39,12 +40,14 @@ class Worker:
         limits: MediaLimits,
         frames_per_second: float,
         decoder: Decoder = HERE,
+        sampling: Sampling = "rate",
     ) -> None:
         self.library = library
         self.engine = engine
         self.limits = limits
         self.frames_per_second = frames_per_second
         self.decoder = decoder
+        self.sampling = sampling
         self._woken = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="vicmae-jobs", daemon=True)
@@ -131,6 +134,7 @@ class Worker:
             item_id=job.item_id,
             metadata=job.payload["metadata"],
             frames_per_second=self.frames_per_second,
+            sampling=job.payload.get("sampling") or self.sampling,
             limits=self.limits,
             decoder=self.decoder,
             on_progress=on_progress,

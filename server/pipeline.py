@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from ..errors import Overloaded
 from ..export.engine import Engine
+from ..index.explain import SHOWN_SIDE, Explanation, explain
 from ..index.query import Decoded, decode, decode_moment
 from ..index.reading import informativeness
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
+from ..media.preprocess import enough_side
 from ..media.reader import MediaInfo, Source
 
 T = TypeVar("T")
@@ -138,19 +140,35 @@ class Pipeline:
         if waiting:
             yield from self._embed_all(waiting, trip)
 
+    def explain(self, query: Source, query_seconds: float, hit: Source, hit_seconds: float, trip: Trip) -> Explanation:
+        """Why the frames shown at those seconds are alike; a picture is itself at any. Call it inside a trip."""
+        side = max(SHOWN_SIDE, enough_side(self.engine.spec))
+        with trip.at("decode_ms"):
+            # Half a millisecond on, so that a second that was rounded down does not name the frame before.
+            frames = [
+                self.decoder.frame_at(source, seconds + 0.0005, self.limits, side)
+                for source, seconds in ((query, query_seconds), (hit, hit_seconds))
+            ]
+        with self._engine_to_itself(trip), trip.at("engine_ms"):
+            return explain(self.engine, *frames)
+
     def _embed_all(self, waiting: list[Decoded], trip: Trip) -> Iterator[Embedded]:
         """All of them in one call of the engine, one caller at a time."""
         pixels = np.concatenate([decoded.pixels for decoded in waiting])
-        with trip.at("queue_ms"):
-            self._engine_turn.acquire()
-        try:
-            with trip.at("engine_ms"):
-                vectors = self.engine.embed(pixels)
-        finally:
-            self._engine_turn.release()
+        with self._engine_to_itself(trip), trip.at("engine_ms"):
+            vectors = self.engine.embed(pixels)
         ends = np.cumsum([len(decoded.pixels) for decoded in waiting])
         for decoded, own in zip(waiting, np.split(vectors, ends[:-1]), strict=True):
             yield Embedded(decoded.info, own, decoded.seconds, informativeness(decoded.pixels), decoded.picture)
+
+    @contextmanager
+    def _engine_to_itself(self, trip: Trip) -> Iterator[None]:
+        with trip.at("queue_ms"):
+            self._engine_turn.acquire()
+        try:
+            yield
+        finally:
+            self._engine_turn.release()
 
     def _decode(self, source: Source, start_seconds: float, end_seconds: float | None) -> Decoded:
         """At most max_query_seconds of a file, at the pipeline's frames per second."""

@@ -67,5 +67,6 @@ def models(here: Here) -> Models:
         runtime=engine.runtime,
         device=engine.device,
         precision=engine.precision,
+        explains=engine.gives_patches,
     )
     return Models(data=[model])

@@ -5,7 +5,7 @@ Only files of indexed items are ever served, and only under the type found when 
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import FileGone, InvalidRequest, NotFound
 from ..index import items as index
 from ..index.collection import Collection
+from ..media.sampling import Sampling
 from . import intake, routes_jobs
 from .schemas import Accepted, Item, ItemChange, Items, Metadata
 from .services import Here, Services
@@ -33,6 +34,11 @@ UPLOAD_BODY = {
                     "file": {"type": "string", "format": "binary"},
                     "id": {"type": "string", "pattern": index.ITEM_ID.pattern},
                     "metadata": {"type": "string", "description": "a JSON object"},
+                    "sampling": {
+                        "type": "string",
+                        "enum": list(get_args(Sampling)),
+                        "description": "which frames of a video are embedded; the server's setting unless given",
+                    },
                 },
             }
         }
@@ -55,11 +61,14 @@ async def add_item(name: str, request: Request, here: Here) -> Response:
     """Takes in one file. A picture can be found at once (201); a video when its job is done (202)."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
     async with received_form(request, here.incoming) as form:
-        form.only("id", "metadata")
+        form.only("id", "metadata", "sampling")
         metadata = metadata_of(form.fields.get("metadata"))
         upload = form.one_file()
         item_id = form.fields.get("id") or None
-        taken = await here.pipeline.run(lambda trip: intake.take_in(here, collection, upload, item_id, metadata))
+        sampling = sampling_of(form.fields.get("sampling"))
+        taken = await here.pipeline.run(
+            lambda trip: intake.take_in(here, collection, upload, item_id, metadata, sampling)
+        )
     if taken.job is not None:
         job = routes_jobs.described(collection, taken.job)
         return JSONResponse(Accepted(job=job).model_dump(), 202, headers={"location": f"/v1/jobs/{taken.job.id}"})
@@ -189,6 +198,16 @@ def metadata_of(text: str | None) -> dict[str, Any] | None:
         raise InvalidRequest(f"The form field metadata must be a JSON object: {error}.") from error
 
 
+def sampling_of(text: str | None) -> Sampling | None:
+    """A form's sampling field; nothing means the server's setting."""
+    if not text:
+        return None
+    for known in get_args(Sampling):
+        if text == known:
+            return cast(Sampling, known)
+    raise InvalidRequest(f"sampling is {text!r}, expected one of {', '.join(get_args(Sampling))}.")
+
+
 def check_limit(here: Services, limit: int) -> None:
     if limit > here.settings.max_limit:
         raise InvalidRequest(f"limit is {limit}, expected 1 to {here.settings.max_limit} (max_limit).")
@@ -207,6 +226,7 @@ def described(collection: Collection, item: index.Item) -> Item:
         width=item.width,
         height=item.height,
         duration_seconds=item.duration_seconds,
+        sampling=item.sampling,
         frames=item.frames,
         sha256=item.sha256,
         metadata=item.metadata,

@@ -5,7 +5,7 @@ Turns a request into query vectors and hits into an answer; finding is index.sea
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from anyio import to_thread
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidRequest
 from ..index.answers import search_answer
@@ -92,8 +92,11 @@ async def search(name: str, request: Request, here: Here) -> Response:
     return await answered(here, collection, wish, None)
 
 
-def parsed(validate: Callable[..., SearchRequest], raw: Any) -> SearchRequest:
-    """raw as a SearchRequest; its faults are told the way FastAPI tells a body's."""
+R = TypeVar("R", bound=BaseModel)
+
+
+def parsed(validate: Callable[..., R], raw: Any) -> R:
+    """raw as a request; its faults are told the way FastAPI tells a body's."""
     try:
         return validate(raw)
     except ValidationError as error:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
+from ..media.sampling import Sampling
+
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 16
 
@@ -109,6 +111,7 @@ class Model(BaseModel):
     runtime: str = Field(description="what computes the vectors, such as onnxruntime")
     device: str
     precision: str
+    explains: bool = Field(description="whether it gives the patch tokens that explanations are made of")
 
 
 class Models(BaseModel):
@@ -145,7 +148,8 @@ class Item(BaseModel):
     width: int
     height: int
     duration_seconds: float
-    frames: int
+    sampling: Sampling = Field(description="which frames of a video were embedded")
+    frames: int = Field(description="vectors kept; frames that look the same to the model share one")
     sha256: str
     metadata: dict[str, Any]
     created_at: str
@@ -210,6 +214,28 @@ class SearchAnswer(BaseModel):
     plan: dict[str, Any]
     timing: Timing
     next_cursor: None = None
+
+
+class ExplainRequest(Request):
+    """What was looked for (exactly one of item and image; or a file, as multipart) and the hit to compare it with."""
+
+    item: str | None = Field(None, description="id of the item that was looked for")
+    image: JsonValue = Field(None, description="a data URL of the picture or clip that was looked for")
+    seconds: Seconds = Field(0.0, description="the moment of it, for a video")
+    hit: str = Field(description="id of the item that was found")
+    hit_seconds: Seconds = Field(0.0, description="the moment at which it was found, for a video")
+
+
+class ExplainedSide(BaseModel):
+    grid: list[list[float]] = Field(description="0..1 for each patch, row by row: how well the other picture holds it")
+    overlay: str = Field(description="a data URL: the picture in grey under its heat, as PNG")
+
+
+class Explanation(BaseModel):
+    score: float = Field(description="cosine of the two frames, at most 1")
+    query: ExplainedSide
+    hit: ExplainedSide
+    timing: Timing
 
 
 class Progress(BaseModel):

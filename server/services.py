@@ -111,7 +111,9 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             max_trips=settings.max_queue,
             decoder=decoder,
         )
-        worker = stack.enter_context(Worker(library, engine, limits, settings.frames_per_second, decoder))
+        worker = stack.enter_context(
+            Worker(library, engine, limits, settings.frames_per_second, decoder, settings.sampling)
+        )
         yield Services(
             settings,
             engine,

@@ -4,12 +4,14 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from vicmae.errors import NotFound, StorageError
 from vicmae.index.catalog import MIGRATIONS, Catalog, now
+from vicmae.index.ledger import read_ledger
 
 
 @pytest.fixture
@@ -50,6 +52,20 @@ def test_it_is_durable_and_keeps_references(catalog: Catalog) -> None:
         assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert db.execute("PRAGMA foreign_keys").fetchone()[0] == 1
         assert db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
+
+
+def test_a_catalog_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        MIGRATIONS[0](db)
+        db.execute(
+            "INSERT INTO ledger VALUES ('file:///a.mp4', 1, 2, 2.0, 'done', NULL, NULL, 1, 'a', '2026-01-01T00:00:00Z')"
+        )
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    catalog = Catalog(path)
+    assert read_ledger(catalog)["file:///a.mp4"].sampling == "rate"
+    catalog.close()
 
 
 def test_many_threads_write_and_read_at_once(catalog: Catalog) -> None:

@@ -58,6 +58,12 @@ def test_a_folder_is_indexed_and_then_unchanged(run: Run, media: Path) -> None:
     assert run("index", media) == "0 added, 3 unchanged, 0 failed\n"
 
 
+def test_another_sampling_is_read_again(run: Run, media: Path) -> None:
+    assert run("index", media / "film.mp4", "--sampling", "keyframes") == "1 added, 0 unchanged, 0 failed\n"
+    assert run("index", media / "film.mp4", "--sampling", "keyframes") == "0 added, 1 unchanged, 0 failed\n"
+    assert run("index", media / "film.mp4") == "0 added, 1 updated, 0 unchanged, 0 failed\n"
+
+
 def test_bad_files_are_told_with_their_reason_each_time(run: Run, media: Path) -> None:
     (media / "bad.jpg").write_bytes(b"no picture")
     for added, unchanged in ((3, 0), (0, 3)):

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_items import ENGINE
-from made_media import write_image, write_video
+from made_media import picture, write_image, write_video
+from PIL import Image, ImageDraw
 
 from vicmae.errors import EngineError, InvalidRequest, StorageError
 from vicmae.export.engine import FakeEngine
@@ -71,8 +72,8 @@ def test_a_picture_becomes_an_item(collection: Collection, tmp_path: Path) -> No
 def test_a_video_becomes_an_item_of_many_moments(collection: Collection, tmp_path: Path) -> None:
     outcome = ingest_file(collection, ENGINE, write_video(tmp_path / "a.mp4", 1, 5.0), frames_per_second=4)
     item = collection.get(outcome.item_id)
-    assert (item.kind, item.frames) == ("video", 20)
     moments = collection.moments_of(item.id)
+    assert (item.kind, len(moments.vectors)) == ("video", 20)
     assert np.diff(moments.start_seconds) == pytest.approx(0.25, abs=0.06)
     assert moments.end_seconds[:-1] == pytest.approx(moments.start_seconds[1:])
     assert moments.end_seconds[-1] == pytest.approx(item.duration_seconds)
@@ -107,10 +108,21 @@ def test_the_same_bytes_elsewhere_are_not_decoded_again(
 
 def test_another_frame_rate_is_decoded_again(collection: Collection, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 1, 2.0)
-    assert ingest_file(collection, ENGINE, path, frames_per_second=2).frames == 4
+    first = ingest_file(collection, ENGINE, path, frames_per_second=2)
+    assert len(collection.moments_of(first.item_id).vectors) == 4
     again = ingest_file(collection, ENGINE, path, frames_per_second=4)
-    assert (again.state, again.frames) == ("updated", 8)
-    assert collection.stats()["frames"] == 8
+    assert again.state == "updated" and len(collection.moments_of(again.item_id).vectors) == 8
+    assert collection.stats()["frames"] == again.frames
+
+
+def test_another_sampling_is_decoded_again(collection: Collection, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 1, 5.0, gop=30)
+    first = ingest_file(collection, ENGINE, path)
+    again = ingest_file(collection, ENGINE, path, sampling="shots")
+    assert (first.state, again.state) == ("added", "updated")
+    item = collection.get(again.item_id)
+    assert (item.sampling, item.frames, only_row(collection).sampling) == ("shots", 3, "shots")
+    assert ingest_file(collection, ENGINE, path, sampling="shots").state == "unchanged"
 
 
 def test_changed_bytes_replace_the_item(collection: Collection, tmp_path: Path) -> None:
@@ -204,6 +216,16 @@ def test_black_pictures_inform_little() -> None:
     blue[..., 2] = 255
     busy = np.random.default_rng(0).integers(0, 255, (1, 32, 32, 3), np.uint8)
     assert reading.informativeness(np.concatenate([flat, blue, busy])).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("ground", "letters"), [("black", "white"), ("white", "black")])
+def test_credits_inform_less_than_a_scene(ground: str, letters: str) -> None:
+    sheet = Image.new("RGB", (640, 360), ground)
+    for line in range(9):
+        ImageDraw.Draw(sheet).text((200, 20 + 36 * line), f"Second Unit Director  Name {line}", letters, None)
+    pixels = np.stack([np.asarray(image.resize((96, 96))) for image in (sheet, picture(1, (640, 360)))])
+    credits, scene = reading.informativeness(pixels).tolist()
+    assert 0 < credits < 0.3 and scene > 0.9
 
 
 def test_many_files_each_get_one_outcome(collection: Collection, tmp_path: Path) -> None:

@@ -125,6 +125,18 @@ def test_find_similar_leads_on(page: Page, client: httpx.Client, folder: Path) -
     assert page.url.endswith("#/find/default")
 
 
+def test_a_hit_says_why_it_was_found(page: Page, client: httpx.Client, folder: Path) -> None:
+    added(client, folder / "video-2.mp4")
+    page.set_input_files("#query-file", folder / "frame.png")
+    page.get_by_role("button", name="Why?").click()
+    expect(page.locator("#why")).to_be_visible()
+    expect(page.locator("#why-name")).to_contain_text("video-2.mp4 at 0:03.5")
+    for side in ("#why-query", "#why-hit"):
+        assert page.locator(side).evaluate("image => image.naturalWidth") == 384
+    page.keyboard.press("Escape")
+    expect(page.locator("#why")).to_be_hidden()
+
+
 def test_errors_are_sentences_and_go_away(page: Page, folder: Path) -> None:
     page.set_input_files("#query-file", folder / "notes.jpg")
     alert = page.get_by_role("alert")

@@ -56,6 +56,17 @@ def test_a_video_gets_a_job(client: httpx.Client, tmp_path: Path) -> None:
     assert [known["id"] for known in client.get("/v1/jobs").json()["data"]] == [job["id"]]
 
 
+def test_a_video_is_sampled_as_its_sender_says(client: httpx.Client, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "v.mp4", seconds=5, gop=30)
+    item = client.get(f"{ITEMS}/{added(client, video, id='cuts', sampling='shots')}").json()
+    assert (item["sampling"], item["frames"]) == ("shots", 3)
+    assert send(client, video, id="cuts").status_code == 200
+    told = problem(send(client, video, id="cuts", sampling="rate"), 409)
+    assert "shots" in told["detail"] and "cuts" in told["detail"]
+    told = problem(send(client, video, sampling="all"), 400)
+    assert "keyframes" in told["detail"]
+
+
 def test_the_same_bytes_are_taken_in_once(client: httpx.Client, tmp_path: Path) -> None:
     picture, video = write_image(tmp_path / "a.jpg", 1), write_video(tmp_path / "v.mp4", seconds=2)
     first = send(client, picture)

@@ -127,6 +127,12 @@ def test_only_what_is_missing_below_the_roots_is_gone() -> None:
     assert plan([], ledger, 2.0, []).gone == []
 
 
+def test_another_sampling_is_done_anew() -> None:
+    ledger = {file.uri: row(file) for file in FILES}
+    assert plan(FILES, ledger, 2.0).todo == []
+    assert plan(FILES, ledger, 2.0, sampling="auto").todo == FILES
+
+
 @pytest.mark.parametrize(("path", "gone"), [("here", False), ("none", True), ("here/below", True), ("link", False)])
 def test_gone_means_surely_gone(tmp_path: Path, path: str, gone: bool) -> None:
     touch(tmp_path / "here")

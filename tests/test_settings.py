@@ -41,7 +41,7 @@ def test_a_flag_that_was_not_given_leaves_the_others(monkeypatch: pytest.MonkeyP
 def test_every_setting_can_be_set_by_the_environment_and_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     values: dict[str, object] = {
         **{"data": Path("d"), "bundle": Path("b"), "host": "0.0.0.0"},
-        **{"device": "cuda:1", "engine": "fastest"},
+        **{"device": "cuda:1", "engine": "fastest", "sampling": "auto"},
         **{"hardware_decoding": "off"},
     }
     for name, field in Settings.model_fields.items():

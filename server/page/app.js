@@ -12,6 +12,7 @@ const views = { find: findView, library: libraryView };
 export const page = {
   collection: null, // the chosen one, as GET /v1/collections describes it
   view: "find",
+  explains: false, // whether the model can say why a hit is one
   tell,
   quiet,
   go,
@@ -145,6 +146,7 @@ async function start() {
   const models = await page.attempt(() => api("GET", "/v1/models"));
   const [model] = models?.data ?? [];
   if (model) {
+    page.explains = model.explains;
     $("model").replaceChildren(
       "Model ", el("strong", { title: `fingerprint ${model.fingerprint}` }, model.id),
       `, ${model.dim} numbers a picture, on ${model.device}`,

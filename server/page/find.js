@@ -3,12 +3,14 @@
 import { api, collectionPath } from "./api.js";
 import { $, bar, clock, counted, el, span } from "./dom.js";
 import { play } from "./player.js";
+import { why } from "./why.js";
 
 const LIMIT = 24;
 const FIRST_PART_SECONDS = 60; // of a long clip that is searched without being asked
 
 let page;
 let query = null; // {file} or {item, seconds}
+let asked = {}; // the wish of the search that is answered on the page
 let running = null; // AbortController of the search under way
 let address = null; // object URL of the preview
 
@@ -139,6 +141,7 @@ async function search(wish) {
   }
   try {
     const answer = await api("POST", collectionPath(page.collection.name, "/search"), body, signal);
+    asked = { ...wish, target: answer.plan.target };
     showHits(answer);
   } catch (error) {
     if (error.name !== "AbortError") $("query-state").textContent = "Nothing was searched.";
@@ -181,9 +184,18 @@ function card(hit) {
         el("button", {
           type: "button", class: "plain",
           onclick: () => findSimilar(thumbnailed(hit), isVideo ? hit.start_seconds : null),
-        }, "Find similar")),
+        }, "Find similar"),
+        page.explains
+          ? el("button", { type: "button", class: "plain", onclick: () => page.attempt(() => explained(hit)) }, "Why?")
+          : null),
     ),
   );
+}
+
+// Compares the frames that match best: those with which a stretch begins, or the one picture with its moment.
+function explained(hit) {
+  const seconds = asked.target === "clip" ? hit.segments[0].query_start_seconds : asked.start_seconds ?? 0;
+  return why(page.collection.name, query, seconds, hit, hit.start_seconds);
 }
 
 // The moments of a hit in a video, the best one first.
