@@ -7,7 +7,7 @@ import pytest
 from made_runs import runner, write_bundle_of_many, write_pictures
 
 from vicmae.errors import InvalidRequest
-from vicmae.export import bench, choice, cli
+from vicmae.export import bench, choice, cli, cli_bench
 from vicmae.export.bench import EAGER, Report, least_seconds, markdown, measure
 from vicmae.export.choice import Machine
 from vicmae.export.engine import Engine, FakeEngine
@@ -105,6 +105,6 @@ def test_the_plot_is_a_picture(report: Report, tmp_path: Path) -> None:
 
 
 def test_a_plot_without_its_library_is_a_sentence(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(cli_bench, "find_spec", lambda name: None)
     with pytest.raises(InvalidRequest, match=r"pip install 'vicmae\[bench\]'"):
         runner(cli.register)("bench", "engine", "--bundle", bundle, "--plot", "x.png")
