@@ -158,7 +158,7 @@ class WholeHeader(tarfile.TarInfo):
 
 
 def decode_sample(
-    content: bytes, size: int, clip_frames_per_second: float = CLIP_FRAMES_PER_SECOND
+    content: bytes, size: int, clip_frames_per_second: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """An encoded picture or clip -> ((T, size, size, 3) uint8, (T,) seconds), squashed to the square."""
     spec = InputSpec(size=size, patch=size, dim=1, fit="squash")

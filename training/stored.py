@@ -88,7 +88,7 @@ class JpegRows:
         return pixels[place.reshape(wanted.shape)]
 
     def _decode(self, file: int, row: int) -> NDArray[np.uint8]:
-        begin, end = (int(offset) for offset in self.offsets[row : row + 2])
+        begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
         # Not mapped: a page that must come from the disk would stop all threads, a read stops only its own.
         content = os.pread(file, end - begin, begin)
         if zlib.crc32(content) != self.checks[row]:
