@@ -8,7 +8,7 @@ as it comes, with scenes as short as ours), and the plain rule on vectors: a cut
 a second differ, which can only name the stretch. A cut counts as found within half a frame (for the rule on vectors:
 within its stretch). Prints precision, recall and processor seconds, decoding included, and what each kind of sampling
 costs and takes at 2 frames a second; writes benchmarks/results/shots.json.
-Needs: pip install scenedetect opencv-python-headless
+Needs: pip install scenedetect (not among the extras: it brings an OpenCV with a window system)
 """
 
 import argparse
@@ -17,13 +17,13 @@ import random
 import tempfile
 from collections.abc import Callable
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from time import process_time
-from typing import cast, get_args
+from typing import get_args
 
 import av
 import numpy as np
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -52,7 +52,7 @@ def join(clips: list[Path], path: Path, dice: random.Random) -> list[float]:
     """Writes the film and gives the seconds of its cuts."""
     cuts, count = [], 0
     with av.open(str(path), "w") as container:
-        stream = cast(VideoStream, container.add_stream("libx264", rate=FPS, options={"preset": "veryfast"}))
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         for clip in clips:
             wanted = dice.randint(FPS, 3 * FPS)
@@ -88,8 +88,7 @@ def by_vectors(engine: Engine) -> Callable[[Path], Found]:
 
 def by_scenedetect(kind: str) -> Callable[[Path], Found]:
     def find(path: Path) -> Found:
-        import scenedetect
-
+        scenedetect = import_module("scenedetect")
         shortest = round(SHORTEST_SHOT_SECONDS * FPS)
         detector = getattr(scenedetect, kind)(min_scene_len=shortest)
         scenes = scenedetect.detect(str(path), detector)

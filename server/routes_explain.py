@@ -17,7 +17,7 @@ from .inputs import media_bytes
 from .pipeline import Trip
 from .routes_items import present_file
 from .routes_search import parsed
-from .schemas import ExplainedSide, ExplainRequest, Explanation
+from .schemas import ExplainedSide, ExplainRequest, Explanation, Timing
 from .services import Here, Services
 from .uploads import received_form
 
@@ -65,7 +65,7 @@ async def answered(here: Services, collection: Collection, wish: ExplainRequest,
     def work(trip: Trip) -> Explanation:
         found = present_file(collection, collection.get(wish.hit))
         why = here.pipeline.explain(query_of(collection, wish, file), wish.seconds, found, wish.hit_seconds, trip)
-        return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=trip.timing)
+        return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=Timing(**trip.timing))
 
     return JSONResponse((await here.pipeline.run(work)).model_dump())
 
