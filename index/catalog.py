@@ -60,8 +60,18 @@ def m001_first(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def m002_duplicates(db: sqlite3.Connection) -> None:
+    """Pairs that a person called no duplicates (a < b), and what jobs found."""
+    db.execute(
+        "CREATE TABLE dismissed (a TEXT NOT NULL, b TEXT NOT NULL, created_at TEXT NOT NULL, PRIMARY KEY (a, b))"
+    )
+    db.execute(
+        "CREATE TABLE results (job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE, body TEXT NOT NULL)"
+    )
+
+
 # Only ever append: the n-th function brings a catalog from user_version n - 1 to n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_first,)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_first, m002_duplicates)
 
 
 def now() -> str:
