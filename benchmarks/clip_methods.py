@@ -31,7 +31,7 @@ VPDQ_BITS = 31  # of 256: two frames at most so far apart match
 
 @dataclass(frozen=True)
 class Seen:
-    """Sampled frames of one file: vectors (T, D), of a query's mirrored frames too, hashes (T, 64) and (T, 256) of bits."""
+    """Sampled frames of one file: vectors (T, D), a query's mirrored ones too, hashes (T, 64), (T, 256) of bits."""
 
     vectors: NDArray[np.float32]
     mirrored: NDArray[np.float32]
@@ -125,6 +125,7 @@ def ours(collection: Collection, videos: Videos) -> Ask:
             )
             for h in hits
             for s in h.segments
+            if s.confidence > 0
         ]
 
     return ask

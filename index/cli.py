@@ -1,4 +1,4 @@
-"""The verbs of this room: `vicmae index`, `search`, `duplicates` and `collections`. Words, options and exit codes only."""
+"""The verbs of this room: `vicmae index`, `search`, `duplicates` and `collections`. Words and exit codes only."""
 
 import json
 import os

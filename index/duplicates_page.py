@@ -1,4 +1,4 @@
-"""The HTML of the duplicates report: a page and its script as text, filled by duplicates_report.py. No behaviour here."""
+"""The HTML of the duplicates report: a page and its script, as text that duplicates_report.py fills."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -61,7 +61,7 @@ function lock(left, right, segment) {
   const there = () => segment.start_seconds + (left.currentTime - segment.query_start_seconds) * segment.speed;
   const follow = () => { if (Math.abs(right.currentTime - there()) > 0.15) right.currentTime = Math.max(0, there()); };
   right.playbackRate = segment.speed;
-  left.onplay = () => { right.playbackRate = segment.speed * left.playbackRate; follow(); right.play().catch(() => {}); };
+  left.onplay = () => { follow(); right.play().catch(() => {}); };
   left.onpause = () => { right.pause(); follow(); };
   left.onseeked = follow;
   left.ontimeupdate = follow;
@@ -79,12 +79,15 @@ function pairBox(pair) {
   const acts = el("div", {});
   if (isVideo) for (const segment of pair.segments.length ? pair.segments : [{ ...first, whole: true }]) {
     const speed = segment.speed === 1 ? "" : `, ${segment.speed.toFixed(2)} times as fast`;
-    const text = segment.whole ? "Play both" : `${clock(segment.query_start_seconds)}–${clock(segment.query_end_seconds)}`
-      + ` = ${clock(segment.start_seconds)}–${clock(segment.end_seconds)}${speed}`;
+    const here = `${clock(segment.query_start_seconds)}–${clock(segment.query_end_seconds)}`;
+    const there = `${clock(segment.start_seconds)}–${clock(segment.end_seconds)}`;
+    const text = segment.whole ? "Play both" : `${here} = ${there}${speed}`;
     acts.append(el("button", { onclick: () => { go(segment); left.play().catch(() => {}); } }, text));
   }
   const box = el("section", { className: "pair" });
-  if (report.dismiss_url) acts.append(el("button", { onclick: (event) => dismiss(pair, box, event.target) }, "Not a duplicate"));
+  if (report.dismiss_url) {
+    acts.append(el("button", { onclick: (event) => dismiss(pair, box, event.target) }, "Not a duplicate"));
+  }
   const way = pair.variant && ways[pair.variant] ? `, ${ways[pair.variant]}` : "";
   box.append(el("p", {}, `${words[pair.kind]}${way}`), el("div", { className: "sides" }, leftBox, rightBox), acts);
   return box;
@@ -92,8 +95,8 @@ function pairBox(pair) {
 
 async function dismiss(pair, box, button) {
   const body = JSON.stringify({ a: pair.a, b: pair.b });
-  const answer = await fetch(report.dismiss_url, { method: "POST", headers: { "content-type": "application/json" }, body })
-    .catch(() => null);
+  const headers = { "content-type": "application/json" };
+  const answer = await fetch(report.dismiss_url, { method: "POST", headers, body }).catch(() => null);
   if (answer?.ok) { box.classList.add("gone"); button.textContent = "Dismissed"; button.disabled = true; }
   else button.textContent = "The server did not take it; try again";
 }
@@ -103,6 +106,7 @@ report.groups.forEach((group, i) => main.append(
   el("h2", {}, `Group ${i + 1}: ${group.items.length} items`), ...group.pairs.map(pairBox)));
 if (report.shared.length) main.append(el("h2", {}, "Shared, but no duplicates"), ...report.shared.map(pairBox));
 document.getElementById("summary").textContent =
-  `${report.groups.length} groups of duplicates, ${report.shared.length} pairs that only share something, in “${report.collection}”.`
+  `${report.groups.length} groups of duplicates, ${report.shared.length} pairs that only share something, `
+  + `in “${report.collection}”.`
   + (report.dismissed_pairs ? ` ${report.dismissed_pairs} dismissed pairs are left out.` : "");
 """
