@@ -18,6 +18,9 @@ MAX_FLOOR = 0.97  # a still scene is as similar to itself as to its background; 
 UNEVEN_STEP_COST = 0.3  # of running at half or double speed for one step
 # (query steps, item steps): same speed, item twice as fast, item half as fast.
 STEPS = ((1, 1), (1, 2), (2, 1))
+LEAST_LIKENESS = 0.7  # below it two stretches are of one kind, not the same
+SURE_SECONDS = 4.0
+MIN_SPEED_POINTS = 5
 MARGIN = 2  # rows and columns that the longest step goes back
 
 Floats = NDArray[np.float64]
@@ -25,13 +28,25 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the query and the stretch of an item that looks like it. Seconds from each one's start."""
+    """A stretch of the query and the stretch of an item that looks like it. Seconds from each one's start.
+
+    score     the mean cosine times the share of the query that is covered
+    likeness  how alike the pictures are: 0 as any two frames of the collection, 1 identical; at most 1
+    confidence  how sure it is that both show the same footage, 0..1: likeness over SURE_SECONDS or more of frames
+        that tell
+    speed     seconds of the item that pass in one second of the query: 1.5 where the query runs faster
+    mirrored  whether the query's pictures look like the item's when left and right are exchanged
+    """
 
     query_start_seconds: float
     query_end_seconds: float
     start_seconds: float
     end_seconds: float
     score: float
+    likeness: float = 1.0
+    confidence: float = 0.0
+    speed: float = 1.0
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,8 +76,8 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
     rows, columns = query.on_grid(step_seconds), item.on_grid(step_seconds)
     cosines = similarity[np.ix_(rows, columns)]
     row_weights = query.weights[rows].astype(np.float32)
-    gain = _gain(cosines, background[rows], row_weights, item.weights[columns].astype(np.float32))
-
+    likeness = _likeness(cosines, background[rows][:, None])
+    gain = _gain(likeness, row_weights, item.weights[columns].astype(np.float32))
     segments: list[Segment] = []
     for path in _paths(gain, row_weights):
         along, across = path[:, 0], path[:, 1]
@@ -73,6 +88,7 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
             break
         first, last = rows[along[0]], rows[along[-1]]
         start, end = columns[across[0]], columns[across[-1]]
+        alike = float(np.average(likeness[along, across], weights=weights))
         segments.append(
             Segment(
                 float(query.start_seconds[first]),
@@ -80,9 +96,22 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
                 float(item.start_seconds[start]),
                 float(item.end_seconds[end]),
                 min(1.0, max(-1.0, score)),
+                alike,
+                _confidence(alike, float(weights.sum()) * step_seconds),
+                _speed(query.start_seconds[rows[along]], item.start_seconds[columns[across]]),
             )
         )
     return sorted(segments, key=lambda segment: -segment.score)
+
+
+def _speed(query_seconds: Floats, item_seconds: Floats) -> float:
+    """The slope of a path; 1.0 where it is too short to tell, or as near to 1 as its ends allow to tell."""
+    if len(query_seconds) < MIN_SPEED_POINTS:
+        return 1.0
+    offsets = query_seconds - query_seconds.mean()
+    slope = float(offsets @ (item_seconds - item_seconds.mean()) / max(float(offsets @ offsets), 1e-9))
+    uncertain = 2 * float(np.median(np.diff(query_seconds))) / max(float(np.ptp(query_seconds)), 1e-9)
+    return 1.0 if abs(slope - 1) <= uncertain else min(2.0, max(0.5, slope))
 
 
 def _grid_step(query: Side, item: Side) -> float:
@@ -93,15 +122,22 @@ def _grid_step(query: Side, item: Side) -> float:
     return max(usual, float(np.sqrt(spans[0] * spans[1] / MAX_CELLS)), max(spans) / MAX_CELLS, 1e-3)
 
 
+def _likeness(cosines: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 for identical frames, 0 for the background, but never asking for more than MAX_FLOOR half-way to 1."""
+    usual = np.minimum(background, 2 * MAX_FLOOR - 1)
+    return np.asarray((cosines - usual) / (1 - usual), np.float32)
+
+
+def _confidence(likeness: float, telling_seconds: float) -> float:
+    """Likeness beyond half-way to identical, discounted where only few telling frames speak for it."""
+    return float(np.clip(2 * likeness - 1, 0, 1) * (1 - np.exp(-telling_seconds / SURE_SECONDS)))
+
+
 def _gain(
-    cosines: NDArray[np.float32],
-    background: NDArray[np.float32],
-    row_weights: NDArray[np.float32],
-    column_weights: NDArray[np.float32],
+    likeness: NDArray[np.float32], row_weights: NDArray[np.float32], column_weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """(Q, T) in -1..1: above 0 where two frames are more than half-way from the background to identical."""
-    floor = np.minimum((1 + background) / 2, MAX_FLOOR)[:, None]
-    gain = np.clip((cosines - floor) / (1 - floor), -1, 1)
+    gain = np.clip(2 * likeness - 1, -1, 1)
     return np.asarray(gain * row_weights[:, None] * column_weights[None, :], np.float32)
 
 

@@ -66,8 +66,18 @@ def m002_sampling(db: sqlite3.Connection) -> None:
         db.execute(f"ALTER TABLE {table} ADD COLUMN sampling TEXT NOT NULL DEFAULT 'rate'")
 
 
+def m003_duplicates(db: sqlite3.Connection) -> None:
+    """Pairs that a person called no duplicates (a < b), and what jobs found."""
+    db.execute(
+        "CREATE TABLE dismissed (a TEXT NOT NULL, b TEXT NOT NULL, created_at TEXT NOT NULL, PRIMARY KEY (a, b))"
+    )
+    db.execute(
+        "CREATE TABLE results (job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE, body TEXT NOT NULL)"
+    )
+
+
 # Only ever append: the n-th function brings a catalog from user_version n - 1 to n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_first, m002_sampling)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_first, m002_sampling, m003_duplicates)
 
 
 def now() -> str:

@@ -1,9 +1,11 @@
-"""The verbs of this room: `vicmae index`, `search` and `collections`. Words, options and exit codes only."""
+"""The verbs of this room: `vicmae index`, `search`, `duplicates` and `collections`. Words and exit codes only."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +37,13 @@ if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so
     from .report import Report
     from .scan import Walk
 
+
+class ReportFormat(StrEnum):
+    html = "html"
+    json = "json"
+    csv = "csv"
+
+
 NAME_WIDTH = 32  # of a file name beside the progress bar
 
 
@@ -43,6 +52,7 @@ def register(app: typer.Typer) -> None:
     app.command("index")(index)
     app.command("search")(search)
     app.command("explain")(explain)
+    app.command("duplicates")(duplicates)
     collections = typer.Typer(help="List the collections, or drop one.", invoke_without_command=True)
     collections.callback()(list_collections)
     collections.command("drop")(drop_collection)
@@ -163,7 +173,7 @@ def search(
         pixels = query.picture if refined and query.target == "frame" else None
         with _timed(timing, "index_ms"):
             if query.target == "clip":
-                hits = search_clip(opened, query.vectors, query.seconds, top, query.informative)
+                hits = search_clip(opened, query.vectors, query.seconds, top, query.informative, query.mirrored)
             else:
                 hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES))
         with _timed(timing, "refine_ms"):
@@ -215,6 +225,75 @@ def explain(
         print_json({"score": why.score, **grids, "out": str(out)})
     else:
         typer.echo(f"cosine {why.score:.3f}; {out} shows where the two agree")
+
+
+def duplicates(
+    collection: CollectionOption = "default",
+    report: Annotated[
+        ReportFormat | None, typer.Option("--report", help="html (players side by side), json or csv.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the report to this file, not stdout.")] = None,
+    dismiss: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--dismiss", metavar="A B", help="Two files or item ids that are no duplicates; remembered."),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find copies: same bytes, re-encoded, cropped, mirrored, framed by bars, or a clip that lies within a film.
+
+    A shared intro or shared credits are told apart from duplicates. No file is changed or deleted.
+    """
+    from .collection import printable
+    from .dismissals import dismiss as remember
+    from .duplicates import find_duplicates
+    from .duplicates_report import report_csv, report_dict, report_html, report_lines
+    from .library import Library
+
+    settings = load_settings(data=data)
+    with Library(settings.data) as library, _sandbox(settings) as decoder:
+        opened = library.open(collection)
+        if dismiss is not None:
+            remember(opened, *(_item_id(opened, named) for named in dismiss))
+            say("Remembered: these two are no duplicates.")
+            return
+        with _stages() as on_progress:
+            found = find_duplicates(opened, _limits(settings), decoder, on_progress)
+        told = report_dict(opened, found)
+    form = report or (ReportFormat.json if as_json else None)
+    if form is ReportFormat.html:
+        text = report_html(told, lambda item_id: found.items[item_id].path.as_uri())
+    elif form is ReportFormat.csv:
+        text = report_csv(told)
+    elif form is ReportFormat.json:
+        text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    else:
+        lines = report_lines(found)
+        text = "\n".join(lines) + "\n" if lines else ""
+        say(f"{len(found.groups)} groups of duplicates, {len(found.shared)} pairs that share something.")
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InvalidRequest(f"{printable(out)} cannot be written: {error.strerror}.") from error
+
+
+def _item_id(collection: "Collection", named: str) -> str:
+    """The id of an item, or of the item of a file."""
+    from .scan import file_uri
+
+    item = collection.find_by_uri(file_uri(Path(named))) if Path(named).exists() else None
+    return named if item is None else item.id
+
+
+@contextmanager
+def _stages() -> "Iterator[Callable[[str, int, int], None]]":
+    """A progress bar over what is being done."""
+    with progress("") as bar:
+        task = bar.add_task("", total=None, rate="")
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
 
 
 @contextmanager

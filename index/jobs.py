@@ -99,6 +99,23 @@ def finish_job(
         )
 
 
+def keep_result(collection: Collection, job_id: str, result: dict[str, Any]) -> None:
+    """Stores what a job found, to be read when it has succeeded."""
+    with collection.catalog.write() as db:
+        db.execute("INSERT OR REPLACE INTO results (job_id, body) VALUES (?, ?)", (job_id, json.dumps(result)))
+
+
+def result_of(collection: Collection, job_id: str) -> dict[str, Any]:
+    """What keep_result stored. Raises NotFound while there is nothing, or for a job that finds nothing."""
+    job = get_job(collection, job_id)
+    with collection.catalog.read() as db:
+        row = db.execute("SELECT body FROM results WHERE job_id = ?", (job_id,)).fetchone()
+    if row is None or job.state != "succeeded":
+        raise NotFound(f"The job {job_id!r} is {job.state} and has no result; a succeeded duplicates job has one.")
+    result: dict[str, Any] = json.loads(row[0])
+    return result
+
+
 def cancel_job(collection: Collection, job_id: str) -> Job:
     """Cancels a job that still waits. Raises NotFound, or Conflict when it has started or ended."""
     with collection.catalog.write() as db:

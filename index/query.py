@@ -35,7 +35,10 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Query:
-    """vectors (Q, D) float32, seconds (Q,) float64, informative (Q,) float32 in 0..1, and times taken."""
+    """vectors (Q, D) float32, seconds (Q,) float64, informative (Q,) float32 in 0..1, and times taken.
+
+    mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None for a single frame
+    """
 
     target: Literal["frame", "clip"]
     vectors: NDArray[np.float32]
@@ -43,6 +46,7 @@ class Query:
     informative: NDArray[np.float32]
     picture: NDArray[np.uint8] | None
     timing: dict[str, float]
+    mirrored: NDArray[np.float32] | None = None
 
 
 def decode(
@@ -134,8 +138,15 @@ def embed_query(
     target = target or ("clip" if decoded.info.kind == "video" else "frame")
     ready = perf_counter()
     vectors = engine.embed(decoded.pixels)
+    turned = engine.embed(mirrored(decoded.pixels)) if target == "clip" else None
     timing = {"decode_ms": _ms(ready - began), "engine_ms": _ms(perf_counter() - ready)}
-    return Query(target, vectors, decoded.seconds, informativeness(decoded.pixels), decoded.picture, timing)
+    informative = informativeness(decoded.pixels)
+    return Query(target, vectors, decoded.seconds, informative, decoded.picture, timing, turned)
+
+
+def mirrored(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """pixels (N, S, S, 3) with left and right exchanged."""
+    return np.ascontiguousarray(pixels[:, :, ::-1])
 
 
 def _enough(spec: InputSpec) -> int:

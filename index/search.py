@@ -4,7 +4,7 @@ Candidates come from FAISS; what is answered is computed again from the stored v
 engines: who has a picture embeds it first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,33 +64,52 @@ def search_clip(
     seconds: NDArray[np.float64],
     limit: int,
     informative: NDArray[np.float32] | None = None,
+    mirrored: NDArray[np.float32] | None = None,
 ) -> list[Hit]:
     """vectors (Q, D) float32 of a clip's frames, seconds (Q,) float64 ascending -> items, best first.
 
-    informative (Q,) in 0..1 lets black and flat frames of the clip weigh less. Finds min(limit, items) items;
+    informative (Q,) in 0..1 lets black and flat frames of the clip weigh less; mirrored (Q, D), vectors of the same
+    frames with left and right exchanged, lets a mirrored copy be found and called one. Finds min(limit, items) items;
     those in which nothing runs along score near 0. Raises InvalidRequest as search_frame does.
     """
     query = _checked(collection, vectors, limit)
+    ways = [query] if mirrored is None else [query, _checked(collection, mirrored, limit)]
     probes = np.unique(np.linspace(0, len(query) - 1, min(MAX_PROBES, len(query))).astype(np.int64))
-    names = _candidates(collection, query[probes], limit + SPARE_CANDIDATES)
-    background = query @ collection.index.mean()
-    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
-    side = Side(
-        seconds,
-        np.append(seconds[1:], seconds[-1] + step),
-        _weights(np.ones(len(query)) if informative is None else informative),
-    )
+    names = _candidates(collection, np.concatenate([way[probes] for way in ways]), limit + SPARE_CANDIDATES)
+    mean = collection.index.mean()
+    side = clip_side(seconds, np.ones(len(query)) if informative is None else informative)
     hits = []
     for item, moments in _load(collection, names):
-        segments = align(
-            query @ moments.vectors.T,
-            background,
-            side,
-            Side(moments.start_seconds, moments.end_seconds, _weights(moments.informative)),
-        )
+        segments = align_ways(ways, mean, side, moments)
         best = segments[0]
         hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments))
     return _best(hits, limit)
+
+
+def clip_side(seconds: NDArray[np.float64], informative: NDArray[np.float32] | NDArray[np.float64]) -> Side:
+    """The query's side of an alignment: each frame stands until the next one, the last as long as is usual."""
+    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    return Side(seconds, np.append(seconds[1:], seconds[-1] + step), _weights(informative))
+
+
+def side_of(moments: Moments) -> Side:
+    """An item's side of an alignment."""
+    return Side(moments.start_seconds, moments.end_seconds, _weights(moments.informative))
+
+
+def align_ways(
+    ways: list[NDArray[np.float32]], mean: NDArray[np.float32], query: Side, moments: Moments
+) -> list[Segment]:
+    """ways: the clip's vectors (Q, D), and those of its mirrored frames if known; mean (D,) of all frames -> segments.
+
+    The way whose frames find the more similar ones in the item is aligned; the clip's own when they tie.
+    """
+    item = side_of(moments)
+    similarities = [way @ moments.vectors.T for way in ways]
+    found = [float(query.weights @ similarity.max(axis=1)) for similarity in similarities]
+    best = int(np.argmax(found))
+    segments = align(similarities[best], ways[best] @ mean, query, item)
+    return [replace(segment, mirrored=best > 0) for segment in segments]
 
 
 def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -> NDArray[np.float32]:

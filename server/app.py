@@ -13,7 +13,9 @@ from ..export.engine import Engine
 from ..settings import Settings
 from . import (
     problems,
+    routes_align,
     routes_collections,
+    routes_duplicates,
     routes_embeddings,
     routes_explain,
     routes_house,
@@ -60,6 +62,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_items,
         routes_search,
         routes_explain,
+        routes_align,
+        routes_duplicates,
         routes_jobs,
     ):
         app.include_router(routes.router)

@@ -1,4 +1,4 @@
-"""The background worker: one thread that turns uploaded videos into items, job by job.
+"""The background worker: one thread that turns uploaded videos into items, and looks for duplicates, job by job.
 
 A job is in its collection's catalog before the upload is answered; after a kill the next server finds it and
 runs it again. Knows no HTTP.
@@ -6,12 +6,15 @@ runs it again. Knows no HTTP.
 
 import logging
 import threading
+from time import monotonic
 from types import TracebackType
 
 from ..errors import ModelMismatch, NotFound, Overloaded, VicmaeError
 from ..export.engine import Engine
 from ..index import jobs
 from ..index.collection import Collection
+from ..index.duplicates import find_duplicates
+from ..index.duplicates_report import report_dict
 from ..index.ingest import ingest_file
 from ..index.ledger import forget
 from ..index.library import Library
@@ -22,8 +25,10 @@ from ..media.sampling import Sampling
 log = logging.getLogger("vicmae.server")
 
 INGEST = "ingest"
+DUPLICATES = "duplicates"
 IDLE_SECONDS = 5.0  # how often an idle worker looks by itself; uploads wake it at once
 STOP_SECONDS = 10.0
+PROGRESS_SECONDS = 0.5  # between two lines about one job in the catalog
 
 
 class Stopped(Exception):
@@ -103,7 +108,10 @@ class Worker:
         if job is None:
             return False
         try:
-            self._ingest(collection, job)
+            if job.kind == DUPLICATES:
+                self._find_duplicates(collection, job)
+            else:
+                self._ingest(collection, job)
         except Stopped:
             jobs.requeue_running(collection)
         except Overloaded:
@@ -145,6 +153,22 @@ class Worker:
         jobs.advance_job(collection, job.id, "done", outcome.frames, outcome.frames)
         jobs.finish_job(collection, job.id, "succeeded")
 
+    def _find_duplicates(self, collection: Collection, job: jobs.Job) -> None:
+        told = 0.0
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            nonlocal told
+            if self._stopping:
+                raise Stopped
+            if (moment := monotonic()) - told >= PROGRESS_SECONDS:
+                told = moment
+                jobs.advance_job(collection, job.id, stage, done, total)
+
+        found = find_duplicates(collection, self.limits, self.decoder, on_progress)
+        jobs.keep_result(collection, job.id, report_dict(collection, found))
+        jobs.advance_job(collection, job.id, "done", found.compared, found.compared)
+        jobs.finish_job(collection, job.id, "succeeded")
+
     def _fail(self, collection: Collection, job: jobs.Job, reason: str, stage: str | None = None) -> None:
         try:
             jobs.finish_job(collection, job.id, "failed", stage, reason)
@@ -160,6 +184,8 @@ def upload_uri(file: str) -> str:
 
 def forget_upload(collection: Collection, job: jobs.Job) -> None:
     """Deletes what is left of an upload whose job made no item: its file and its line in the ledger."""
+    if job.kind != INGEST:
+        return
     file = str(job.payload["file"])
     (collection.uploads / file).unlink(missing_ok=True)
     forget(collection.catalog, [upload_uri(file)])

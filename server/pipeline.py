@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Literal, TypeVar, get_args
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import Overloaded
 from ..export.engine import Engine
 from ..index.explain import SHOWN_SIDE, Explanation, explain
-from ..index.query import Decoded, decode, decode_moment
+from ..index.query import Decoded, decode, decode_moment, mirrored
 from ..index.reading import informativeness
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
@@ -52,6 +52,7 @@ class Embedded:
 
     informative  (T,) float32 in 0..1, near 0 for black and flat frames
     picture      (P, P, 3) uint8, the only frame in the size of index.refine; None for a clip
+    mirrored     (T, D) float32 of a clip's frames with left and right exchanged, where they were asked for
     """
 
     info: MediaInfo
@@ -59,6 +60,7 @@ class Embedded:
     seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
     picture: NDArray[np.uint8] | None
+    mirrored: NDArray[np.float32] | None = None
 
     @property
     def clip(self) -> NDArray[np.float32]:
@@ -116,11 +118,19 @@ class Pipeline:
         trip: Trip,
         start_seconds: float | None = None,
         end_seconds: float | None = None,
+        as_clip: bool = False,
     ) -> Embedded:
-        """A picture or a short clip (or a part of a film) as vectors of its frames. Call it inside a trip."""
+        """A picture or a short clip (or a part of a film) as vectors of its frames. Call it inside a trip.
+
+        as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found.
+        """
         with trip.at("decode_ms"):
             decoded = self._decode(source, start_seconds or 0.0, end_seconds)
-        return next(self._embed_all([decoded], trip))
+        if not as_clip or decoded.info.kind != "video":
+            return next(self._embed_all([decoded], trip))
+        turned = replace(decoded, pixels=mirrored(decoded.pixels))
+        embedded, other = self._embed_all([decoded, turned], trip)
+        return replace(embedded, mirrored=other.vectors)
 
     def embed_moment(self, source: Source, seconds: float, trip: Trip) -> Embedded:
         """The one frame shown at that second; a picture is itself at any second. Call it inside a trip."""

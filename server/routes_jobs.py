@@ -7,11 +7,13 @@ from fastapi import APIRouter, Query
 from ..errors import NotFound
 from ..index import jobs as index
 from ..index.collection import Collection
-from .jobs import forget_upload
+from .jobs import DUPLICATES, forget_upload
 from .schemas import Job, Jobs, Progress
 from .services import Here, Services
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+UNITS = {DUPLICATES: "pairs"}
 
 
 @router.get("")
@@ -57,11 +59,20 @@ def described(collection: Collection, job: index.Job) -> Job:
         id=job.id,
         kind=job.kind,
         state=job.state,
-        progress=Progress(done=job.done, total=job.total, unit="frames"),
+        progress=Progress(done=job.done, total=job.total, unit=UNITS.get(job.kind, "frames")),
         collection=collection.name,
         name=job.payload.get("name"),
         item_id=job.item_id,
+        stage=job.stage,
+        result_url=_result_url(collection, job),
         error=job.reason,
         created_at=job.created_at,
         updated_at=job.updated_at,
     )
+
+
+def _result_url(collection: Collection, job: index.Job) -> str | None:
+    """Where the result of a finished duplicates job is; other jobs have none."""
+    if job.kind != DUPLICATES or job.state != "succeeded":
+        return None
+    return f"/v1/collections/{collection.name}/duplicates/{job.id}"

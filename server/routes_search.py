@@ -60,6 +60,7 @@ class Query:
     informative  (Q,) float32 in 0..1, near 0 for black and flat frames
     picture  (P, P, 3) uint8, the one picture that was sent: tells copies apart (index.refine)
     itself  id of the item the query was taken from: it is not its own answer
+    mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None where only vectors are known
     """
 
     vectors: NDArray[np.float32]
@@ -68,6 +69,7 @@ class Query:
     target: Target
     picture: NDArray[np.uint8] | None = None
     itself: str | None = None
+    mirrored: NDArray[np.float32] | None = None
 
     def as_frame(self) -> NDArray[np.float32]:
         """The whole query as one vector (D,): the mean of its frames."""
@@ -149,9 +151,12 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, file: 
     if wish.target == "frame" and wish.start_seconds is not None and wish.end_seconds is None:
         embedded = here.pipeline.embed_moment(source, wish.start_seconds, trip)
     else:
-        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds)
+        as_clip = wish.target != "frame"
+        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip)
     target = wish.target or ("clip" if embedded.info.kind == "video" else "frame")
-    return Query(embedded.vectors, embedded.seconds, embedded.informative, target, embedded.picture)
+    return Query(
+        embedded.vectors, embedded.seconds, embedded.informative, target, embedded.picture, mirrored=embedded.mirrored
+    )
 
 
 def query_of_item(collection: Collection, wish: SearchRequest) -> Query:
@@ -178,7 +183,7 @@ def look(collection: Collection, query: Query, limit: int) -> list[Hit]:
     """The best `limit` items, without the one the query was taken from."""
     wanted = limit if query.itself is None else limit + 1
     if query.target == "clip":
-        found = search_clip(collection, query.vectors, query.seconds, wanted, query.informative)
+        found = search_clip(collection, query.vectors, query.seconds, wanted, query.informative, query.mirrored)
     else:
         found = search_frame(collection, query.as_frame(), wanted)
     return [hit for hit in found if hit.item.id != query.itself][:limit]

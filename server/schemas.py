@@ -191,7 +191,81 @@ class Segment(BaseModel):
     query_end_seconds: float
     start_seconds: float
     end_seconds: float
-    score: float
+    score: float = Field(description="the mean cosine times the share of the query that is covered")
+    likeness: float = Field(description="0 as alike as any two frames of the collection, 1 identical")
+    confidence: float = Field(description="0 to 1: how sure it is that both show the same footage")
+    speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
+    mirrored: bool = Field(description="whether left and right are exchanged; always false for stored vectors")
+
+
+class AlignRequest(Request):
+    """Two items, and which part of each; without a part all of it."""
+
+    a: str
+    b: str
+    a_start_seconds: Seconds = 0.0
+    a_end_seconds: Seconds | None = None
+    b_start_seconds: Seconds = 0.0
+    b_end_seconds: Seconds | None = None
+
+
+class AlignAnswer(BaseModel):
+    """The stretches that a (the query's side) and b share, best first; none when nothing runs along."""
+
+    a: str
+    b: str
+    segments: list[Segment]
+    timing: dict[str, float]
+
+
+class DuplicatePair(BaseModel):
+    """Two items and what they share; a is the query's side of the segments."""
+
+    a: str
+    b: str
+    kind: Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
+    variant: Literal["same", "letterbox", "crop", "mirrored"] | None = Field(
+        description="how the pictures differ; null when the files could not be read to tell"
+    )
+    likeness: float
+    segments: list[Segment]
+
+
+class DuplicateGroup(BaseModel):
+    items: list[str]
+    pairs: list[DuplicatePair]
+
+
+class DuplicateItem(BaseModel):
+    id: str
+    uri: str
+    name: str
+    kind: Literal["image", "video"]
+    mime: str
+    size_bytes: int
+    width: int
+    height: int
+    duration_seconds: float
+    thumbnail_url: str
+    media_url: str
+
+
+class Duplicates(BaseModel):
+    """groups hang together by duplicates; shared are pairs with the same intro, credits or a stretch in common."""
+
+    collection: str
+    items: dict[str, DuplicateItem]
+    groups: list[DuplicateGroup]
+    shared: list[DuplicatePair]
+    compared_pairs: int
+    dismissed_pairs: int
+
+
+class Dismissal(Request):
+    """Two items that are no duplicates of one another, whatever the report says."""
+
+    a: str
+    b: str
 
 
 class Hit(BaseModel):
@@ -252,6 +326,8 @@ class Job(BaseModel):
     collection: str
     name: str | None = Field(description="the file's name as its sender gave it")
     item_id: str | None
+    stage: str | None = Field(description="what is being done: embed; or candidates, align, look")
+    result_url: str | None = Field(description="where a finished duplicates job's report is")
     error: str | None
     created_at: str
     updated_at: str
@@ -262,7 +338,7 @@ class Jobs(BaseModel):
 
 
 class Accepted(BaseModel):
-    """A video was taken in; the job makes it searchable."""
+    """Work that goes on in the background: a video to be made searchable, or a search for duplicates."""
 
     job: Job
 

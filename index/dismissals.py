@@ -1,0 +1,29 @@
+"""Pairs of items that a person called "not a duplicate": remembered in the catalog by item id, in either order."""
+
+from ..errors import InvalidRequest
+from .catalog import now
+from .collection import Collection
+
+
+def dismiss(collection: Collection, a: str, b: str) -> None:
+    """Remembers it; saying it twice is allowed. Raises NotFound for unknown items."""
+    if a == b:
+        raise InvalidRequest(f"An item is no duplicate of itself: expected two items, got {a!r} twice.")
+    first, second = _ordered(collection.get(a).id, collection.get(b).id)
+    with collection.catalog.write() as db:
+        db.execute("INSERT OR IGNORE INTO dismissed (a, b, created_at) VALUES (?, ?, ?)", (first, second, now()))
+
+
+def dismissed(collection: Collection) -> set[tuple[str, str]]:
+    """All dismissed pairs, each as (smaller id, larger id)."""
+    with collection.catalog.read() as db:
+        return {(a, b) for a, b in db.execute("SELECT a, b FROM dismissed")}
+
+
+def is_dismissed(pairs: set[tuple[str, str]], a: str, b: str) -> bool:
+    """Whether `pairs`, as dismissed() gives them, holds a and b in either order."""
+    return _ordered(a, b) in pairs
+
+
+def _ordered(a: str, b: str) -> tuple[str, str]:
+    return (a, b) if a < b else (b, a)

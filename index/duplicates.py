@@ -1,0 +1,297 @@
+"""Duplicates: which items of a collection are copies of one another, and what else do they share?
+
+Candidates come from the index, a few for each item, never all pairs; they are aligned by their vectors and then looked
+at: a pair whose pixels do not agree is of one kind or place, and is left out. Deletes nothing and changes no file.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidRequest, MediaError, NotFound
+from ..media.decoding import HERE, Decoder
+from ..media.limits import MediaLimits
+from .align import LEAST_LIKENESS, Segment
+from .collection import Collection, Moments
+from .dismissals import dismissed, is_dismissed
+from .items import Item
+from .pairs import shared
+from .variants import Variant, variant_of
+
+Kind = Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
+DUPLICATES = ("exact", "copy", "subclip")
+
+PROBES = 16  # frames of an item that look for candidates
+NEIGHBOURS = 32  # frames found for each, beside the item's own
+MAX_NEIGHBOURS = 2048
+MAX_CANDIDATES = 12  # other items aligned for each item
+MOMENTS_KEPT = 128  # items whose vectors are held in memory at once
+WHOLE = 0.8  # share of an item that must be covered to call it contained
+LEAST_SECONDS = 2.0  # a shorter stretch is a coincidence
+EDGE_SECONDS = 15.0  # an intro begins, credits end, within so much of both ends
+COMMON_ITEMS = 3  # a stretch shared with so many others is an intro or the like, whatever its place
+LOOKS = (0.25, 0.5, 0.75)  # where in a shared stretch the pixels are compared
+LOOK_SECONDS = 0.6  # of the other side around such a moment: sampled times are that uncertain
+LOOK_FPS = 10.0
+COMPARED_SIDE = 192  # pixels
+
+# (what is being done, how many of how many)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two items and what they share; a is the query's side of the segments (empty for images and exact copies).
+
+    kind     exact (same bytes), copy, subclip (a lies within b); intro, credits and overlap are no duplicates
+    variant  how the pictures of b differ from those of a; None when the files could not be read to tell
+    likeness of the best stretch, as in align.Segment
+    """
+
+    a: str
+    b: str
+    kind: Kind
+    variant: Variant | None
+    likeness: float
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class Found:
+    """groups: items (ids, at least two) that hang together by duplicate pairs, and these; shared: the other pairs."""
+
+    items: dict[str, Item]
+    groups: list[tuple[list[str], list[Pair]]]
+    shared: list[Pair]
+    compared: int
+    dismissed: int
+
+
+def find_duplicates(
+    collection: Collection,
+    limits: MediaLimits | None = None,
+    decoder: Decoder = HERE,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> Found:
+    """Looks at the whole collection. Bounded memory; time grows with items and what they share, not with all pairs."""
+    limits = limits or MediaLimits()
+    items = {item.id: item for item in _all_items(collection)}
+    twins = _by_bytes(items.values())
+    ruled_out = dismissed(collection)
+    one_of_each = [group[0] for group in twins]
+    candidates = _candidates(collection, one_of_each, on_progress)
+    open_pairs = [pair for pair in candidates if not is_dismissed(ruled_out, *pair)]
+
+    moments = lru_cache(MOMENTS_KEPT)(collection.moments_of)
+    mean = collection.index.mean()
+    stretches: dict[tuple[str, str], list[Segment]] = {}
+    for done, (a, b) in enumerate(open_pairs):
+        on_progress("align", done, len(open_pairs))
+        a, b = _shorter_first(items[a], items[b])
+        try:
+            segments = _long_enough(shared(moments(a), moments(b), mean), items[a])
+        except NotFound:  # deleted in the meantime
+            continue
+        if segments:
+            stretches[a, b] = segments
+
+    common = _common(stretches, items)
+    pairs: list[Pair] = []
+    for done, ((a, b), segments) in enumerate(stretches.items()):
+        on_progress("look", done, len(stretches))
+        agrees, variant = _look(items[a], items[b], segments[0], limits, decoder)
+        if agrees:
+            kind = _kind(items[a], items[b], segments, (a, b) in common)
+            pairs.append(Pair(a, b, kind, variant, segments[0].likeness, segments))
+    exact = [
+        Pair(group[0].id, other.id, "exact", "same", 1.0, [])
+        for group in twins
+        for other in group[1:]
+        if not is_dismissed(ruled_out, group[0].id, other.id)
+    ]
+    duplicates = exact + [pair for pair in pairs if pair.kind in DUPLICATES]
+    others = [pair for pair in pairs if pair.kind not in DUPLICATES]
+    named = {item_id for pair in duplicates + others for item_id in (pair.a, pair.b)}
+    left_out = len(candidates) - len(open_pairs) + sum(len(group) - 1 for group in twins) - len(exact)
+    return Found({i: items[i] for i in named}, _groups(duplicates), others, len(open_pairs), left_out)
+
+
+def _all_items(collection: Collection) -> Iterator[Item]:
+    cursor: str | None = None
+    while True:
+        page, cursor = collection.items(1000, cursor)
+        yield from page
+        if cursor is None:
+            return
+
+
+def _by_bytes(items: Iterable[Item]) -> list[list[Item]]:
+    """Items of the same bytes together, the oldest first."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: (item.created_at, item.id)):
+        groups[item.sha256].append(item)
+    return list(groups.values())
+
+
+def _candidates(collection: Collection, items: list[Item], on_progress: Progress) -> list[tuple[str, str]]:
+    """Pairs of ids, smaller first, of which some frames are alike; MAX_CANDIDATES an item at most."""
+    index = collection.index
+    index.refresh()
+    mean = index.mean()
+    kinds = {item.id: item.kind for item in items}
+    pairs: dict[tuple[str, str], None] = {}
+    for done, item in enumerate(items):
+        on_progress("candidates", done, len(items))
+        try:
+            moments = collection.moments_of(item.id)
+        except NotFound:
+            continue
+        probes = _probes(moments)
+        k = min(NEIGHBOURS + len(moments.vectors), MAX_NEIGHBOURS, len(index))
+        if not k:
+            return []
+        cosines, vector_ids = index.search(probes, k)
+        usual = np.minimum(probes @ mean, 0.94)[:, None]
+        alike = (cosines - usual) / (1 - usual) >= LEAST_LIKENESS
+        owners = collection.owners(vector_ids[alike])
+        votes: Counter[str] = Counter()
+        for row, marks in zip(vector_ids, alike, strict=True):
+            votes.update({owners[i] for i in row[marks].tolist() if i in owners})
+        del votes[item.id]
+        fitting = [other for other, _ in votes.most_common() if kinds.get(other) == item.kind]
+        for other in fitting[:MAX_CANDIDATES]:
+            pairs[min(item.id, other), max(item.id, other)] = None
+    return sorted(pairs)
+
+
+def _probes(moments: Moments) -> NDArray[np.float32]:
+    """(P, D): evenly chosen telling frames; the most telling one where all are flat."""
+    telling = np.flatnonzero(moments.informative >= 0.5 * moments.informative.max())
+    return moments.vectors[telling[np.unique(np.linspace(0, len(telling) - 1, PROBES).astype(np.int64))]]
+
+
+def _shorter_first(a: Item, b: Item) -> tuple[str, str]:
+    first, second = sorted((a, b), key=lambda item: (item.duration_seconds, item.created_at, item.id))
+    return first.id, second.id
+
+
+def _long_enough(segments: list[Segment], query: Item) -> list[Segment]:
+    if query.kind == "image":
+        return segments
+    least = min(LEAST_SECONDS, WHOLE * query.duration_seconds)
+    return [s for s in segments if s.query_end_seconds - s.query_start_seconds >= least]
+
+
+def _common(stretches: dict[tuple[str, str], list[Segment]], items: dict[str, Item]) -> set[tuple[str, str]]:
+    """Pairs whose best stretch is a small part of both, and one side's is met by COMMON_ITEMS other items."""
+    met: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for (a, b), (best, *_) in stretches.items():
+        met[a].append((best.query_start_seconds, best.query_end_seconds))
+        met[b].append((best.start_seconds, best.end_seconds))
+    common = set()
+    for (a, b), segments in stretches.items():
+        best = segments[0]
+        sides = (
+            (met[a], best.query_start_seconds, best.query_end_seconds),
+            (met[b], best.start_seconds, best.end_seconds),
+        )
+        crowd = max(sum(_overlap(start, end, *other) > 0.5 for other in known) for known, start, end in sides)
+        if crowd >= COMMON_ITEMS and max(_covered(items[a], items[b], segments)) < WHOLE:
+            common.add((a, b))
+    return common
+
+
+def _kind(a: Item, b: Item, segments: list[Segment], is_common: bool) -> Kind:
+    if a.kind == "image":
+        return "copy"
+    of_a, of_b = _covered(a, b, segments)
+    if of_a >= WHOLE:
+        return "copy" if of_b >= WHOLE else "subclip"
+    best = segments[0]
+    left = (a.duration_seconds - best.query_end_seconds, b.duration_seconds - best.end_seconds)
+    if max(best.query_start_seconds, best.start_seconds) <= EDGE_SECONDS and max(left) > EDGE_SECONDS:
+        return "intro"
+    if max(left) <= EDGE_SECONDS:
+        return "credits"
+    return "intro" if is_common else "overlap"
+
+
+def _covered(a: Item, b: Item, segments: list[Segment]) -> tuple[float, float]:
+    """Which share of a's and of b's time the segments cover."""
+    of_a = _union([(s.query_start_seconds, s.query_end_seconds) for s in segments])
+    of_b = _union([(s.start_seconds, s.end_seconds) for s in segments])
+    return of_a / max(a.duration_seconds, 1e-6), of_b / max(b.duration_seconds, 1e-6)
+
+
+def _union(stretches: list[tuple[float, float]]) -> float:
+    total, reached = 0.0, 0.0
+    for start, end in sorted(stretches):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _overlap(start: float, end: float, other_start: float, other_end: float) -> float:
+    """Shared share of the shorter of two stretches."""
+    shared_seconds = min(end, other_end) - max(start, other_start)
+    return shared_seconds / max(min(end - start, other_end - other_start), 1e-6)
+
+
+def _look(a: Item, b: Item, best: Segment, limits: MediaLimits, decoder: Decoder) -> tuple[bool, Variant | None]:
+    """Whether pixels agree at most of LOOKS, and how; (True, None) when a file cannot be read to tell."""
+    shares = LOOKS if a.kind == "video" else (0.0,)
+    told: list[Variant | None] = []
+    try:
+        for share in shares:
+            at_a = best.query_start_seconds + share * (best.query_end_seconds - best.query_start_seconds)
+            at_b = best.start_seconds + share * (best.end_seconds - best.start_seconds)
+            told.append(_variant_near(a, at_a, b, at_b, limits, decoder))
+    except (MediaError, NotFound, InvalidRequest):  # gone or changed since it was indexed: the vectors stand
+        return True, None
+    ranked = Counter(variant for variant in told if variant is not None).most_common()
+    if 2 * sum(count for _, count in ranked) < len(shares):
+        return False, None
+    return True, ranked[0][0]
+
+
+def _variant_near(a: Item, at_a: float, b: Item, at_b: float, limits: MediaLimits, decoder: Decoder) -> Variant | None:
+    """How a's picture at its second is found among b's around its second."""
+    wanted = decoder.frame_at(a.path, at_a, limits, COMPARED_SIDE).data[0]
+    if b.kind == "image":
+        return variant_of(wanted, decoder.frame_at(b.path, 0.0, limits, COMPARED_SIDE).data[0])[0]
+    frames = decoder.read_frames(
+        b.path,
+        LOOK_FPS,
+        limits,
+        start_seconds=max(0.0, at_b - LOOK_SECONDS),
+        end_seconds=at_b + LOOK_SECONDS,
+        shorter_side=COMPARED_SIDE,
+    )
+    told = [variant_of(wanted, picture) for chunk in frames for picture in chunk.data]
+    return max(told, key=lambda each: (each[0] is not None, each[0] == "same", each[1]))[0]
+
+
+def _groups(pairs: list[Pair]) -> list[tuple[list[str], list[Pair]]]:
+    """Items that hang together, directly or through others, largest group first."""
+    leader: dict[str, str] = {}
+
+    def led(item_id: str) -> str:
+        while leader.setdefault(item_id, item_id) != item_id:
+            leader[item_id] = leader[leader[item_id]]
+            item_id = leader[item_id]
+        return item_id
+
+    for pair in pairs:
+        leader[led(pair.b)] = led(pair.a)
+    members: dict[str, dict[str, None]] = defaultdict(dict)
+    links: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        top = led(pair.a)
+        members[top].update({pair.a: None, pair.b: None})
+        links[top].append(pair)
+    return sorted(((list(members[top]), links[top]) for top in links), key=lambda group: -len(group[0]))

@@ -1,0 +1,53 @@
+"""Duplicates of a collection: start the job, read its report (JSON, CSV, a page), remember what is none."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from ..index import jobs as index
+from ..index.dismissals import dismiss
+from ..index.duplicates_report import content_security_policy, report_csv, report_html
+from .jobs import DUPLICATES
+from .routes_jobs import described
+from .schemas import Accepted, Dismissal, Duplicates
+from .services import Here
+
+router = APIRouter(prefix="/v1/collections/{name}/duplicates", tags=["duplicates"])
+
+FORMATS = {"text/html": {}, "text/csv": {}}
+
+
+@router.post("", status_code=202)
+def find(name: str, here: Here, response: Response) -> Accepted:
+    """Starts looking for duplicates; while such a job waits or runs, that one is named."""
+    collection = here.library.open_for(name, here.engine)
+    waiting = (job for job in index.list_jobs(collection, 1000) if job.state in ("queued", "running"))
+    job = next((job for job in waiting if job.kind == DUPLICATES), None)
+    if job is None:
+        job = index.add_job(collection, DUPLICATES, None, {})
+        here.worker.wake()
+    response.headers["location"] = f"/v1/jobs/{job.id}"
+    return Accepted(job=described(collection, job))
+
+
+@router.post("/dismiss", status_code=204)
+def dismiss_pair(name: str, pair: Dismissal, here: Here) -> None:
+    """Remembers that two items are no duplicates: later reports leave the pair out."""
+    dismiss(here.library.open(name), pair.a, pair.b)
+
+
+@router.get("/{job_id}", response_model=Duplicates, responses={200: {"content": FORMATS}})
+def report(
+    name: str, job_id: str, here: Here, format: Annotated[Literal["json", "csv", "html"], Query()] = "json"
+) -> Response:
+    """What a finished job found. The page plays both sides of a pair locked at their offset."""
+    collection = here.library.open(name)
+    found = index.result_of(collection, job_id)
+    if format == "csv":
+        return Response(report_csv(found), media_type="text/csv")
+    if format == "html":
+        here_is = f"/v1/collections/{name}"
+        page = report_html(found, lambda item: f"{here_is}/items/{item}/media", f"{here_is}/duplicates/dismiss")
+        return HTMLResponse(page, headers={"content-security-policy": content_security_policy()})
+    return JSONResponse(found)
