@@ -289,7 +289,8 @@ def main() -> None:
         keep_checkpoints=1,
         picture_steps=0,
     )
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    for folder in (RESULTS, arguments.out):
+        folder.mkdir(parents=True, exist_ok=True)
     pictures = load_pictures(arguments.sources, arguments.out / "cache", base.size * 4 // 3)
     sets = read_sets(arguments.eval, build_model(base).spec)
     print(f"{len(pictures)} items; judged by {', '.join(s.name for s in sets)}", flush=True)
