@@ -24,25 +24,25 @@ OK, FAILED, USAGE, PARTLY = 0, 1, 2, 3
 
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder in which collections live [default: the user's data folder]."),
+    typer.Option("--data", help="Folder in which collections live \\[default: the user's data folder]."),
 ]
 BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", help="Model bundle to run [default: the shipped vicmae-tiny].")
+    Path | None, typer.Option("--bundle", help="Model bundle to run \\[default: the shipped vicmae-tiny].")
 ]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", help="auto, cpu, cuda, cuda:N or tensorrt: where the model runs [default: auto]."),
+    typer.Option("--device", help="auto, cpu, cuda, cuda:N or tensorrt: where the model runs \\[default: auto]."),
 ]
 EngineOption = Annotated[
     str | None,
-    typer.Option("--engine", help="auto, fastest, or one that vicmae doctor lists, by name [default: auto]."),
+    typer.Option("--engine", help="auto, fastest, or one that vicmae doctor lists, by name \\[default: auto]."),
 ]
 CollectionOption = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
 SamplingOption = Annotated[
     str | None,
     typer.Option(
         "--sampling",
-        help="Frames of a video: rate, auto (rate, and the first of every shot), shots, keyframes [default: rate].",
+        help="Frames of a video: rate, auto (rate, and the first of every shot), shots, keyframes \\[default: rate].",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -27,13 +27,13 @@ def bench_engine(
     bundle: BundleOption = None,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Pictures at a time; may be repeated.")] = None,
     threads: Annotated[
-        list[int] | None, typer.Option(min=1, help="CPU threads; may be repeated [default: every core].")
+        list[int] | None, typer.Option(min=1, help="CPU threads; may be repeated \\[default: every core].")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Time for each engine, batch and threads.")] = 3.0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, tensorrt or auto.")] = "cpu",
     engine: Annotated[list[str] | None, typer.Option(help="Only this engine; may be repeated.")] = None,
     pictures: Annotated[
-        list[Path] | None, typer.Option(help="Folder of pictures for the cosines; may be repeated [default: canary].")
+        list[Path] | None, typer.Option(help="Folder of pictures for the cosines; may be repeated \\[default: canary].")
     ] = None,
     table_only: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/engines.md.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw images/s into FILE.png; needs the extra bench.")] = None,

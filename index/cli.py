@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
 def index(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders; - reads a list on stdin.")],
     collection: CollectionOption = "default",
-    fps: Annotated[float | None, typer.Option(help="Frames embedded per second of video [default: 2].")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames embedded per second of video \\[default: 2].")] = None,
     sampling: SamplingOption = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try files again that failed before.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove items whose files are gone from PATH.")] = False,
@@ -129,7 +129,7 @@ def search(
     top: Annotated[int, typer.Option("--top", min=1, help="How many hits.")] = 10,
     clip: Annotated[
         bool | None,
-        typer.Option("--clip/--frame", help="Look for a whole clip, or for one picture [default: by the file]."),
+        typer.Option("--clip/--frame", help="Look for a whole clip, or for one picture \\[default: by the file]."),
     ] = None,
     start: Annotated[float | None, typer.Option(min=0, help="Seconds at which the part to look for begins.")] = None,
     end: Annotated[float | None, typer.Option(min=0, help="Seconds at which it ends.")] = None,

@@ -28,11 +28,11 @@ def serve(
     data: DataOption = None,
     bundle: BundleOption = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on [default: 127.0.0.1, this machine only].")
+        str | None, typer.Option(help="Address to listen on \\[default: 127.0.0.1, this machine only].")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one [default: 8000].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes any free one \\[default: 8000].")] = None,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads of the model; 0 uses every core [default: 0].")
+        int | None, typer.Option(help="CPU threads of the model; 0 uses every core \\[default: 0].")
     ] = None,
     device: DeviceOption = None,
     engine: EngineOption = None,

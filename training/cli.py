@@ -46,7 +46,7 @@ def pretrain(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    cache: Annotated[Path | None, typer.Option(help="Where decoded pictures are kept [default: OUT/cache].")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where decoded pictures are kept \\[default: OUT/cache].")] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Pretrain ViC-MAE on pictures and clips, without labels."""
@@ -208,7 +208,7 @@ def _faster_on_cpu(processes: int, words: list[str]) -> str:
 
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="Checkpoint file, run folder or bundle [default: --bundle]."),
+    typer.Option("--model", "-m", help="Checkpoint file, run folder or bundle \\[default: --bundle]."),
 ]
 DataArgument = Annotated[
     Path,
@@ -217,7 +217,7 @@ DataArgument = Annotated[
     ),
 ]
 SetOption = Annotated[str | None, typer.Option("--set", help="Which set of index.csv, or sub-folder, to use.")]
-SizeOption = Annotated[int | None, typer.Option(help="Side of the pictures, for a checkpoint [default: as trained].")]
+SizeOption = Annotated[int | None, typer.Option(help="Side of the pictures, for a checkpoint \\[default: as trained].")]
 RecordOption = Annotated[bool, typer.Option("--record", help="Write the scores into the bundle's manifest and card.")]
 
 
