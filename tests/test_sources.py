@@ -233,8 +233,8 @@ def test_a_cache_of_before_is_used_as_it_is(tmp_path: Path, knows_files: bool) -
     known: dict[str, object] = {name: column.tolist() for name, column in columns.items()}
     known |= {"bad": [["x.jpg", "broken."]] * 0, **({"file": [0, 1, 2]} if knows_files else {})}
     (cache / "index.json").write_text(json.dumps(known))
-    for column in cache.glob("*.npy"):
-        column.unlink()
+    for path in cache.glob("*.npy"):
+        path.unlink()
     again = load(tmp_path, folder)
     assert (again.source is not None) == knows_files and (np.asarray(again.data) == np.asarray(first.data)).all()
     for name, column in columns.items():
