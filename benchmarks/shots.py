@@ -2,7 +2,7 @@
 
     python benchmarks/shots.py FOLDER [--films 7] [--parts 8]
 
-Joins parts of random videos of FOLDER (1 to 3 seconds each, re-encoded as one film of 320 x 240 at 25 frames a
+Joins parts of random videos of FOLDER (25 to 75 frames each, whatever their rate, re-encoded as one film of 320 x 240 at 25 frames a
 second), so that every cut is known, and asks media.shots, PySceneDetect's ContentDetector and AdaptiveDetector (each
 as it comes, with scenes as short as ours), and the plain rule on vectors: a cut lies where two neighbours sampled at 2
 a second differ, which can only name the stretch. A cut counts as found within half a frame (for the rule on vectors:
@@ -55,14 +55,16 @@ def join(clips: list[Path], path: Path, dice: random.Random) -> list[float]:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         for clip in clips:
-            wanted = dice.randint(FPS, 3 * FPS)
+            end = count + dice.randint(FPS, 3 * FPS)
             cuts.append(count / FPS)
-            for frames in read_frames(clip, 50.0, end_seconds=wanted / FPS):
-                for picture in frames.data:
+            for frames in read_frames(clip, 60.0):
+                for picture in frames.data[: end - count]:
                     frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(*SIZE, "yuv420p")
                     frame.pts, frame.time_base = count, Fraction(1, FPS)
                     container.mux(stream.encode(frame))
                     count += 1
+                if count == end:
+                    break
         container.mux(stream.encode(None))
     return cuts[1:]
 

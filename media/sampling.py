@@ -12,7 +12,7 @@ LONG_SHOT_SECONDS apart. Where shots begin is told by shots.py.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -75,8 +75,8 @@ class Cells:
         return (places if before is None else [before, *places]), last_cell
 
 
-def sample(frames: Iterable[T], cells: Cells) -> Iterator[T]:
-    """The first frame of each cell, in order; lazily.
+def sample(frames: Iterable[T], cells: Cells, also: Callable[[T], bool] = lambda _: False) -> Iterator[T]:
+    """The first frame of each cell and, within the window, those that `also` says, in order; lazily.
 
     frames are in presentation order. When no frame begins within the window, the one that is shown at
     start_seconds is taken, so whatever has a frame at or before its window gives at least one.
@@ -88,7 +88,7 @@ def sample(frames: Iterable[T], cells: Cells) -> Iterator[T]:
         cell = cells.of(frame.seconds)
         if cell < 0:
             before = frame
-        elif cell > last_cell:
+        elif cell > last_cell or also(frame):
             last_cell = cell
             yield frame
     if last_cell < 0 and before is not None:
@@ -97,18 +97,7 @@ def sample(frames: Iterable[T], cells: Cells) -> Iterator[T]:
 
 def sample_with_cuts(frames: Iterable[M], cells: Cells) -> Iterator[M]:
     """What `sample` takes, and the first frame of every shot within the window."""
-    last_cell, before = -1, None
-    for frame in frames:
-        if cells.is_past(frame.seconds):
-            break
-        cell = cells.of(frame.seconds)
-        if cell < 0:
-            before = frame
-        elif cell > last_cell or frame.begins_shot:
-            last_cell = cell
-            yield frame
-    if last_cell < 0 and before is not None:
-        yield before
+    return sample(frames, cells, also=lambda frame: frame.begins_shot)
 
 
 def sample_shots(frames: Iterable[M], cells: Cells) -> Iterator[M]:
