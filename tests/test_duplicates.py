@@ -107,7 +107,9 @@ def test_shared_credits_and_a_stretch_in_the_middle_are_told_apart(collection: C
     for seed, before, after in ((1, 80, 0), (2, 90, 0), (3, 60, 60), (4, 70, 80)):
         shared = same if after == 0 else unit_vectors(600, 16)
         own = unit_vectors(seed, before + after)
-        collection.add(new_item(seed, 16 + before + after, vectors=np.concatenate([own[:before], shared, own[before:]])))
+        collection.add(
+            new_item(seed, 16 + before + after, vectors=np.concatenate([own[:before], shared, own[before:]]))
+        )
     found = find_duplicates(collection)
     assert found.groups == []
     assert sorted(pair.kind for pair in found.shared) == ["credits", "overlap"]
