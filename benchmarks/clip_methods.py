@@ -117,7 +117,9 @@ def our_library(store: Library, engine: Engine, videos: Videos) -> Collection:
 
 def ours(collection: Collection, videos: Videos) -> Ask:
     def ask(query: Seen) -> list[Answer]:
-        hits = search_clip(collection, query.vectors, query.seconds, LIMIT, query.informative, query.mirrored)
+        hits = search_clip(
+            collection, query.vectors, query.seconds, LIMIT, query.informative, query.mirrored, query.duration_seconds
+        )
         return [
             Answer(
                 Box(h.item.name, s.query_start_seconds, s.query_end_seconds, s.start_seconds, s.end_seconds),

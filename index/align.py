@@ -86,15 +86,10 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
         score = float(np.average(cosines[along, across], weights=weights) * spanned)
         if segments and score < segments[0].score / 2:
             break
-        first, last = rows[along[0]], rows[along[-1]]
-        start, end = columns[across[0]], columns[across[-1]]
         alike = float(np.average(likeness[along, across], weights=weights))
         segments.append(
             Segment(
-                float(query.start_seconds[first]),
-                float(query.end_seconds[last]),
-                float(item.start_seconds[start]),
-                float(item.end_seconds[end]),
+                *_stretches(query, item, rows[along], columns[across], step_seconds),
                 min(1.0, max(-1.0, score)),
                 alike,
                 _confidence(alike, float(weights.sum()) * step_seconds),
@@ -102,6 +97,30 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
             )
         )
     return sorted(segments, key=lambda segment: -segment.score)
+
+
+def _stretches(
+    query: Side, item: Side, rows: NDArray[np.int64], columns: NDArray[np.int64], step_seconds: float
+) -> tuple[float, float, float, float]:
+    """From when to when, on both sides: (query start, query end, item start, item end) of a path of frame pairs.
+
+    The item's ends are those of the query laid on the line through all pairs: a sampled frame stands for a whole step,
+    and the line knows where in it the clip begins and ends.
+    """
+    query_start, query_end = float(query.start_seconds[rows[0]]), float(query.end_seconds[rows[-1]])
+    start, end = float(item.start_seconds[columns[0]]), float(item.end_seconds[columns[-1]])
+    if len(rows) > 1:
+        here, there = query.start_seconds[rows], item.start_seconds[columns]
+        speed = _speed(here, there)
+        offset = float((there - speed * here).mean())
+        first, last = start, float(there[-1])
+        reach = (float(item.start_seconds[0]), float(item.end_seconds[-1]))
+        start = float(
+            np.clip(speed * query_start + offset, *np.clip((first - step_seconds, first + step_seconds), *reach))
+        )
+        end = float(np.clip(speed * query_end + offset, *np.clip((last, end + step_seconds), *reach)))
+        end = max(end, start + 1e-3)
+    return query_start, query_end, start, end
 
 
 def _speed(query_seconds: Floats, item_seconds: Floats) -> float:

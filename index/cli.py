@@ -173,7 +173,9 @@ def search(
         pixels = query.picture if refined and query.target == "frame" else None
         with _timed(timing, "index_ms"):
             if query.target == "clip":
-                hits = search_clip(opened, query.vectors, query.seconds, top, query.informative, query.mirrored)
+                hits = search_clip(
+                    opened, query.vectors, query.seconds, top, query.informative, query.mirrored, query.end_seconds
+                )
             else:
                 hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES))
         with _timed(timing, "refine_ms"):

@@ -38,6 +38,7 @@ class Query:
     """vectors (Q, D) float32, seconds (Q,) float64, informative (Q,) float32 in 0..1, and times taken.
 
     mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None for a single frame
+    end_seconds  when the clip, or the part of it, ends; None where the file does not say
     """
 
     target: Literal["frame", "clip"]
@@ -47,6 +48,7 @@ class Query:
     picture: NDArray[np.uint8] | None
     timing: dict[str, float]
     mirrored: NDArray[np.float32] | None = None
+    end_seconds: float | None = None
 
 
 def decode(
@@ -141,7 +143,15 @@ def embed_query(
     turned = engine.embed(mirrored(decoded.pixels)) if target == "clip" else None
     timing = {"decode_ms": _ms(ready - began), "engine_ms": _ms(perf_counter() - ready)}
     informative = informativeness(decoded.pixels)
-    return Query(target, vectors, decoded.seconds, informative, decoded.picture, timing, turned)
+    ends = end_of(decoded.info, end_seconds)
+    return Query(target, vectors, decoded.seconds, informative, decoded.picture, timing, turned, ends)
+
+
+def end_of(info: MediaInfo, end_seconds: float | None) -> float | None:
+    """When the part of a video up to end_seconds (None: all) ends; None for a picture or an unknown duration."""
+    if info.kind == "image" or info.duration_seconds <= 0:
+        return None
+    return info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
 
 
 def mirrored(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from .vectors import unit_length
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
 SPARE_CANDIDATES = 16  # items aligned beyond the limit, since candidates are ranked more coarsely
 MAX_MOMENTS = 5
+CLEARLY_LESS = 0.25  # of likeness: beside an item that is so much more alike, another is no copy
 MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
 
 
@@ -65,31 +66,40 @@ def search_clip(
     limit: int,
     informative: NDArray[np.float32] | None = None,
     mirrored: NDArray[np.float32] | None = None,
+    end_seconds: float | None = None,
 ) -> list[Hit]:
     """vectors (Q, D) float32 of a clip's frames, seconds (Q,) float64 ascending -> items, best first.
 
     informative (Q,) in 0..1 lets black and flat frames of the clip weigh less; mirrored (Q, D), vectors of the same
-    frames with left and right exchanged, lets a mirrored copy be found and called one. Finds min(limit, items) items;
-    those in which nothing runs along score near 0. Raises InvalidRequest as search_frame does.
+    frames with left and right exchanged, lets a mirrored copy be found and called one; end_seconds says when the last
+    frame ends, where that is known. Finds min(limit, items) items; those in which nothing runs along score near 0.
+    Raises InvalidRequest as search_frame does.
     """
     query = _checked(collection, vectors, limit)
     ways = [query] if mirrored is None else [query, _checked(collection, mirrored, limit)]
     probes = np.unique(np.linspace(0, len(query) - 1, min(MAX_PROBES, len(query))).astype(np.int64))
     names = _candidates(collection, np.concatenate([way[probes] for way in ways]), limit + SPARE_CANDIDATES)
     mean = collection.index.mean()
-    side = clip_side(seconds, np.ones(len(query)) if informative is None else informative)
+    side = clip_side(seconds, np.ones(len(query)) if informative is None else informative, end_seconds)
     hits = []
     for item, moments in _load(collection, names):
         segments = align_ways(ways, mean, side, moments)
         best = segments[0]
         hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments))
-    return _best(hits, limit)
+    return _told_apart(_best(hits, limit))
 
 
-def clip_side(seconds: NDArray[np.float64], informative: NDArray[np.float32] | NDArray[np.float64]) -> Side:
-    """The query's side of an alignment: each frame stands until the next one, the last as long as is usual."""
+def clip_side(
+    seconds: NDArray[np.float64],
+    informative: NDArray[np.float32] | NDArray[np.float64],
+    end_seconds: float | None = None,
+) -> Side:
+    """The query's side of an alignment: each frame stands until the next one, the last at most as long as is usual."""
     step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
-    return Side(seconds, np.append(seconds[1:], seconds[-1] + step), _weights(informative))
+    end = float(seconds[-1]) + step
+    if end_seconds is not None and end_seconds > seconds[-1]:
+        end = min(end, end_seconds)
+    return Side(seconds, np.append(seconds[1:], end), _weights(informative))
 
 
 def side_of(moments: Moments) -> Side:
@@ -110,6 +120,30 @@ def align_ways(
     best = int(np.argmax(found))
     segments = align(similarities[best], ways[best] @ mean, query, item)
     return [replace(segment, mirrored=best > 0) for segment in segments]
+
+
+def _told_apart(hits: list[Hit]) -> list[Hit]:
+    """hits with less confidence in segments whose stretch of the query another item shows much better.
+
+    Two scenes of one place are alike, but only one is the footage; copies are about equally alike and stay sure.
+    """
+    found = [(segment, hit.item.id) for hit in hits for segment in hit.segments]
+    told = []
+    for hit in hits:
+        segments = []
+        for segment in hit.segments:
+            rivals = [s.likeness for s, owner in found if owner != hit.item.id and _same_part(s, segment)]
+            lead = max(rivals, default=segment.likeness) - segment.likeness
+            discount = float(np.clip(1 - lead / CLEARLY_LESS, 0, 1))
+            segments.append(replace(segment, confidence=segment.confidence * discount))
+        told.append(replace(hit, segments=segments))
+    return told
+
+
+def _same_part(a: Segment, b: Segment) -> bool:
+    """Whether a covers most of b's stretch of the query."""
+    both = min(a.query_end_seconds, b.query_end_seconds) - max(a.query_start_seconds, b.query_start_seconds)
+    return both > 0.5 * (b.query_end_seconds - b.query_start_seconds)
 
 
 def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -> NDArray[np.float32]:

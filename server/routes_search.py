@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import InvalidRequest
 from ..index.answers import search_answer
 from ..index.collection import Collection
+from ..index.query import end_of
 from ..index.refine import CANDIDATES, refine
 from ..index.search import Hit, search_clip, search_frame
 from ..media.reader import Source
@@ -61,6 +62,7 @@ class Query:
     picture  (P, P, 3) uint8, the one picture that was sent: tells copies apart (index.refine)
     itself  id of the item the query was taken from: it is not its own answer
     mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None where only vectors are known
+    end_seconds  when the clip ends, where known
     """
 
     vectors: NDArray[np.float32]
@@ -70,6 +72,7 @@ class Query:
     picture: NDArray[np.uint8] | None = None
     itself: str | None = None
     mirrored: NDArray[np.float32] | None = None
+    end_seconds: float | None = None
 
     def as_frame(self) -> NDArray[np.float32]:
         """The whole query as one vector (D,): the mean of its frames."""
@@ -155,7 +158,13 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, file: 
         embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip)
     target = wish.target or ("clip" if embedded.info.kind == "video" else "frame")
     return Query(
-        embedded.vectors, embedded.seconds, embedded.informative, target, embedded.picture, mirrored=embedded.mirrored
+        embedded.vectors,
+        embedded.seconds,
+        embedded.informative,
+        target,
+        embedded.picture,
+        mirrored=embedded.mirrored,
+        end_seconds=end_of(embedded.info, wish.end_seconds),
     )
 
 
@@ -176,14 +185,23 @@ def query_of_item(collection: Collection, wish: SearchRequest) -> Query:
         elif target == "frame":
             last = first + 1
     part = slice(first, last)
-    return Query(moments.vectors[part], seconds[part], moments.informative[part], target, itself=item.id)
+    return Query(
+        moments.vectors[part],
+        seconds[part],
+        moments.informative[part],
+        target,
+        itself=item.id,
+        end_seconds=float(moments.end_seconds[part][-1]),
+    )
 
 
 def look(collection: Collection, query: Query, limit: int) -> list[Hit]:
     """The best `limit` items, without the one the query was taken from."""
     wanted = limit if query.itself is None else limit + 1
     if query.target == "clip":
-        found = search_clip(collection, query.vectors, query.seconds, wanted, query.informative, query.mirrored)
+        found = search_clip(
+            collection, query.vectors, query.seconds, wanted, query.informative, query.mirrored, query.end_seconds
+        )
     else:
         found = search_frame(collection, query.as_frame(), wanted)
     return [hit for hit in found if hit.item.id != query.itself][:limit]
