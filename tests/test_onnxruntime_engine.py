@@ -46,7 +46,7 @@ def test_it_states_what_it_is(path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x07"])
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(content)
-    with pytest.raises(EngineError, match="m.onnx does not start in ONNX Runtime"):
+    with pytest.raises(EngineError, match="m.onnx is not an ONNX file"):
         OnnxRuntimeEngine(tmp_path / "m.onnx", SPEC, "f", "nano")
     with pytest.raises(EngineError, match="none.onnx does not start"):
         OnnxRuntimeEngine(tmp_path / "none.onnx", SPEC, "f", "nano")

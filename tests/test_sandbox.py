@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,8 @@ def test_a_child_that_died_while_it_was_idle_costs_at_most_one_call(tmp_path: Pa
     with Sandbox(workers=1) as sandbox:
         sandbox.probe(film, LIMITS)
         os.kill(sandbox.process_ids[0], signal.SIGKILL)
-        assert gone(sandbox.process_ids)
+        with suppress(CorruptMedia):  # the kernel may take longer to bury it than the next call to come
+            sandbox.probe(film, LIMITS)
         assert sandbox.probe(film, LIMITS).kind == "video"
 
 
@@ -140,10 +142,10 @@ def test_a_file_that_hangs_the_decoder_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    """Hundreds of frames of 4 million pixels, in a few kilobytes: an animation is walked through to know its length."""
-    frames = [Image.new("P", (2000, 2000), i % 2) for i in range(3)]
+    """Sixty frames of 4 million pixels, in a few hundred kilobytes: an animation is walked through to know its length."""
+    frames = [Image.new("L", (2000, 2000), 80 * i) for i in range(3)]
     path = tmp_path / "endless.png"
-    frames[0].save(path, save_all=True, append_images=frames * 100, duration=40)
+    frames[0].save(path, save_all=True, append_images=frames * 20, duration=40)
     with Sandbox(workers=1, timeout_seconds=0.2) as sandbox:
         with pytest.raises(MediaTooLarge, match="decode_timeout_seconds"):
             list(sandbox.read_frames(path, 2.0, LIMITS))
