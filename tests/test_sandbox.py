@@ -142,7 +142,7 @@ def test_a_file_that_hangs_the_decoder_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    """Sixty frames of 4 million pixels, in a few hundred kilobytes: an animation is walked through to know its length."""
+    """Sixty frames of 4 million pixels in few bytes: an animation is walked through to know its length."""
     frames = [Image.new("L", (2000, 2000), 80 * i) for i in range(3)]
     path = tmp_path / "endless.png"
     frames[0].save(path, save_all=True, append_images=frames * 20, duration=40)
