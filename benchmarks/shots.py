@@ -2,12 +2,12 @@
 
     python benchmarks/shots.py FOLDER [--films 7] [--parts 8]
 
-Joins parts of random videos of FOLDER (25 to 75 frames each, whatever their rate, re-encoded as one film of 320 x 240 at 25 frames a
-second), so that every cut is known, and asks media.shots, PySceneDetect's ContentDetector and AdaptiveDetector (each
-as it comes, with scenes as short as ours), and the plain rule on vectors: a cut lies where two neighbours sampled at 2
-a second differ, which can only name the stretch. A cut counts as found within half a frame (for the rule on vectors:
-within its stretch). Prints precision, recall and processor seconds, decoding included, and what each kind of sampling
-costs and takes at 2 frames a second; writes benchmarks/results/shots.json.
+Joins parts of random videos of FOLDER (25 to 75 frames each, whatever their rate, re-encoded as one film of 320 x 240
+at 25 frames a second), so that every cut is known, and asks media.shots, PySceneDetect's ContentDetector and
+AdaptiveDetector (each as it comes, with scenes as short as ours), and the plain rule on vectors: a cut lies where two
+neighbours sampled at 2 a second differ, which can only name the stretch. A cut counts as found within half a frame (for
+the rule on vectors: within its stretch). Prints precision, recall and processor seconds, decoding included, and what
+each kind of sampling costs and takes at 2 frames a second; writes benchmarks/results/shots.json.
 Needs: pip install scenedetect (not among the extras: it brings an OpenCV with a window system)
 """
 

@@ -15,8 +15,8 @@ from PIL import Image
 from .frames import Picture, Shown
 
 GLANCE_SIDE = 24
-LEAST_CHANGE = 0.10  # of the range of colours: measured by benchmarks/shots.py
-TIMES_USUAL = 3.0  # so many times the change that is usual around: a fast pan changes every frame
+LEAST_CHANGE = 0.12  # of the range of colours: measured by benchmarks/shots.py
+TIMES_USUAL = 4.0  # so many times the change that is usual around: a fast pan changes every frame
 USUAL_FRAMES = 6  # over which the usual change is taken
 SHORTEST_SHOT_SECONDS = 0.2
 
