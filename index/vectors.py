@@ -14,8 +14,8 @@ from .catalog import Catalog
 
 CHUNK_ROWS = 10_000
 
-# Matrix products from 20 queries of 192 numbers on. FAISS 1.15 waits for 128,000 numbers, and takes 15 times as long for
-# the 48 frames of a clip among 96,000 (554 ms of processor time against 36).
+# Matrix products from some 20 queries of 192 numbers on. FAISS 1.15 waits for 128,000 numbers, and takes 15 times as
+# long for the 48 frames of a clip among 96,000 (554 ms of processor time against 36).
 faiss.cvar.distance_compute_blas_threshold = 4000
 
 
