@@ -31,7 +31,7 @@ unit: $(VENV)/.everything  ## the test suite (ARGS="-k search")
 bench: $(VENV)/.everything  ## run the benchmarks (MEDIA=FOLDER of videos); tables on the screen, JSON in benchmarks/results
 	$(BIN)/vicmae bench engine
 	$(BIN)/python benchmarks/training.py
-	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]' && $(BIN)/python benchmarks/finding.py $(MEDIA); \
+	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]' && $(BIN)/python benchmarks/finding.py $(MEDIA) && $(BIN)/python benchmarks/video.py $(MEDIA); \
 		else echo "benchmarks/finding.py needs videos: make bench MEDIA=FOLDER"; fi
 
 bench-pretraining: $(VENV)/.everything  ## ViC-MAE, its rivals and ablations, trained from one start (DATA=FOLDER with pretrain/ and eval/)
