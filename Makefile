@@ -32,7 +32,7 @@ bench: $(VENV)/.everything  ## run the benchmarks (MEDIA=FOLDER of videos); tabl
 	$(BIN)/vicmae bench engine
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/decoding.py
-	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]' && $(BIN)/python benchmarks/finding.py $(MEDIA); \
+	@if [ -n "$(MEDIA)" ]; then $(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]' && $(BIN)/python benchmarks/finding.py $(MEDIA) && $(BIN)/python benchmarks/video.py $(MEDIA); \
 		else echo "benchmarks/finding.py needs videos: make bench MEDIA=FOLDER"; fi
 
 bench-pretraining: $(VENV)/.everything  ## ViC-MAE, its rivals and ablations, trained from one start (DATA=FOLDER with pretrain/ and eval/)

@@ -84,14 +84,23 @@ def _kept(asked: list[tuple[Box, list[Scored]]], bar: float) -> list[tuple[Box, 
 def _covered(boxes: list[Box], by: list[Box]) -> float:
     """Which share of the boxes' length, along each time, lies in boxes of `by` that they meet; the product."""
     product = 1.0
-    for low, high in ((1, 2), (3, 4)):
-        length = sum(box[high] - box[low] for box in boxes)  # type: ignore[operator]
+    for along in (_of_query, _of_video):
+        length = sum(end - start for start, end in map(along, boxes))
         inside = 0.0
         for box in boxes:
-            met = [other for other in by if _overlap(box, other) > 0]
-            inside += _union([(max(box[low], other[low]), min(box[high], other[high])) for other in met])  # type: ignore
+            start, end = along(box)
+            met = [along(other) for other in by if _overlap(box, other) > 0]
+            inside += _union([(max(start, first), min(end, last)) for first, last in met])
         product *= inside / length if length else 0.0
     return product
+
+
+def _of_query(box: Box) -> tuple[float, float]:
+    return box.query_start, box.query_end
+
+
+def _of_video(box: Box) -> tuple[float, float]:
+    return box.start, box.end
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -7,7 +7,7 @@ row of nodes is one numpy operation.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ UNEVEN_STEP_COST = 0.3  # of running at half or double speed for one step
 STEPS = ((1, 1), (1, 2), (2, 1))
 LEAST_LIKENESS = 0.7  # below it two stretches are of one kind, not the same
 SURE_SECONDS = 4.0
+WORTH_MORE = 0.1  # confidence of the best stretch below which no others are looked for
 MIN_SPEED_POINTS = 5
 MARGIN = 2  # rows and columns that the longest step goes back
 
@@ -96,7 +97,24 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
                 _speed(query.start_seconds[rows[along]], item.start_seconds[columns[across]]),
             )
         )
-    return sorted(segments, key=lambda segment: -segment.score)
+        if segments[0].confidence < WORTH_MORE:
+            break
+    return _apart(sorted(segments, key=lambda segment: -segment.score))
+
+
+def _apart(segments: list[Segment]) -> list[Segment]:
+    """Best first: where the ends of two, laid on their lines, meet in the item, the better one keeps its end."""
+    kept: list[Segment] = []
+    for segment in segments:
+        start, end = segment.start_seconds, segment.end_seconds
+        for better in kept:
+            if better.start_seconds <= start < better.end_seconds:
+                start = better.end_seconds
+            elif start < better.start_seconds < end:
+                end = better.start_seconds
+        if start < end:
+            kept.append(replace(segment, start_seconds=start, end_seconds=end))
+    return kept
 
 
 def _stretches(

@@ -16,7 +16,7 @@ from .items import Item
 from .vectors import unit_length
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
-SPARE_CANDIDATES = 16  # items aligned beyond the limit, since candidates are ranked more coarsely
+SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely
 MAX_MOMENTS = 5
 CLEARLY_LESS = 0.25  # of likeness: beside an item that is so much more alike, another is no copy
 MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
@@ -77,7 +77,8 @@ def search_clip(
     """
     query = _checked(collection, vectors, limit)
     ways = [query] if mirrored is None else [query, _checked(collection, mirrored, limit)]
-    probes = np.unique(np.linspace(0, len(query) - 1, min(MAX_PROBES, len(query))).astype(np.int64))
+    most = min(MAX_PROBES // len(ways), len(query))
+    probes = np.unique(np.linspace(0, len(query) - 1, most).astype(np.int64))
     names = _candidates(collection, np.concatenate([way[probes] for way in ways]), limit + SPARE_CANDIDATES)
     mean = collection.index.mean()
     side = clip_side(seconds, np.ones(len(query)) if informative is None else informative, end_seconds)

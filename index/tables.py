@@ -34,4 +34,6 @@ def clock(seconds: float) -> str:
 def _stretch(hit: Hit) -> str:
     if hit.item.kind == "image":
         return "-"
-    return f"{clock(hit.start_seconds)}–{clock(hit.end_seconds)}"
+    best = hit.segments[0]
+    fast = "" if best.speed == 1 else f", {best.speed:.2f} times as fast"
+    return f"{clock(hit.start_seconds)}–{clock(hit.end_seconds)}{fast}{', mirrored' if best.mirrored else ''}"

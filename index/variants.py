@@ -94,4 +94,5 @@ def _best_place(part: NDArray[np.float32], whole: NDArray[np.float32]) -> float:
 def _window_sums(picture: NDArray[np.float32], size: int) -> NDArray[np.float64]:
     """The sum over every (size, size) window."""
     total = np.pad(picture.astype(np.float64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    return total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]
+    sums = total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]
+    return np.asarray(sums, np.float64)

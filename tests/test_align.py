@@ -86,6 +86,7 @@ def test_a_clip_played_faster_or_slower_is_found(speed: float) -> None:
     assert best.start_seconds == pytest.approx(columns[0] / 2, abs=1)
     assert best.end_seconds == pytest.approx(columns[-1] / 2 + 0.5, abs=1)
     assert best.score > 0.7
+    assert best.speed == pytest.approx(speed, abs=0.1)
 
 
 def test_a_clip_that_is_shown_twice_gives_two_segments() -> None:
@@ -103,7 +104,7 @@ def test_a_few_frames_that_do_not_match_do_not_tear_a_run() -> None:
     similarity[rows, 15 + rows] = 0.95
     similarity[9:11] = 0.0
     best = found(similarity, side(20), side(60))[0]
-    assert (best.start_seconds, best.end_seconds) == (7.5, 17.5)
+    assert (best.start_seconds, best.end_seconds) == (pytest.approx(7.5, abs=0.1), pytest.approx(17.5, abs=0.1))
 
 
 def test_the_floor_follows_the_background() -> None:
@@ -167,3 +168,26 @@ def test_one_frame_is_found_as_finely_as_the_item_was_sampled() -> None:
     similarity[0, 33] = 0.95
     best = found(similarity, side(1), side(90, 0.25))[0]
     assert (best.start_seconds, best.end_seconds) == (8.25, 8.5)
+
+
+def test_ends_lie_on_the_line_and_not_on_the_samples() -> None:
+    """A clip that begins a quarter of a step after a sampled frame: neither side ends where its frames do."""
+    rows = np.arange(12)
+    query = Side(rows * 1.0, np.append(rows[1:] * 1.0, 11.4), np.ones(12))
+    similarity = noise(12, 50)
+    similarity[rows, 20 + rows] = 0.95
+    best = found(similarity, query, side(50, 1.0))[0]
+    assert best.query_end_seconds == pytest.approx(11.4)
+    assert (best.start_seconds, best.end_seconds) == (pytest.approx(20), pytest.approx(31.4))
+
+
+def test_confidence_grows_with_the_time_that_tells_and_with_likeness() -> None:
+    def confidence(rows: int, cosine: float, weight: float = 1.0) -> float:
+        similarity = noise(rows, 60)
+        similarity[np.arange(rows), 20 + np.arange(rows)] = cosine
+        (best, *_) = found(similarity, side(rows, weights=np.full(rows, weight)), side(60))
+        return best.confidence
+
+    assert 0 <= confidence(4, 0.9) < confidence(20, 0.9) < confidence(20, 0.99) <= 1
+    assert confidence(20, 0.95, weight=0.1) < confidence(20, 0.95)
+    assert confidence(20, 0.4) == 0

@@ -234,3 +234,22 @@ def test_odd_files_are_indexed_or_told(run: Run) -> None:
     assert report["added"] + len(report["failed"]) == 55
     assert "audio_only.wav" in {Path(failure["path"]).name for failure in report["failed"]}
     assert all(failure["reason"].endswith((".", ")")) for failure in report["failed"])
+
+
+def test_duplicates_are_told_reported_and_dismissed(run: Run, media: Path, tmp_path: Path) -> None:
+    (media / "copy.mp4").write_bytes((media / "film.mp4").read_bytes())
+    run("index", media)
+    lines = run("duplicates").splitlines()
+    assert lines[0] == "group 1: 2 items"
+    assert lines[1].startswith("  exact: ") and "film.mp4" in lines[1] and "copy.mp4" in lines[1]
+    assert len(json.loads(run("duplicates", "--json"))["groups"]) == 1
+    assert len(run("duplicates", "--report", "csv").splitlines()) == 2
+    assert run("duplicates", "--report", "html", "-o", tmp_path / "report.html") == ""
+    page = (tmp_path / "report.html").read_text()
+    assert (media / "film.mp4").as_uri() in page
+    with pytest.raises(InvalidRequest, match="cannot be written"):
+        run("duplicates", "-o", tmp_path / "none" / "report.txt")
+    run("duplicates", "--dismiss", media / "film.mp4", media / "copy.mp4")
+    assert run("duplicates") == ""
+    with pytest.raises(NotFound):
+        run("duplicates", "--dismiss", media / "film.mp4", "none")

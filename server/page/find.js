@@ -6,6 +6,7 @@ import { play } from "./player.js";
 import { why } from "./why.js";
 
 const LIMIT = 24;
+const LEAST_SURE = 0.3; // confidence of a segment that is shown as the same footage
 const FIRST_PART_SECONDS = 60; // of a long clip that is searched without being asked
 
 let page;
@@ -157,10 +158,10 @@ function showHits({ data, timing, plan }) {
   $("query-state").textContent = data.length
     ? `${counted(data.length, "item", "items")} most like this ${what}, best first (${took} s)`
     : "Nothing to compare with: the collection holds nothing else.";
-  $("hits").replaceChildren(...data.map(card));
+  $("hits").replaceChildren(...data.map((hit) => card(hit, plan.target === "clip")));
 }
 
-function card(hit) {
+function card(hit, isClip) {
   const open = (moments) => page.attempt(() => play(page.collection.name, hit.id, moments, findSimilar));
   const [first, ...others] = momentsOf(hit);
   const isVideo = hit.kind === "video";
@@ -174,7 +175,8 @@ function card(hit) {
       el("p", { class: "card-name", title: hit.name }, hit.name),
       el("div", { class: "score", title: "How alike the two are: 1 is the same picture" },
         bar(hit.score), el("span", {}, hit.score.toFixed(3))),
-      others.length
+      isClip && isVideo ? alignment(hit, open) : null,
+      !isClip && others.length
         ? el("div", { class: "chips" }, el("span", { class: "quiet" }, "also at"),
           ...others.map((moment) =>
             el("button", { type: "button", onclick: () => open([moment, first, ...others.filter((o) => o !== moment)]) },
@@ -196,6 +198,24 @@ function card(hit) {
 function explained(hit) {
   const seconds = asked.target === "clip" ? hit.segments[0].query_start_seconds : asked.start_seconds ?? 0;
   return why(page.collection.name, query, seconds, hit, hit.start_seconds);
+}
+
+// From when to when of the clip is from when to when of the video; how fast it runs, and whether it is mirrored.
+function alignment(hit, open) {
+  const sure = hit.segments.filter((segment) => segment.confidence >= LEAST_SURE);
+  if (!sure.length) return el("p", { class: "quiet" }, "Alike, but probably not the same footage");
+  return el("ul", { class: "alignment", "aria-label": "Which part of the clip is which part of the video" },
+    ...sure.map((segment) => {
+      const times = `${span(segment.query_start_seconds, segment.query_end_seconds)} of the clip = `
+        + span(segment.start_seconds, segment.end_seconds);
+      const ways = [
+        segment.speed === 1 ? null : `runs ${segment.speed.toFixed(2)} times as fast`,
+        segment.mirrored ? "mirrored" : null,
+      ].filter(Boolean).join(", ");
+      return el("li", {},
+        el("button", { type: "button", class: "plain", onclick: () => open([segment]) }, times),
+        ways ? el("span", { class: "quiet" }, ` ${ways}`) : null);
+    }));
 }
 
 // The moments of a hit in a video, the best one first.
