@@ -1,4 +1,4 @@
-"""What /openapi.json says beyond what FastAPI finds out by itself: searches of two kinds, and problems."""
+"""What /openapi.json says beyond what FastAPI finds out by itself: bodies of two kinds, and problems."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from .schemas import Problem, SearchRequest
+from .schemas import ExplainRequest, Problem, SearchRequest
 
 REF = "#/components/schemas/{model}"
 PROBLEM = {
@@ -30,7 +30,7 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     # FastAPI announces its own shape for wrong requests, which problems.py replaces.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for model in (SearchRequest, Problem):
+    for model in (SearchRequest, ExplainRequest, Problem):
         _add(schemas, model)
     for path in schema["paths"].values():
         for operation in path.values():
