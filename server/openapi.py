@@ -1,4 +1,4 @@
-"""What /openapi.json says beyond what FastAPI finds out by itself: searches of two kinds, and problems."""
+"""What /openapi.json says beyond what FastAPI finds out by itself: bodies of two kinds, and problems."""
 
 from typing import Any
 
