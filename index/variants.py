@@ -35,7 +35,11 @@ def variant_of(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Variant | No
         return "mirrored", turned
     inner_a, inner_b = _without_bars(grey_a), _without_bars(grey_b)
     if inner_a.shape != grey_a.shape or inner_b.shape != grey_b.shape:
-        framed = _correlation(_small(inner_a), _small(inner_b))
+        # A picture's own dark edge is no bar: either side may be the one that has bars, or both.
+        framed = max(
+            _correlation(_small(one), _small(other))
+            for one, other in ((inner_a, inner_b), (inner_a, grey_b), (grey_a, inner_b))
+        )
         if framed >= SAME:
             return "letterbox", framed
     cropped = max(_best_crop(small_a, inner_b), _best_crop(small_b, inner_a))
