@@ -7,6 +7,7 @@ Over many pairs both are averaged: precision over pairs with a prediction, so th
 over pairs with a true segment. Here every query has one true box.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -31,6 +32,9 @@ class Scored(Protocol):
     def score(self) -> float: ...
 
 
+Asked = Sequence[tuple[Box, Sequence[Scored]]]  # the true box of each query, and its answers
+
+
 @dataclass(frozen=True)
 class Score:
     precision: float
@@ -46,7 +50,7 @@ Threshold = float
 TRIED = 64  # thresholds
 
 
-def scored(asked: list[tuple[Box, list[Scored]]]) -> Score:
+def scored(asked: Asked) -> Score:
     """(true box, answers) of each query -> micro averages over all pairs of videos."""
     precisions, recalls = [], []
     for truth, answers in asked:
@@ -59,14 +63,14 @@ def scored(asked: list[tuple[Box, list[Scored]]]) -> Score:
     return Score(float(np.mean(precisions)) if precisions else 0.0, float(np.mean(recalls)))
 
 
-def best_threshold(asked: list[tuple[Box, list[Scored]]]) -> Threshold:
+def best_threshold(asked: Asked) -> Threshold:
     """The lowest score to keep for the best F."""
     scores = sorted({answer.score for _, answers in asked for answer in answers})
     tried = [scores[i] for i in sorted({len(scores) * place // TRIED for place in range(TRIED)})] if scores else []
     return max(tried, default=0.0, key=lambda bar: scored(_kept(asked, bar)).f)
 
 
-def boundary_errors(asked: list[tuple[Box, list[Scored]]]) -> list[float]:
+def boundary_errors(asked: Asked) -> list[float]:
     """Seconds by which each of the four ends is wrong, of each query's longest segment that meets its truth."""
     errors: list[float] = []
     for truth, answers in asked:
@@ -77,7 +81,7 @@ def boundary_errors(asked: list[tuple[Box, list[Scored]]]) -> list[float]:
     return errors
 
 
-def _kept(asked: list[tuple[Box, list[Scored]]], bar: float) -> list[tuple[Box, list[Scored]]]:
+def _kept(asked: Asked, bar: float) -> Asked:
     return [(truth, [answer for answer in answers if answer.score >= bar]) for truth, answers in asked]
 
 

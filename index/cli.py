@@ -1,11 +1,12 @@
-"""The verbs of this room: `vicmae index`, `search`, `duplicates` and `collections`. Words and exit codes only."""
+"""The verbs of this room: `vicmae index`, `search` and `collections`, and beside it `explain` and `duplicates`.
 
-import json
+Words and exit codes only.
+"""
+
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ..errors import InvalidRequest, NotFound
-from ..settings import Settings, load_settings
+from ..errors import NotFound
+from ..settings import load_settings
 from ..terminal import (
     FAILED,
     OK,
@@ -28,20 +29,15 @@ from ..terminal import (
     progress,
     say,
 )
+from .cli_common import limits_of, sandbox_of
+from .cli_duplicates import duplicates
+from .cli_explain import explain
 
 if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so that --help is quick
-    from ..media.limits import MediaLimits
-    from ..media.sandbox import Sandbox
     from .collection import Collection
     from .ingest import FileProgress, Outcome
     from .report import Report
     from .scan import Walk
-
-
-class ReportFormat(StrEnum):
-    html = "html"
-    json = "json"
-    csv = "csv"
 
 
 NAME_WIDTH = 32  # of a file name beside the progress bar
@@ -88,7 +84,7 @@ def index(
     with (
         open_engine(settings.bundle, **settings.engine_options) as engine,
         Library(settings.data) as library,
-        _sandbox(settings) as decoder,
+        sandbox_of(settings) as decoder,
     ):
         opened = library.open_for(collection, engine, create=bool(found.files))
         rate = settings.frames_per_second
@@ -105,7 +101,7 @@ def index(
                     todo,
                     frames_per_second=rate,
                     sampling=settings.sampling,
-                    limits=_limits(settings),
+                    limits=limits_of(settings),
                     decoder=decoder,
                     on_progress=on_progress,
                 )
@@ -155,7 +151,7 @@ def search(
     with (
         open_engine(settings.bundle, **settings.engine_options) as engine,
         Library(settings.data) as library,
-        _sandbox(settings) as decoder,
+        sandbox_of(settings) as decoder,
     ):
         opened = library.open_for(collection, engine)
         query = embed_query(
@@ -166,7 +162,7 @@ def search(
             end_seconds=end,
             frames_per_second=settings.frames_per_second,
             max_query_seconds=settings.max_query_seconds,
-            limits=_limits(settings),
+            limits=limits_of(settings),
             decoder=decoder,
         )
         timing = {**query.timing, "queue_ms": 0.0}
@@ -180,7 +176,7 @@ def search(
                 hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES))
         with _timed(timing, "refine_ms"):
             if pixels is not None:
-                hits = refine(opened, hits, query.vectors[0], pixels, _limits(settings), decoder)[:top]
+                hits = refine(opened, hits, query.vectors[0], pixels, limits_of(settings), decoder)[:top]
         if as_json:
             print_json(search_answer(opened, hits, query.target, len(query.vectors), timing))
             return
@@ -190,112 +186,6 @@ def search(
         typer.echo(table([HIT_COLUMNS, *hit_rows(hits)]))
     else:
         say(f"The collection {collection!r} is empty: `vicmae index PATH…` fills it.")
-
-
-def explain(
-    query: Annotated[Path, typer.Argument(help="The picture or video that was looked for.")],
-    hit: Annotated[Path, typer.Argument(help="The picture or video that was found.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write, such as why.png.")],
-    at: Annotated[float, typer.Option(min=0, help="Second of the query, for a video.")] = 0.0,
-    hit_at: Annotated[float, typer.Option(min=0, help="Second of the hit, for a video.")] = 0.0,
-    data: DataOption = None,
-    bundle: BundleOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Draw why two pictures are alike: each beside itself under a heat map of what the other one holds too."""
-    from PIL import Image
-
-    from ..export.choice import open_engine
-    from .explain import SHOWN_SIDE, side_by_side
-    from .explain import explain as explained
-
-    settings = load_settings(data=data, bundle=bundle)
-    if out.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp"} or not out.parent.is_dir():
-        raise InvalidRequest(f"-o {out}: expected a file .png, .jpg or .webp in a folder that exists.")
-    with open_engine(settings.bundle, **settings.engine_options) as engine, _sandbox(settings) as decoder:
-        frames = [
-            decoder.frame_at(path, seconds, _limits(settings), max(SHOWN_SIDE, 2 * engine.spec.size))
-            for path, seconds in ((query, at), (hit, hit_at))
-        ]
-        why = explained(engine, *frames)
-    try:
-        Image.fromarray(side_by_side(why)).save(out)
-    except OSError as error:
-        raise InvalidRequest(f"{out} cannot be written: {error.strerror or error}.") from error
-    if as_json:
-        grids = {"query": why.query.grid.tolist(), "hit": why.hit.grid.tolist()}
-        print_json({"score": why.score, **grids, "out": str(out)})
-    else:
-        typer.echo(f"cosine {why.score:.3f}; {out} shows where the two agree")
-
-
-def duplicates(
-    collection: CollectionOption = "default",
-    report: Annotated[
-        ReportFormat | None, typer.Option("--report", help="html (players side by side), json or csv.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the report to this file, not stdout.")] = None,
-    dismiss: Annotated[
-        tuple[str, str] | None,
-        typer.Option("--dismiss", metavar="A B", help="Two files or item ids that are no duplicates; remembered."),
-    ] = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Find copies: same bytes, re-encoded, cropped, mirrored, framed by bars, or a clip that lies within a film.
-
-    A shared intro or shared credits are told apart from duplicates. No file is changed or deleted.
-    """
-    from .collection import printable
-    from .dismissals import dismiss as remember
-    from .duplicates import find_duplicates
-    from .duplicates_report import report_csv, report_dict, report_html, report_lines
-    from .library import Library
-
-    settings = load_settings(data=data)
-    with Library(settings.data) as library, _sandbox(settings) as decoder:
-        opened = library.open(collection)
-        if dismiss is not None:
-            remember(opened, *(_item_id(opened, named) for named in dismiss))
-            say("Remembered: these two are no duplicates.")
-            return
-        with _stages() as on_progress:
-            found = find_duplicates(opened, _limits(settings), decoder, on_progress)
-        told = report_dict(opened, found)
-    form = report or (ReportFormat.json if as_json else None)
-    if form is ReportFormat.html:
-        text = report_html(told, lambda item_id: found.items[item_id].path.as_uri())
-    elif form is ReportFormat.csv:
-        text = report_csv(told)
-    elif form is ReportFormat.json:
-        text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-    else:
-        lines = report_lines(found)
-        text = "\n".join(lines) + "\n" if lines else ""
-        say(f"{len(found.groups)} groups of duplicates, {len(found.shared)} pairs that share something.")
-    if out is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        out.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InvalidRequest(f"{printable(out)} cannot be written: {error.strerror}.") from error
-
-
-def _item_id(collection: "Collection", named: str) -> str:
-    """The id of an item, or of the item of a file."""
-    from .scan import file_uri
-
-    item = collection.find_by_uri(file_uri(Path(named))) if Path(named).exists() else None
-    return named if item is None else item.id
-
-
-@contextmanager
-def _stages() -> "Iterator[Callable[[str, int, int], None]]":
-    """A progress bar over what is being done."""
-    with progress("") as bar:
-        task = bar.add_task("", total=None, rate="")
-        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
 
 
 @contextmanager
@@ -413,25 +303,3 @@ def _print_report(report: "Report", as_json: bool) -> None:
         print_json(report.to_dict())
     else:
         typer.echo("\n".join(report.lines()))
-
-
-def _limits(settings: Settings) -> "MediaLimits":
-    from ..media.limits import MediaLimits
-
-    return MediaLimits(
-        max_bytes=settings.max_upload_bytes,
-        max_pixels=settings.max_pixels,
-        max_frames=settings.max_frames,
-        max_duration_seconds=settings.max_duration_seconds,
-    )
-
-
-def _sandbox(settings: Settings) -> "Sandbox":
-    from ..media.sandbox import Sandbox
-
-    return Sandbox(
-        settings.decode_workers,
-        settings.decode_memory_bytes,
-        settings.decode_timeout_seconds,
-        settings.hardware_decoding == "auto",
-    )

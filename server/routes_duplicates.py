@@ -15,7 +15,7 @@ from .services import Here
 
 router = APIRouter(prefix="/v1/collections/{name}/duplicates", tags=["duplicates"])
 
-FORMATS = {"text/html": {}, "text/csv": {}}
+FORMATS: dict[str, dict[str, str]] = {"text/html": {}, "text/csv": {}}
 
 
 @router.post("", status_code=202)

@@ -104,7 +104,7 @@ def test_a_few_frames_that_do_not_match_do_not_tear_a_run() -> None:
     similarity[rows, 15 + rows] = 0.95
     similarity[9:11] = 0.0
     best = found(similarity, side(20), side(60))[0]
-    assert (best.start_seconds, best.end_seconds) == (pytest.approx(7.5, abs=0.1), pytest.approx(17.5, abs=0.1))
+    assert [best.start_seconds, best.end_seconds] == pytest.approx([7.5, 17.5], abs=0.1)
 
 
 def test_the_floor_follows_the_background() -> None:
@@ -173,12 +173,13 @@ def test_one_frame_is_found_as_finely_as_the_item_was_sampled() -> None:
 def test_ends_lie_on_the_line_and_not_on_the_samples() -> None:
     """A clip that begins a quarter of a step after a sampled frame: neither side ends where its frames do."""
     rows = np.arange(12)
-    query = Side(rows * 1.0, np.append(rows[1:] * 1.0, 11.4), np.ones(12))
+    ends = np.append(rows[1:], 11.4).astype(np.float64)
+    query = Side(rows.astype(np.float64), ends, np.ones(12))
     similarity = noise(12, 50)
     similarity[rows, 20 + rows] = 0.95
     best = found(similarity, query, side(50, 1.0))[0]
     assert best.query_end_seconds == pytest.approx(11.4)
-    assert (best.start_seconds, best.end_seconds) == (pytest.approx(20), pytest.approx(31.4))
+    assert [best.start_seconds, best.end_seconds] == pytest.approx([20, 31.4])
 
 
 def test_confidence_grows_with_the_time_that_tells_and_with_likeness() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from made_runs import NANO, nano_encoder, noise_pixels, write_bundle
 from numpy.typing import NDArray
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from vicmae.errors import InvalidRequest
 from vicmae.export.drift import compare, require_within_limits
 from vicmae.export.onnxruntime_engine import OnnxRuntimeEngine
-from vicmae.export.quantize import FILES, KEPT_IN_FP32, check_precisions, gate_of, write_precision
+from vicmae.export.quantize import FILES, KEPT_IN_FP32, check_precisions, gate_of, to_fp16, write_precision
+from vicmae.export.to_onnx import write_onnx
 from vicmae.export.torch_engine import TorchEngine
+from vicmae.model.encoder import Encoder
 
 ENCODER = nano_encoder()
 PIXELS = noise_pixels(20, seed=9)
@@ -63,6 +66,22 @@ def test_fp16_keeps_norms_softmax_and_pooling_in_fp32(files: dict[str, Path]) ->
     assert {kind[n.input[0]] for n in model.graph.node if n.op_type in KEPT_IN_FP32} == {FLOAT}
     for op in ("LayerNormalization", "Softmax", "ReduceMean", "ReduceL2", "Clip"):
         assert by_type[op] == {FLOAT}, op
+
+
+def test_fp16_of_an_untrained_network_whose_norms_share_their_weights(tmp_path: Path) -> None:
+    untrained = Encoder(NANO, NANO.input_spec(32)).eval()
+    write_onnx(untrained, tmp_path / "m.onnx")
+    to_fp16(tmp_path / "m.onnx", tmp_path / "half.onnx")
+    graph = onnx.load(tmp_path / "half.onnx").graph
+    assert len({name for node in graph.node for name in node.output}) == sum(len(node.output) for node in graph.node)
+    pixels = noise_pixels(3)
+    whole, half = (
+        onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"]).run(
+            ["vectors"], {"pixels": pixels}
+        )[0]
+        for name in ("m.onnx", "half.onnx")
+    )
+    assert (whole * half).sum(axis=1).min() > 0.999
 
 
 def test_fp16_does_not_go_down_and_up_between_nodes_in_fp32(files: dict[str, Path]) -> None:
