@@ -103,7 +103,10 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
 
 
 def _apart(segments: list[Segment]) -> list[Segment]:
-    """Best first: where the ends of two, laid on their lines, meet in the item, the better one keeps its end."""
+    """Best first: where the ends of two, laid on their lines, meet in the item, the better one keeps its end.
+
+    The best one always stays, also where it has no length, as in a picture.
+    """
     kept: list[Segment] = []
     for segment in segments:
         start, end = segment.start_seconds, segment.end_seconds
@@ -112,7 +115,7 @@ def _apart(segments: list[Segment]) -> list[Segment]:
                 start = better.end_seconds
             elif start < better.start_seconds < end:
                 end = better.start_seconds
-        if start < end:
+        if start < end or not kept:
             kept.append(replace(segment, start_seconds=start, end_seconds=end))
     return kept
 
