@@ -14,10 +14,6 @@ from .catalog import Catalog
 
 CHUNK_ROWS = 10_000
 
-# Matrix products from some 20 queries of 192 numbers on. FAISS 1.15 waits for 128,000 numbers, and takes 15 times as
-# long for the 48 frames of a clip among 96,000 (554 ms of processor time against 36).
-faiss.cvar.distance_compute_blas_threshold = 4000
-
 
 def pack_vectors(vectors: NDArray[np.float32]) -> list[bytes]:
     """vectors (T, D) float32 -> T blobs of D little-endian fp16, each scaled to unit length."""
