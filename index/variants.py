@@ -42,7 +42,12 @@ def variant_of(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Variant | No
         )
         if framed >= SAME:
             return "letterbox", framed
-    cropped = max(_best_crop(small_a, inner_b), _best_crop(small_b, inner_a))
+    cropped = max(
+        _best_crop(_small(part), whole)
+        for parts, wholes in (((grey_a, inner_a), (grey_b, inner_b)), ((grey_b, inner_b), (grey_a, inner_a)))
+        for part in parts
+        for whole in wholes
+    )
     if cropped >= SAME:
         return "crop", cropped
     return None, max(plain, turned, cropped)
