@@ -220,6 +220,7 @@ def measure_one(which: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 def one_of_several(index: int, arguments: argparse.Namespace, port: int) -> None:
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(arguments.processes)}
+    meeting["LOCAL_WORLD_SIZE"] = meeting["WORLD_SIZE"]  # by which each process takes its share of the cores
     os.environ.update({**meeting, "RANK": str(index), "LOCAL_RANK": str(index)})
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // arguments.processes))
     with joined(arguments.device):
