@@ -68,7 +68,7 @@ def test_on_a_cpu_with_cores_the_faster_command_is_told(
     told = run(*words).stderr
     changes = shlex.join(SMALL)
     assert (
-        "on a CPU one process a core is faster: torchrun --nproc-per-node 2 --no-python "
+        "on a CPU one process a core may be faster; try: torchrun --nproc-per-node 2 --no-python "
         f"vicmae pretrain retrieval 'my media' -o run --cache kept {changes}\n"
     ) in told
     monkeypatch.setattr("vicmae.training.distributed.own_cores", lambda: 1)

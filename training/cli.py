@@ -203,7 +203,7 @@ def _faster_on_cpu(processes: int, words: list[str]) -> str:
     """Processes of one thread wait less for each other than the threads of one process (262 against 173 to 222 pairs/s
     on two cores, measured)."""
     command = f"torchrun --nproc-per-node {processes} --no-python vicmae pretrain {shlex.join(words)}"
-    return f"on a CPU one process a core is faster: {command}"
+    return f"on a CPU one process a core may be faster; try: {command}"
 
 
 ModelOption = Annotated[
