@@ -23,7 +23,9 @@ from . import (
     routes_jobs,
     routes_search,
 )
+from .auth import Guard, Rates
 from .edge import BodyLimit, Edge, SameOrigin
+from .keys import Keys
 from .openapi import DescribedApp
 from .services import open_services
 
@@ -70,7 +72,14 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.mount("/page", StaticFiles(directory=routes_house.PAGE), name="page")
     # Rings from the inside out: the last one added sees a request first.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, max_json_bytes=settings.max_json_bytes)
-    app.add_middleware(SameOrigin, hosts=host_names(settings.host))
+    keys = Keys(settings.data.absolute())
+    app.add_middleware(
+        Guard,
+        keys=keys,
+        rates=Rates(settings.key_requests_per_second),
+        open_to_all=is_loopback(settings.host),
+    )
+    app.add_middleware(SameOrigin, hosts=host_names(settings.host), keys=keys)
     app.add_middleware(Edge)
     return app
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .keys import Keys
 from .problems import of_status, respond, unexpected
 
 log = logging.getLogger("vicmae.server")
@@ -63,15 +64,17 @@ class Edge:
 
 
 class SameOrigin:
-    """Refuses what a foreign web page could make a visitor's browser send to a server without keys.
+    """Refuses what a foreign web page could make a visitor's browser send.
 
-    hosts   names this server answers to (DNS rebinding sends others); None accepts every name
+    hosts   names this server answers to while it asks for no keys (DNS rebinding sends others); None: every name.
+            Where keys are needed another name opens nothing, and a proxy in front may use its own.
     A changing request that carries an Origin must come from this very server.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None, keys: Keys) -> None:
         self.app = app
         self.hosts = hosts
+        self.keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refusal(scope)):
@@ -82,7 +85,7 @@ class SameOrigin:
     def _refusal(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.hosts is not None and _hostname(host) not in self.hosts:
+        if self.hosts is not None and _hostname(host) not in self.hosts and not self.keys.are_needed:
             return f"This server answers to {', '.join(sorted(self.hosts))}, not to {host!r}."
         origin = headers.get("origin")
         if scope["method"] not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
