@@ -5,6 +5,7 @@
     │   ├── UnsupportedMedia    not a picture or video we read (a text file, a sound file, an unknown codec)
     │   ├── CorruptMedia        the right kind, but broken: truncated, damaged, empty
     │   └── MediaTooLarge       over a limit: bytes, pixels, frames or seconds
+    ├── FetchError              an address whose host does not answer as it should
     ├── InvalidRequest          a request or argument that makes no sense as it stands
     ├── Unauthorized            a key is needed and none, or none that is known, came with the request
     ├── Forbidden               the person who runs this has not allowed it
@@ -45,6 +46,10 @@ class CorruptMedia(MediaError):
 
 class MediaTooLarge(MediaError):
     """Over a limit of bytes, pixels, frames or seconds; the message names the limit and the setting."""
+
+
+class FetchError(VicmaeError):
+    """An address in a request whose host cannot be reached, is too slow, or sends something else than a file."""
 
 
 class InvalidRequest(VicmaeError):

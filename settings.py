@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     key_requests_per_second: float = Field(
         100.0, gt=0, description="how often a key may ask, unless it was made with a rate of its own"
     )
+    fetch_hosts: str = Field("", description="hosts that media may be fetched from, such as a.org,*.b.org:8443")
+    fetch_private_hosts: str = Field("", description="those of them that may lead into private networks")
+    max_fetch_bytes: int = Field(64 * 2**20, gt=0, description="most bytes fetched for one request")
+    max_fetch_seconds: float = Field(20.0, gt=0, description="longest time spent fetching for one request")
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
 
     @property

@@ -41,6 +41,7 @@ KINDS: dict[type[BaseException], Kind] = {
     errors.CorruptMedia: Kind(422, "corrupt-media", "The picture or video is damaged"),
     errors.MediaTooLarge: Kind(413, "media-too-large", "The file is over a limit"),
     errors.MediaError: Kind(422, "unreadable-media", "The file cannot be read"),
+    errors.FetchError: Kind(422, "address-not-fetched", "The address could not be fetched"),
     errors.InvalidRequest: Kind(400, "invalid-request", "The request makes no sense as it stands"),
     errors.Unauthorized: Kind(401, "unauthorized", "A key is needed"),
     errors.MissingScope: Kind(403, "missing-scope", "The key is not made for this"),

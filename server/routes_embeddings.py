@@ -47,7 +47,7 @@ UPLOAD_BODY = {
 
 @router.post("", responses={404: {"description": "another model is served"}})
 async def embeddings(request: EmbeddingsRequest, here: Here) -> Embeddings:
-    """Pictures and short clips as data URLs -> one vector each."""
+    """Pictures and short clips as data URLs (or addresses, from hosts the server may fetch from) -> one vector each."""
     check_model(here, request.model)
     dim = here.engine.spec.dim
     if request.dimensions not in (None, dim):
@@ -55,6 +55,7 @@ async def embeddings(request: EmbeddingsRequest, here: Here) -> Embeddings:
     inputs = request.input if isinstance(request.input, list) else [request.input]
     if not 1 <= len(inputs) <= here.settings.max_batch_inputs:
         raise InvalidRequest(f"input holds {len(inputs)} entries; 1 to {here.settings.max_batch_inputs} fit.")
+    inputs = await here.fetcher.fill_in(inputs)
 
     def work(trip: Trip) -> Embeddings:
         sources = (media_bytes(value, f"input[{i}]") for i, value in enumerate(inputs))

@@ -56,6 +56,8 @@ async def explained(name: str, request: Request, here: Here) -> Response:
     wish = parsed(ExplainRequest.model_validate_json, await request.body())
     if (wish.item is None) == (wish.image is None):
         raise InvalidRequest("Give exactly one of item and image, which is what was looked for, and the hit.")
+    if wish.image is not None:
+        (wish.image,) = await here.fetcher.fill_in([wish.image])
     return await answered(here, collection, wish, None)
 
 

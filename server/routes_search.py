@@ -94,6 +94,8 @@ async def search(name: str, request: Request, here: Here) -> Response:
     if len(given) != 1:
         told = " and ".join(given) or "none of them"
         raise InvalidRequest(f"Give exactly one of item, embedding and image to look for; got {told}.")
+    if wish.image is not None:
+        (wish.image,) = await here.fetcher.fill_in([wish.image])
     return await answered(here, collection, wish, None)
 
 

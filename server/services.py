@@ -27,6 +27,7 @@ from ..media.limits import MediaLimits
 from ..media.sandbox import Sandbox
 from ..settings import Settings
 from .canary import Canary
+from .fetch import Fetcher, FetchLimits, hosts_of
 from .jobs import Worker
 from .metrics import Metrics
 from .pipeline import Pipeline
@@ -47,6 +48,7 @@ class Services:
     limits: MediaLimits
     decoder: Decoder
     pipeline: Pipeline
+    fetcher: Fetcher
     worker: Worker
     thumbnails: ThumbnailCache
     thumbnail_threads: CapacityLimiter
@@ -121,6 +123,7 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             limits,
             decoder,
             pipeline,
+            Fetcher(fetch_limits(settings)),
             worker,
             ThumbnailCache(),
             CapacityLimiter(2),
@@ -128,6 +131,15 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             metrics,
             canary,
         )
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    return FetchLimits(
+        hosts_of(settings.fetch_hosts),
+        hosts_of(settings.fetch_private_hosts),
+        settings.max_fetch_bytes,
+        settings.max_fetch_seconds,
+    )
 
 
 def warm_up(engine: Engine) -> None:
