@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     fetch_private_hosts: str = Field("", description="those of them that may lead into private networks")
     max_fetch_bytes: int = Field(64 * 2**20, gt=0, description="most bytes fetched for one request")
     max_fetch_seconds: float = Field(20.0, gt=0, description="longest time spent fetching for one request")
+    batch_wait_seconds: float = Field(
+        0.002, ge=0, le=1, description="longest wait of a free engine for a picture that is being decoded"
+    )
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
 
     @property

@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from ..errors import Overloaded
 from ..export.engine import Engine
 from ..settings import Settings
 from . import (
@@ -24,7 +25,7 @@ from . import (
     routes_search,
 )
 from .auth import Guard, Rates
-from .edge import BodyLimit, Edge, SameOrigin
+from .edge import BodyLimit, Edge, Room, SameOrigin
 from .keys import Keys
 from .openapi import DescribedApp
 from .services import open_services
@@ -72,6 +73,12 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.mount("/page", StaticFiles(directory=routes_house.PAGE), name="page")
     # Rings from the inside out: the last one added sees a request first.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, max_json_bytes=settings.max_json_bytes)
+
+    def full() -> Overloaded | None:
+        pipeline = app.state.services.pipeline if app.state.ready else None
+        return pipeline.refusal() if pipeline is not None and pipeline.is_full else None
+
+    app.add_middleware(Room, full=full)
     keys = Keys(settings.data.absolute())
     app.add_middleware(
         Guard,

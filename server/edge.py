@@ -4,8 +4,9 @@ Knows HTTP and its limits; knows no routes, media or collections.
 """
 
 import logging
+import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,12 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import Overloaded
 from .keys import Keys
-from .problems import of_status, respond, unexpected
+from .problems import of_status, problem_of, respond, unexpected
 
 log = logging.getLogger("vicmae.server")
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+TRIPS = re.compile(r"/v1/embeddings(/upload)?|/v1/collections/[^/]+/(items|search|explain)")
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
@@ -99,6 +102,24 @@ def _hostname(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+class Room:
+    """Refuses what would need a trip while there is no room for one: before its body is read, at the price of a line.
+
+    full   says whether there is no room now, as the error to answer with; None while there is, or before the start
+    """
+
+    def __init__(self, app: ASGIApp, full: Callable[[], Overloaded | None]) -> None:
+        self.app = app
+        self.full = full
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and TRIPS.fullmatch(scope["path"]):
+            if (refusal := self.full()) is not None:
+                await respond(problem_of(refusal), scope)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class BodyLimit:
