@@ -1,4 +1,4 @@
-"""How much of decode + engine is left over HTTP, against a plain FastAPI + PyTorch server, and how does it bear a crowd?
+"""How much of decode + engine is left over HTTP, against plain FastAPI + PyTorch, and how does it bear a crowd?
 
     python benchmarks/server.py [--seconds 4] [--rounds 3] [--connections 16]
 
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import cycle
@@ -229,7 +229,7 @@ def throughput(ours: int, rival: int, jpegs: list[bytes], args: argparse.Namespa
             }
             for way, speed in found.items():
                 if number:  # the first round warms everybody up
-                    speeds[way].append(speed)
+                    speeds.setdefault(way, []).append(speed)
     return speeds
 
 
@@ -273,13 +273,17 @@ def main() -> None:
     ):
         with running(__file__, "--rival-port", str(rival_port), port=rival_port):
             speeds = throughput(port, rival_port, jpegs, args)
-        found = {"throughput": speeds, "search": latency(port, jpegs, args), "overload": overload(port, jpegs, args)}
+        found: dict[str, Mapping[str, object]] = {
+            "throughput": speeds,
+            "search": latency(port, jpegs, args),
+            "overload": overload(port, jpegs, args),
+        }
     show(speeds, found)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "server.json").write_text(json.dumps(found, indent=2))
 
 
-def show(speeds: dict[str, list[float]], found: dict[str, dict[str, object]]) -> None:
+def show(speeds: dict[str, list[float]], found: Mapping[str, Mapping[str, object]]) -> None:
     table = Table("way", "pictures/s", "http is so many times that")
     for way, rounds in speeds.items():
         ratio = statistics.median(ours / other for ours, other in zip(speeds["http"], rounds, strict=True))

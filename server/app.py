@@ -27,6 +27,7 @@ from . import (
 from .auth import Guard, Rates
 from .edge import BodyLimit, Edge, Room, SameOrigin
 from .keys import Keys
+from .metrics import Metrics
 from .openapi import DescribedApp
 from .services import open_services
 
@@ -37,9 +38,11 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     What cannot be opened (bundle, data folder) raises from the lifespan, before the first request.
     """
 
+    metrics = Metrics()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        opened = open_services(settings, engine)
+        opened = open_services(settings, engine, metrics)
         app.state.services = await to_thread.run_sync(opened.__enter__)
         app.state.ready = True
         try:
@@ -55,6 +58,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         redoc_url=None,
+        # Spans, metrics and errors go where OTEL_EXPORTER_OTLP_ENDPOINT says, when they are wanted.
+        telemetry={"auto_configure": settings.open_telemetry, "operation_spans": False},
     )
     app.state.ready = False
     problems.install(app)
@@ -87,7 +92,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         open_to_all=is_loopback(settings.host),
     )
     app.add_middleware(SameOrigin, hosts=host_names(settings.host), keys=keys)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, tell=metrics.tell_request)
     return app
 
 

@@ -6,7 +6,6 @@ sentence before anything listens.
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import webbrowser
@@ -19,9 +18,9 @@ from ..errors import InvalidRequest
 from ..export.engine import Engine
 from ..settings import Settings
 from .app import create_app
+from .logs import set_up
 
 BACKLOG = 2048
-GRACE_SECONDS = 10  # for requests under way when the server is told to stop
 
 
 class _Server(uvicorn.Server):
@@ -42,8 +41,7 @@ class _Server(uvicorn.Server):
 
 def run(settings: Settings, open_page: bool = False, engine: Engine | None = None) -> None:
     """Serves until a signal comes. VicmaeError for a port, data folder or bundle that cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    set_up(settings.log_format)
     with listening_socket(settings.host, settings.port) as listener:
         asyncio.run(_serve(settings, listener, open_page, engine))
 
@@ -56,7 +54,7 @@ async def _serve(settings: Settings, listener: socket.socket, open_page: bool, e
         log_config=None,
         access_log=False,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     server = _Server(config)
     async with app.router.lifespan_context(app):
