@@ -57,6 +57,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         summary="Vectors for images and clips, and the index that finds where they were seen.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         # Spans, metrics and errors go where OTEL_EXPORTER_OTLP_ENDPOINT says, when they are wanted.
         telemetry={"auto_configure": settings.open_telemetry, "operation_spans": False},
@@ -75,6 +76,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_jobs,
     ):
         app.include_router(routes.router)
+    app.mount("/docs/static", StaticFiles(directory=routes_house.DOCS), name="docs")
     app.mount("/page", StaticFiles(directory=routes_house.PAGE), name="page")
     # Rings from the inside out: the last one added sees a request first.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, max_json_bytes=settings.max_json_bytes)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from ..errors import InvalidRequest
 from ..export.engine import Engine
@@ -26,12 +27,21 @@ BACKLOG = 2048
 class _Server(uvicorn.Server):
     """uvicorn, whose end is ours to word: a signal stops it, and is not raised again afterwards."""
 
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self.app = app
+
+    def end(self, number: int) -> None:
+        """No more connections from here on; who watches a job is let go, so that nobody waits for them."""
+        self.app.state.ready = False
+        self.handle_exit(number, None)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         signals = (signal.SIGINT, signal.SIGTERM)
         for number in signals:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self.end, number)
         try:
             yield
         finally:
@@ -56,7 +66,7 @@ async def _serve(settings: Settings, listener: socket.socket, open_page: bool, e
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    server = _Server(config)
+    server = _Server(config, app)
     async with app.router.lifespan_context(app):
         address = web_address(settings.host, listener)
         ready = asyncio.create_task(_announce(server, address, open_page))

@@ -33,6 +33,7 @@ from ..settings import Settings
 from .batcher import Batcher
 from .canary import Canary
 from .fetch import Fetcher, FetchLimits, hosts_of
+from .idempotency import Once
 from .jobs import Worker
 from .metrics import Metrics, Stock
 from .pipeline import Departed, Pipeline, Trip
@@ -59,6 +60,7 @@ class Services:
     thumbnails: ThumbnailCache
     thumbnail_threads: CapacityLimiter
     incoming: Path
+    once: Once
     metrics: Metrics
     canary: Canary | None  # None for an engine given by the caller, which has no bundle
 
@@ -143,6 +145,7 @@ def open_services(
             ThumbnailCache(),
             CapacityLimiter(2),
             incoming,
+            Once(data),
             metrics,
             canary,
         )
