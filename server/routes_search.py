@@ -26,7 +26,7 @@ from .inputs import media_bytes
 from .pipeline import Trip
 from .routes_items import check_limit
 from .schemas import SearchAnswer, SearchRequest, Target
-from .services import Here, Services
+from .services import Here, Services, on_trip
 from .uploads import received_form
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
@@ -88,13 +88,15 @@ async def search(name: str, request: Request, here: Here) -> Response:
             form.only(*FORM_FIELDS)
             wish = parsed(SearchRequest.model_validate_strings, dict(form.fields))
             source = form.one_file().path
-            return await answered(here, collection, wish, source)
+            return await answered(here, request, collection, wish, source)
     wish = unwrapped(parsed(SearchRequest.model_validate_json, await request.body()))
     given = [field for field in ("item", "embedding", "image") if getattr(wish, field) is not None]
     if len(given) != 1:
         told = " and ".join(given) or "none of them"
         raise InvalidRequest(f"Give exactly one of item, embedding and image to look for; got {told}.")
-    return await answered(here, collection, wish, None)
+    if wish.image is not None:
+        (wish.image,) = await here.fetcher.fill_in([wish.image])
+    return await answered(here, request, collection, wish, None)
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -122,7 +124,9 @@ def unwrapped(wish: SearchRequest) -> SearchRequest:
     return inner
 
 
-async def answered(here: Services, collection: Collection, wish: SearchRequest, file: Source | None) -> Response:
+async def answered(
+    here: Services, request: Request, collection: Collection, wish: SearchRequest, file: Source | None
+) -> Response:
     """The whole trip of one search, in a worker thread."""
     check_limit(here, wish.limit)
     if wish.start_seconds is not None and wish.end_seconds is not None and wish.end_seconds <= wish.start_seconds:
@@ -138,7 +142,7 @@ async def answered(here: Services, collection: Collection, wish: SearchRequest, 
                 hits = refine(collection, hits, query.as_frame(), pixels, here.limits, here.decoder)[: wish.limit]
         return SearchAnswer(**search_answer(collection, hits, query.target, len(query.vectors), trip.timing))
 
-    return JSONResponse((await here.pipeline.run(work)).model_dump())
+    return JSONResponse((await on_trip(here, request, work)).model_dump())
 
 
 def query_of(here: Services, collection: Collection, wish: SearchRequest, file: Source | None, trip: Trip) -> Query:
