@@ -57,12 +57,21 @@ class VectorIndex:
                 self._add(db)
             self._last_frame, self._last_removed = last_frame, last_removed
 
-    def search(self, vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """vectors (Q, D) float32 unit length -> cosines (Q, k) best first, ids (Q, k); -1: none left."""
+    def search(
+        self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """vectors (Q, D) float32 unit length -> cosines (Q, k) best first, ids (Q, k); -1: none left.
+
+        allowed (A,) int64 ascending: only these vector ids are answered; None: all.
+        """
         if vectors.ndim != 2 or vectors.shape[1] != self._dim:
             raise ValueError(f"vectors must be (Q, {self._dim}), got {vectors.shape}")
+        selector = None if allowed is None else faiss.IDSelectorBatch(allowed)
+        only = None if selector is None else faiss.SearchParameters()
+        if only is not None:
+            only.sel = selector
         with self._lock:
-            scores, ids = self._faiss.search(np.ascontiguousarray(vectors, np.float32), k)
+            scores, ids = self._faiss.search(np.ascontiguousarray(vectors, np.float32), k, params=only)
         return np.where(ids < 0, np.float32(-1), np.clip(scores, -1, 1)).astype(np.float32), ids
 
     def mean(self, sample: int = 2048) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from .schemas import ExplainRequest, Problem, SearchRequest
+from .schemas import ExplainRequest, Filter, Problem, SearchRequest
 
 REF = "#/components/schemas/{model}"
 PROBLEM = {
@@ -30,8 +30,10 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     # FastAPI announces its own shape for wrong requests, which problems.py replaces.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for model in (SearchRequest, ExplainRequest, Problem):
+    for model in (Filter, SearchRequest, ExplainRequest, Problem):
         _add(schemas, model)
+    # Checked by index.filters, which names places better than a choice of models could.
+    schemas["SearchRequest"]["properties"]["filter"] = {"$ref": REF.format(model="Filter")}
     for path in schema["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)
@@ -42,4 +44,5 @@ def _schema(app: FastAPI) -> dict[str, Any]:
 def _add(schemas: dict[str, Any], model: type[BaseModel]) -> None:
     described = model.model_json_schema(ref_template=REF)
     schemas.update(described.pop("$defs", {}))
-    schemas[model.__name__] = described
+    if "$ref" not in described:  # a model that holds itself stands among its own definitions
+        schemas[model.__name__] = described
