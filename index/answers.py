@@ -31,12 +31,17 @@ def hit_dict(collection: Collection, hit: Hit) -> dict[str, Any]:
 
 
 def search_answer(
-    collection: Collection, hits: list[Hit], target: str, query_frames: int, timing: dict[str, float]
+    collection: Collection,
+    hits: list[Hit],
+    target: str,
+    query_frames: int,
+    timing: dict[str, float],
+    next_cursor: str | None = None,
 ) -> dict[str, Any]:
     """The whole answer. target: frame | clip; timing: milliseconds by station."""
     return {
         "data": [hit_dict(collection, hit) for hit in hits],
         "plan": {"target": target, "index": "exact", "query_frames": query_frames},
         "timing": timing,
-        "next_cursor": None,
+        "next_cursor": next_cursor,
     }

@@ -132,6 +132,10 @@ def search(
     refined: Annotated[
         bool, typer.Option("--refine/--no-refine", help="Compare pixels around the best hits of a picture.")
     ] = True,
+    only: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="JSON", help="Only items that it lets through (docs/collections.md)."),
+    ] = None,
     data: DataOption = None,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
@@ -139,13 +143,16 @@ def search(
     """Find where a picture or a clip was seen: best first, with the seconds at which it is shown."""
     from ..export.choice import open_engine
     from .answers import search_answer
+    from .filters import read_filter
     from .library import Library
     from .query import embed_query
     from .refine import CANDIDATES, refine
+    from .scope import Scope
     from .search import search_clip, search_frame
     from .tables import HIT_COLUMNS, hit_rows, table
 
     settings = load_settings(data=data, bundle=bundle)
+    scope = Scope(None if only is None else read_filter(only))
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")
     with (
@@ -170,10 +177,17 @@ def search(
         with _timed(timing, "index_ms"):
             if query.target == "clip":
                 hits = search_clip(
-                    opened, query.vectors, query.seconds, top, query.informative, query.mirrored, query.end_seconds
+                    opened,
+                    query.vectors,
+                    query.seconds,
+                    top,
+                    query.informative,
+                    query.mirrored,
+                    query.end_seconds,
+                    scope,
                 )
             else:
-                hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES))
+                hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES), scope)
         with _timed(timing, "refine_ms"):
             if pixels is not None:
                 hits = refine(opened, hits, query.vectors[0], pixels, limits_of(settings), decoder)[:top]
@@ -184,6 +198,8 @@ def search(
         say("Looking for the clip as it runs; --frame looks for one picture of it.")
     if hits:
         typer.echo(table([HIT_COLUMNS, *hit_rows(hits)]))
+    elif only is not None:
+        say("No item passes the filter.")
     else:
         say(f"The collection {collection!r} is empty: `vicmae index PATH…` fills it.")
 

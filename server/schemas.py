@@ -167,6 +167,48 @@ class ItemChange(Request):
     metadata: Metadata = Field(description="replaces the item's metadata")
 
 
+class Match(Request):
+    """Exactly one of them; of a list in the metadata one element that fits is enough."""
+
+    value: str | float | bool | None = Field(None, description="equal to it")
+    any: list[str | float | bool] | None = Field(None, description="equal to one of them")
+    prefix: str | None = Field(None, description="a text that begins so")
+
+
+class Range(Request):
+    """Bounds as numbers, or as RFC 3339 dates (UTC where no offset is given)."""
+
+    gt: float | str | None = None
+    gte: float | str | None = None
+    lt: float | str | None = None
+    lte: float | str | None = None
+
+
+class FilterKey(Request):
+    key: str
+
+
+class Condition(Request):
+    """A key with match or range; or is_empty alone; or, in its place, a Filter.
+
+    Keys: id, uri, path, name, kind, mime, sha256, created_at, duration_seconds, width, height, size_bytes,
+    and metadata.NAME, with dots for what lies deeper.
+    """
+
+    key: str | None = None
+    match: Match | None = None
+    range: Range | None = None
+    is_empty: FilterKey | None = Field(None, description="missing, null or an empty list")
+
+
+class Filter(Request):
+    """All of must, at least one of should (where there is any), none of must_not. Qdrant's grammar."""
+
+    must: "list[Condition | Filter]" = []
+    should: "list[Condition | Filter]" = []
+    must_not: "list[Condition | Filter]" = []
+
+
 class SearchRequest(Request):
     """Exactly one of item, embedding and image says what to look for; `query` may hold it instead."""
 
@@ -182,6 +224,10 @@ class SearchRequest(Request):
     limit: int = Field(10, ge=1)
     refine: bool = Field(
         True, description="compare pixels around the best hits of a picture: tells copies apart, names the exact frame"
+    )
+    filter: JsonValue = Field(None, description="a Filter; its faults are told with their place")
+    cursor: str | None = Field(
+        None, description="next_cursor of the page before, with the same question; limit may change"
     )
 
 
@@ -288,7 +334,9 @@ class SearchAnswer(BaseModel):
     data: list[Hit]
     plan: dict[str, Any]
     timing: Timing
-    next_cursor: None = None
+    next_cursor: str | None = Field(
+        None, description="for the next page of the same ranking, whatever is added or deleted; null on the last one"
+    )
 
 
 class ExplainRequest(Request):
