@@ -315,6 +315,22 @@ class Dismissal(Request):
     b: str
 
 
+class DismissedItem(BaseModel):
+    id: str
+    name: str
+
+
+class DismissedPair(BaseModel):
+    a: DismissedItem
+    b: DismissedItem
+
+
+class Dismissals(BaseModel):
+    """Pairs that a person called no duplicates, the newest first."""
+
+    data: list[DismissedPair]
+
+
 class Hit(BaseModel):
     id: str
     uri: str
