@@ -100,6 +100,6 @@ def places_of(ids: Ids, wanted: Ids) -> Ids:
         return np.empty(0, np.int64)
     if int(ids[-1]) - int(ids[0]) == len(ids) - 1:  # without a gap, as nearly always
         places = wanted - ids[0]
-        return places[(places >= 0) & (places < len(ids))]
+        return np.asarray(places[(places >= 0) & (places < len(ids))], np.int64)
     places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     return np.asarray(places[ids[places] == wanted], np.int64)
