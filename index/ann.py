@@ -22,6 +22,8 @@ faiss: Any = untyped_faiss  # its stubs know neither its factories nor keyword p
 DEPTHS = (10, 100, 1000)  # neighbours for which recall is measured
 PROBES = 64  # vectors of a segment that ask for their neighbours
 WIDTHS = {"ivf": (8, 16, 32, 64, 128, 256, 512), "hnsw": (32, 64, 128, 256, 512, 1024)}
+SPARES = (1, 4)  # times the usual number of candidates
+CODES_A_ROW = 50  # codes that are scanned in the time it takes to read and compare one stored row
 GOOD_ENOUGH = 0.9995  # recall at the deepest depth beyond which no wider search is measured
 HNSW_LINKS = 16
 HNSW_BUILD_WIDTH = 100
@@ -33,9 +35,14 @@ Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places 
 
 @dataclass(frozen=True)
 class Level:
-    """How wide to search, and the recall that was measured with it at each of DEPTHS."""
+    """How wide to search and how many times the usual candidates to take, and the recall measured at each of DEPTHS.
+
+    cost: of a query, in stored rows read, about; it orders the levels.
+    """
 
     width: int
+    spare: int
+    cost: float
     recalls: tuple[float, ...]
 
     def recall_at(self, depth: float) -> float:
@@ -44,13 +51,14 @@ class Level:
 
 
 def cheapest(levels: Iterable[Level], depth: float, min_recall: float) -> Level | None:
-    """The narrowest search that holds min_recall for so many neighbours; None: only an exact one does."""
-    return next((level for level in levels if level.recall_at(depth) >= min_recall), None)
+    """The cheapest search that holds min_recall for so many neighbours; None: only an exact one does."""
+    holding = [level for level in levels if level.recall_at(depth) >= min_recall]
+    return min(holding, key=lambda level: level.cost, default=None)
 
 
-def candidates_for(kind: str, k: int) -> int:
+def candidates_for(kind: str, k: int, spare: int = 1) -> int:
     """How many candidates are compared again for k answers: one bit a number ranks more coarsely than eight."""
-    return max(100, min(8 * k, 4 * k + 400)) if kind == "ivf" else max(20, 2 * k)
+    return spare * (max(100, min(8 * k, 4 * k + 400)) if kind == "ivf" else max(20, 2 * k))
 
 
 def build(kind: str, count: int, dim: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> Any:
@@ -92,21 +100,32 @@ def measured(index: Any, kind: str, probes: Floats, places: Ids, rows: Rows) -> 
     true = np.array([row[row != place][: DEPTHS[-1]] for row, place in zip(best.result()[1], places, strict=True)])
     levels = []
     for width in WIDTHS[kind]:
-        recalls = tuple(_recall(index, kind, probes, places, true[:, :depth], width) for depth in DEPTHS)
-        levels.append(Level(width, recalls))
-        if min(recalls) >= GOOD_ENOUGH:
+        recalls = np.array([_recalls(index, kind, probes, true[:, :depth], width) for depth in DEPTHS])
+        for spare, at_depths in zip(SPARES, recalls.T.tolist(), strict=True):
+            cost = _scanned(index, kind, width) / CODES_A_ROW + candidates_for(kind, DEPTHS[0], spare)
+            levels.append(Level(width, spare, cost, tuple(at_depths)))
+        if recalls[:, 0].min() >= GOOD_ENOUGH or width >= getattr(index, "nlist", width + 1):
             break
     return levels
 
 
-def _recall(index: Any, kind: str, probes: Floats, places: Ids, true: Ids, width: int) -> float:
-    """The share of `true` (P, depth) that is among the candidates, which is what comparing again leaves of it."""
-    held = true >= 0
-    if not held.any():
-        return 1.0
-    found = candidates(index, kind, probes, candidates_for(kind, true.shape[1] + 1), width)
-    hits = [np.isin(wanted[known], got) for wanted, known, got in zip(true, held, found, strict=True)]
-    return float(np.concatenate(hits).mean())
+def _scanned(index: Any, kind: str, width: int) -> float:
+    """How many codes a query looks at, about."""
+    if kind == "ivf":
+        return float(index.ntotal * min(1.0, width / index.nlist))
+    return float(width * HNSW_LINKS)
+
+
+def _recalls(index: Any, kind: str, probes: Floats, true: Ids, width: int) -> list[float]:
+    """The share of `true` (P, depth) among the candidates, which is what comparing again leaves, for each of SPARES."""
+    depth = true.shape[1] + 1  # a probe finds itself, too
+    found = candidates(index, kind, probes, candidates_for(kind, depth, SPARES[-1]), width)
+    shares = []
+    for spare in SPARES:
+        taken = found[:, : candidates_for(kind, depth, spare)]
+        hits = [np.isin(wanted[wanted >= 0], got) for wanted, got in zip(true, taken, strict=True)]
+        shares.append(float(np.concatenate(hits).mean()) if (true >= 0).any() else 1.0)
+    return shares
 
 
 def candidates(

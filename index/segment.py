@@ -142,7 +142,7 @@ class Segment:
             found = self._asked(query, k, chosen, level)
             if (found[1][:, -1] >= 0).all():  # else k exist but the codes did not lead to them
                 depth = k * len(self.ids) / count
-                wanted = ann.candidates_for(self.manifest.kind, k)
+                wanted = ann.candidates_for(self.manifest.kind, k, level.spare)
                 effort.parts.append(PartPlan(self.manifest.kind, count, level.width, wanted, level.recall_at(depth)))
                 return found
         effort.parts.append(PartPlan("exact", count, 0, count, 1.0))
@@ -161,10 +161,10 @@ class Segment:
     def _asked(self, query: Floats, k: int, chosen: NDArray[np.bool_] | None, level: ann.Level) -> tuple[Floats, Ids]:
         """The best of what the codes lead to, compared with the stored rows."""
         kind = self.manifest.kind
-        places = ann.candidates(self.codes, kind, query, ann.candidates_for(kind, k), level.width, chosen)
+        places = ann.candidates(self.codes, kind, query, ann.candidates_for(kind, k, level.spare), level.width, chosen)
         wanted, where = np.unique(places, return_inverse=True)
         rows = self.file.at(np.maximum(wanted, 0))
-        similarity = np.einsum("qd,qcd->qc", query, rows[where.reshape(places.shape)])
+        similarity = np.take_along_axis(query @ rows.T, where.reshape(places.shape), axis=1)
         similarity[places < 0] = -np.inf
         best = Best(len(query), k)
         best.add(similarity, self.ids[np.maximum(places, 0)])
@@ -296,7 +296,7 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
             resident = Tail(rows, ids, np.ones(len(ids), np.bool_))
         else:
             codes = ann.read(folder / CODES)
-        levels = tuple(ann.Level(level["width"], tuple(level["recalls"])) for level in manifest.levels)
+        levels = tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
     segment = Segment(folder, manifest, ids, file, codes, levels, resident)

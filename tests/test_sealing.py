@@ -64,7 +64,14 @@ def agrees(index: VectorIndex, collection: Collection, effort: Effort | None = N
 
 def fill(collection: Collection, items: int, frames: int, first: int = 0) -> None:
     for seed in range(first, first + items):
-        collection.add(new_item(seed, frames=frames))
+        collection.add(new_item(seed, frames=frames, vectors=alike(seed, frames)))
+
+
+def alike(seed: int, count: int) -> NDArray[np.float32]:
+    """(count, DIM) unit vectors that vary in few ways, as those of pictures do."""
+    ways = np.random.default_rng(0).normal(size=(8, DIM))
+    made = np.random.default_rng(seed).normal(size=(count, 8)) @ ways
+    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
 
 
 DEEDS = ["add", "delete", "refresh", "seal", "everything", "reopen"]
@@ -135,7 +142,7 @@ def approximate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection
 
 def recall(collection: Collection, effort: Effort, allowed: NDArray[np.int64] | None = None) -> float:
     ids, rows = stored(collection)
-    query = unit_vectors(5, 30)
+    query = alike(5000, 30)
     if allowed is not None:
         rows, ids = rows[np.isin(ids, allowed)], allowed
     true = ids[np.argsort(-(query @ rows.T), axis=1)[:, :10]]
