@@ -1,4 +1,4 @@
-"""How much of decode + engine is left over HTTP, against a plain FastAPI + PyTorch server, and how does it bear a crowd?
+"""How much of decode + engine is left over HTTP, against plain FastAPI + PyTorch, and how does it bear a crowd?
 
     python benchmarks/server.py [--seconds 4] [--rounds 3] [--connections 16]
 

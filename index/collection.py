@@ -21,7 +21,9 @@ from .catalog import Catalog, now
 from .filters import Filter, to_sql
 from .items import Item, NewItem
 from .ledger import LedgerRow, write_ledger
-from .vectors import VectorIndex, pack_vectors, unpack_vectors
+from .packing import pack_vectors, unpack_vectors
+from .plan import IndexOptions
+from .vectors import VectorIndex
 
 CATALOG_FILE = "catalog.sqlite"
 UPLOADS_FOLDER = "uploads"
@@ -52,7 +54,7 @@ class Moments:
 class Collection:
     """One collection, bound to one model fingerprint. Get one from a Library."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, options: IndexOptions | None = None) -> None:
         """Raises NotFound when the catalog was never given its name and model."""
         self.folder = folder
         self.catalog = catalog
@@ -65,7 +67,7 @@ class Collection:
         self.fingerprint: str = row[2]
         self.spec = InputSpec.from_dict(json.loads(row[3]))
         self.created_at: str = row[4]
-        self.index = VectorIndex(catalog, self.spec.dim)
+        self.index = VectorIndex(catalog, self.spec.dim, options)
 
     @property
     def uploads(self) -> Path:
@@ -245,7 +247,8 @@ class Collection:
             )
 
     def close(self) -> None:
-        """Closes the database. Calling it twice is allowed."""
+        """Ends the index's upkeep and closes the database. Calling it twice is allowed."""
+        self.index.close()
         self.catalog.close()
 
     def _find(self, where: str, value: str) -> Item | None:

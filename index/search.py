@@ -14,8 +14,8 @@ from ..errors import InvalidRequest, NotFound
 from .align import Segment, Side, align
 from .collection import Collection, Moments
 from .items import Item
+from .packing import unit_length
 from .scope import EVERYTHING, Scope, allowed_vectors
-from .vectors import unit_length
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
 SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely

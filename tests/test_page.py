@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from made_media import frame_of, write_image, write_text, write_video
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from served import added, served
 
 from vicmae.server.keys import Keys
