@@ -13,6 +13,7 @@ from ..export.engine import Engine
 from ..settings import Settings
 from . import (
     problems,
+    routes_aliases,
     routes_align,
     routes_collections,
     routes_duplicates,
@@ -59,6 +60,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_house,
         routes_embeddings,
         routes_collections,
+        routes_aliases,
         routes_items,
         routes_search,
         routes_explain,
