@@ -49,9 +49,13 @@ def register(app: typer.Typer) -> None:
     app.command("search")(search)
     app.command("explain")(explain)
     app.command("duplicates")(duplicates)
-    collections = typer.Typer(help="List the collections, or drop one.", invoke_without_command=True)
+    collections = typer.Typer(
+        help="List the collections, give them other names, or drop one.", invoke_without_command=True
+    )
     collections.callback()(list_collections)
     collections.command("drop")(drop_collection)
+    collections.command("alias")(set_alias)
+    collections.command("unalias")(drop_alias)
     app.add_typer(collections, name="collections")
 
 
@@ -226,9 +230,11 @@ def list_collections(context: typer.Context, data: DataOption = None, as_json: J
     if as_json:
         print_json({"data": [asdict(summary) for summary in known]})
         return
-    rows = [(c.name, f"{c.items:,}", c.model, c.created_at[:10]) for c in known]
+    rows = [(c.name, f"{c.items:,}", c.model, c.created_at[:10], ", ".join(c.aliases)) for c in known]
     if rows:
-        typer.echo(table([("name", "items", "model", "created"), *rows]))
+        aliased = any(c.aliases for c in known)
+        head = ("name", "items", "model", "created", "aliases" if aliased else "")
+        typer.echo(table([head, *rows]))
     else:
         say(f"There is no collection in {library.data_dir} yet: `vicmae index PATH…` makes one.")
 
@@ -247,6 +253,31 @@ def drop_collection(
             typer.confirm(f"Remove the collection {name} with {items:,} items?", abort=True, err=True)
         library.drop(name)
     say(f"Removed {name}.")
+
+
+def set_alias(
+    alias: Annotated[str, typer.Argument(help="The other name.")],
+    name: Annotated[str, typer.Argument(help="The collection that it shall name from now on.")],
+    data: DataOption = None,
+) -> None:
+    """Give a collection another name, or point that name at another collection in one step."""
+    from .library import Library
+
+    with Library(load_settings(data=data).data) as library:
+        library.set_alias(alias, name)
+    say(f"{alias} names {name} now.")
+
+
+def drop_alias(
+    alias: Annotated[str, typer.Argument(help="The name to remove; its collection stays.")],
+    data: DataOption = None,
+) -> None:
+    """Remove another name of a collection; the collection stays."""
+    from .library import Library
+
+    with Library(load_settings(data=data).data) as library:
+        library.drop_alias(alias)
+    say(f"{alias} names nothing any more.")
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:

@@ -21,6 +21,7 @@ from .catalog import Catalog, now
 from .filters import Filter, to_sql
 from .items import Item, NewItem
 from .ledger import LedgerRow, write_ledger
+from .metadata import merged, storable
 from .packing import pack_vectors, unpack_vectors
 from .plan import IndexOptions
 from .vectors import VectorIndex
@@ -112,6 +113,9 @@ class Collection:
                 "mtime_ns": new.mtime_ns,
             }
             db.execute("DELETE FROM media WHERE id = ? OR uri = ?", (new.id, new.uri))
+            # An upload that is replaced goes with its bytes; a file of the user's was seen, and stays seen.
+            uploads = [(item.uri,) for item in old if item.path.is_relative_to(self.uploads)]
+            db.executemany("DELETE FROM ledger WHERE uri = ?", uploads)
             db.execute(
                 f"INSERT INTO media ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
                 list(values.values()),
@@ -171,6 +175,15 @@ class Collection:
         """Replaces the metadata of an item. Raises NotFound."""
         with self.catalog.write() as db:
             db.execute("UPDATE media SET metadata = ? WHERE id = ?", (_json(metadata), item_id))
+        return self.get(item_id)
+
+    def merge_metadata(self, item_id: str, patch: dict[str, Any] | None) -> Item:
+        """Changes the metadata by an RFC 7396 merge patch; None leaves {}. Raises NotFound, InvalidRequest."""
+        with self.catalog.write() as db:
+            row = db.execute("SELECT metadata FROM media WHERE id = ?", (item_id,)).fetchone()
+            if row is not None:
+                changed = _json(merged(json.loads(row[0]), patch or {}) if patch is not None else {})
+                db.execute("UPDATE media SET metadata = ? WHERE id = ?", (changed, item_id))
         return self.get(item_id)
 
     def delete(self, item_id: str) -> None:
@@ -282,7 +295,7 @@ def printable(path: Path) -> str:
 
 def _json(metadata: dict[str, Any]) -> str:
     try:
-        return json.dumps(metadata, allow_nan=False, ensure_ascii=False)
+        return json.dumps(storable(metadata), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"Metadata must be a JSON object ({error}).") from error
 

@@ -14,6 +14,7 @@ from ..export.engine import Engine
 from ..settings import Settings
 from . import (
     problems,
+    routes_aliases,
     routes_align,
     routes_collections,
     routes_duplicates,
@@ -62,6 +63,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_house,
         routes_embeddings,
         routes_collections,
+        routes_aliases,
         routes_items,
         routes_search,
         routes_explain,

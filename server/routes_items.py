@@ -45,6 +45,21 @@ UPLOAD_BODY = {
         }
     },
 }
+PUT_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "file": {"type": "string", "format": "binary", "description": "left out: the item keeps its file"},
+                    "metadata": {"type": "string", "description": "a JSON object; left out: the item keeps its own"},
+                    "sampling": {"type": "string", "enum": list(get_args(Sampling))},
+                },
+            }
+        }
+    },
+}
 METADATA: TypeAdapter[dict[str, Any]] = TypeAdapter(Metadata)
 
 
@@ -70,12 +85,40 @@ async def add_item(name: str, request: Request, here: Here) -> Response:
         taken = await here.pipeline.run(
             lambda trip: intake.take_in(here, collection, upload, item_id, metadata, sampling)
         )
+    return answered(collection, taken)
+
+
+@router.put(
+    "/{item_id}",
+    response_model=Item,
+    responses={
+        201: {"model": Item, "description": "there was no such item"},
+        202: {"model": Accepted, "description": "a video was taken in; the old one is found until its job is done"},
+    },
+    openapi_extra={"requestBody": PUT_BODY},
+)
+async def put_item(name: str, item_id: str, request: Request, here: Here) -> Response:
+    """Puts a file, metadata or both in the item's place, or makes it. Doing it again changes nothing."""
+    collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
+    async with received_form(request, here.incoming) as form:
+        form.only("metadata", "sampling")
+        metadata = metadata_of(form.fields.get("metadata"))
+        upload = form.one_file() if form.files else None
+        sampling = sampling_of(form.fields.get("sampling"))
+        taken = await here.pipeline.run(
+            lambda trip: intake.put_in(here, collection, upload, item_id, metadata, sampling)
+        )
+    return answered(collection, taken)
+
+
+def answered(collection: Collection, taken: intake.Taken) -> Response:
+    """What became of an upload: the item, or its job."""
     if taken.job is not None:
         job = routes_jobs.described(collection, taken.job)
         return JSONResponse(Accepted(job=job).model_dump(), 202, headers={"location": f"/v1/jobs/{taken.job.id}"})
     assert taken.item is not None
     item = described(collection, taken.item)
-    location = f"/v1/collections/{name}/items/{item.id}"
+    location = f"/v1/collections/{collection.name}/items/{item.id}"
     return JSONResponse(item.model_dump(), 201 if taken.is_new else 200, headers={"location": location})
 
 
@@ -103,9 +146,9 @@ def get_item(name: str, item_id: str, here: Here) -> Item:
 
 @router.patch("/{item_id}")
 def change_item(name: str, item_id: str, change: ItemChange, here: Here) -> Item:
-    """Replaces an item's metadata."""
+    """Changes an item's metadata by a merge patch (RFC 7396): null removes a name, what is not given stays."""
     collection = here.library.open(name)
-    return described(collection, collection.update_metadata(item_id, change.metadata))
+    return described(collection, collection.merge_metadata(item_id, change.metadata))
 
 
 @router.delete("/{item_id}", status_code=204)

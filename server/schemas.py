@@ -3,40 +3,19 @@
 Requests refuse unknown fields, so that a misspelt name never passes silently.
 """
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
+from ..index.metadata import storable
 from ..media.sampling import Sampling
-
-MAX_METADATA_BYTES = 64 * 1024
-MAX_METADATA_DEPTH = 16
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Target = Literal["frame", "clip"]
 EncodingFormat = Literal["float", "base64"]
 
 
-def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """metadata that can be stored and shown again unchanged."""
-    if _depth(metadata) > MAX_METADATA_DEPTH:
-        raise ValueError(f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels")
-    try:
-        size = len(json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode("utf-8"))
-    except ValueError as error:
-        raise ValueError("metadata must be JSON: no NaN, no infinity, no half characters (lone surrogates)") from error
-    if size > MAX_METADATA_BYTES:
-        raise ValueError(f"metadata takes {size} bytes, more than {MAX_METADATA_BYTES}")
-    return metadata
-
-
-def _depth(value: JsonValue) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, inner), default=0)
-
-
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(storable)]
 
 
 class Request(BaseModel):
@@ -125,6 +104,7 @@ class Collection(BaseModel):
     model: str
     fingerprint: str
     searchable: bool = Field(description="whether the running model can search it")
+    aliases: list[str] = Field(description="its other names")
     created_at: str
     items: int
     images: int
@@ -137,6 +117,19 @@ class Collection(BaseModel):
 
 class Collections(BaseModel):
     data: list[Collection]
+
+
+class AliasTarget(Request):
+    collection: str = Field(description="the collection, or another alias of it")
+
+
+class Alias(BaseModel):
+    alias: str
+    collection: str
+
+
+class Aliases(BaseModel):
+    data: list[Alias]
 
 
 class Item(BaseModel):
@@ -164,7 +157,9 @@ class Items(BaseModel):
 
 
 class ItemChange(Request):
-    metadata: Metadata = Field(description="replaces the item's metadata")
+    """RFC 7396 (application/merge-patch+json): what is given is changed, null removes, the rest stays."""
+
+    metadata: Metadata | None
 
 
 class Match(Request):
