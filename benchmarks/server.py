@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import cycle
@@ -273,13 +273,13 @@ def main() -> None:
     ):
         with running(__file__, "--rival-port", str(rival_port), port=rival_port):
             speeds = throughput(port, rival_port, jpegs, args)
-        found = {"throughput": speeds, "search": latency(port, jpegs, args), "overload": overload(port, jpegs, args)}
+        found: dict[str, Mapping[str, object]] = {"throughput": speeds, "search": latency(port, jpegs, args), "overload": overload(port, jpegs, args)}
     show(speeds, found)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "server.json").write_text(json.dumps(found, indent=2))
 
 
-def show(speeds: dict[str, list[float]], found: dict[str, dict[str, object]]) -> None:
+def show(speeds: dict[str, list[float]], found: Mapping[str, Mapping[str, object]]) -> None:
     table = Table("way", "pictures/s", "http is so many times that")
     for way, rounds in speeds.items():
         ratio = statistics.median(ours / other for ours, other in zip(speeds["http"], rounds, strict=True))
