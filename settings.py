@@ -64,6 +64,17 @@ class Settings(BaseSettings):
     hardware_decoding: Literal["auto", "off"] = Field(
         "auto", description="use a video decoder of the graphics processor where there is one"
     )
+    max_collections: int = Field(1000, gt=0, description="most collections that the server makes")
+    key_requests_per_second: float = Field(
+        100.0, gt=0, description="how often a key may ask, unless it was made with a rate of its own"
+    )
+    fetch_hosts: str = Field("", description="hosts that media may be fetched from, such as a.org,*.b.org:8443")
+    fetch_private_hosts: str = Field("", description="those of them that may lead into private networks")
+    max_fetch_bytes: int = Field(64 * 2**20, gt=0, description="most bytes fetched for one request")
+    max_fetch_seconds: float = Field(20.0, gt=0, description="longest time spent fetching for one request")
+    batch_wait_seconds: float = Field(
+        0.002, ge=0, le=1, description="longest wait of a free engine for a picture that is being decoded"
+    )
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
 
     @property

@@ -22,7 +22,9 @@ from .filters import Filter, to_sql
 from .items import Item, NewItem
 from .ledger import LedgerRow, write_ledger
 from .metadata import merged, storable
-from .vectors import VectorIndex, pack_vectors, unpack_vectors
+from .packing import pack_vectors, unpack_vectors
+from .plan import IndexOptions
+from .vectors import VectorIndex
 
 CATALOG_FILE = "catalog.sqlite"
 UPLOADS_FOLDER = "uploads"
@@ -53,7 +55,7 @@ class Moments:
 class Collection:
     """One collection, bound to one model fingerprint. Get one from a Library."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, options: IndexOptions | None = None) -> None:
         """Raises NotFound when the catalog was never given its name and model."""
         self.folder = folder
         self.catalog = catalog
@@ -67,7 +69,7 @@ class Collection:
         self.spec = InputSpec.from_dict(json.loads(row[3]))
         self.created_at: str = row[4]
         self.source: str | None = row[5]  # the collection that this one is a re-embedding of
-        self.index = VectorIndex(catalog, self.spec.dim)
+        self.index = VectorIndex(catalog, self.spec.dim, options)
 
     @property
     def uploads(self) -> Path:
@@ -259,7 +261,8 @@ class Collection:
             )
 
     def close(self) -> None:
-        """Closes the database. Calling it twice is allowed."""
+        """Ends the index's upkeep and closes the database. Calling it twice is allowed."""
+        self.index.close()
         self.catalog.close()
 
     def _find(self, where: str, value: str) -> Item | None:

@@ -3,6 +3,7 @@
 from ..errors import InvalidRequest
 from .catalog import now
 from .collection import Collection
+from .items import Item
 
 
 def dismiss(collection: Collection, a: str, b: str) -> None:
@@ -12,6 +13,20 @@ def dismiss(collection: Collection, a: str, b: str) -> None:
     first, second = _ordered(collection.get(a).id, collection.get(b).id)
     with collection.catalog.write() as db:
         db.execute("INSERT OR IGNORE INTO dismissed (a, b, created_at) VALUES (?, ?, ?)", (first, second, now()))
+
+
+def undo(collection: Collection, a: str, b: str) -> None:
+    """Forgets it again; a pair that was not dismissed stays what it is."""
+    with collection.catalog.write() as db:
+        db.execute("DELETE FROM dismissed WHERE a = ? AND b = ?", _ordered(a, b))
+
+
+def dismissed_items(collection: Collection) -> list[tuple[Item, Item]]:
+    """The dismissed pairs whose items are both still there, the newest dismissal first."""
+    with collection.catalog.read() as db:
+        pairs = db.execute("SELECT a, b FROM dismissed ORDER BY created_at DESC, a, b").fetchall()
+    items = collection.get_many([item_id for pair in pairs for item_id in pair])
+    return [(items[a], items[b]) for a, b in pairs if a in items and b in items]
 
 
 def dismissed(collection: Collection) -> set[tuple[str, str]]:

@@ -21,7 +21,7 @@ from .collection import Collection, Moments
 from .dismissals import dismissed, is_dismissed
 from .items import Item
 from .pairs import shared
-from .variants import Variant, variant_of
+from .variants import Variant, variant_among, variant_of
 
 Kind = Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
 DUPLICATES = ("exact", "copy", "subclip")
@@ -248,6 +248,8 @@ def _look(a: Item, b: Item, best: Segment, limits: MediaLimits, decoder: Decoder
     told: list[Variant | None] = []
     try:
         for share in shares:
+            if told and 2 * max(Counter(told).values()) > len(shares):
+                break  # whatever the rest says
             at_a = best.query_start_seconds + share * (best.query_end_seconds - best.query_start_seconds)
             at_b = best.start_seconds + share * (best.end_seconds - best.start_seconds)
             told.append(_variant_near(a, at_a, b, at_b, limits, decoder))
@@ -272,8 +274,7 @@ def _variant_near(a: Item, at_a: float, b: Item, at_b: float, limits: MediaLimit
         end_seconds=at_b + LOOK_SECONDS,
         shorter_side=COMPARED_SIDE,
     )
-    told = [variant_of(wanted, picture) for chunk in frames for picture in chunk.data]
-    return max(told, key=lambda each: (each[0] is not None, each[0] == "same", each[1]))[0]
+    return variant_among(wanted, [picture for chunk in frames for picture in chunk.data])[0]
 
 
 def _groups(pairs: list[Pair]) -> list[tuple[list[str], list[Pair]]]:

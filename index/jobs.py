@@ -59,10 +59,11 @@ def get_job(collection: Collection, job_id: str) -> Job:
     return _job(row)
 
 
-def list_jobs(collection: Collection, limit: int = 100) -> list[Job]:
-    """The newest jobs, newest first."""
+def list_jobs(collection: Collection, limit: int = 100, kind: str | None = None) -> list[Job]:
+    """The newest jobs, newest first; only those of one kind, if it is given."""
+    rows = f"{_JOBS} WHERE kind = coalesce(?, kind) ORDER BY created_at DESC, id LIMIT ?"
     with collection.catalog.read() as db:
-        return [_job(row) for row in db.execute(f"{_JOBS} ORDER BY created_at DESC, id LIMIT ?", (limit,))]
+        return [_job(row) for row in db.execute(rows, (kind, limit))]
 
 
 def claim_job(collection: Collection) -> Job | None:

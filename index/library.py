@@ -19,6 +19,7 @@ from ..export.engine import Engine
 from .aliases import read_alias, read_aliases, remove_alias, write_alias
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
+from .plan import IndexOptions
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,13 @@ class Summary:
 class Library:
     """The collections below `data_dir`. Keeps those it opened until close(); any thread may use it."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, options: IndexOptions | None = None) -> None:
         """Creates nothing yet. Raises StorageError when data_dir exists and is no folder."""
         if data_dir.exists() and not data_dir.is_dir():
             raise StorageError(f"{data_dir} is a file, not a folder. Choose another --data folder.")
         self.data_dir = Path(os.path.abspath(data_dir))
         self.folder = self.data_dir / "collections"
+        self._options = options or IndexOptions()
         self._aliases = self.data_dir / "aliases"
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
@@ -92,7 +94,7 @@ class Library:
                 self._open.pop(name).close()
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            self._open[name] = _open(self.folder / name)
+            self._open[name] = _open(self.folder / name, self._options)
             return self._open[name]
 
     def open_for(self, name: str, engine: Engine, create: bool = False) -> Collection:
@@ -245,10 +247,10 @@ def check_name(name: str) -> str:
     return name
 
 
-def _open(folder: Path) -> Collection:
+def _open(folder: Path, options: IndexOptions | None = None) -> Collection:
     catalog = Catalog(folder / CATALOG_FILE)
     try:
-        return Collection(folder, catalog)
+        return Collection(folder, catalog, options)
     except BaseException:
         catalog.close()
         raise

@@ -4,6 +4,7 @@ Candidates come from FAISS; what is answered is computed again from the stored v
 engines: who has a picture embeds it first.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,8 +14,8 @@ from ..errors import InvalidRequest, NotFound
 from .align import Segment, Side, align
 from .collection import Collection, Moments
 from .items import Item
+from .packing import unit_length
 from .scope import EVERYTHING, Scope, allowed_vectors
-from .vectors import unit_length
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
 SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely
@@ -88,8 +89,9 @@ def search_clip(
     mean = collection.index.mean()
     side = clip_side(seconds, np.ones(len(query)) if informative is None else informative, end_seconds)
     hits = []
-    for item, moments in _load(collection, names):
-        segments = align_ways(ways, mean, side, moments)
+    loaded = _load(collection, names)
+    for (item, moments), similarities in zip(loaded, _similarities(ways, [m for _, m in loaded]), strict=True):
+        segments = _aligned(ways, similarities, mean, side, moments)
         best = segments[0]
         hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments))
     return _told_apart(_best(hits, limit))
@@ -120,8 +122,27 @@ def align_ways(
 
     The way whose frames find the more similar ones in the item is aligned; the clip's own when they tie.
     """
+    return _aligned(ways, [way @ moments.vectors.T for way in ways], mean, query, moments)
+
+
+def _similarities(ways: list[NDArray[np.float32]], items: list[Moments]) -> Iterator[list[NDArray[np.float32]]]:
+    """For each item the cosines (Q, T) of each way: one large product, since many small ones cost more."""
+    if not items:
+        return
+    every = np.concatenate([moments.vectors for moments in items])
+    ends = np.cumsum([len(moments.vectors) for moments in items])[:-1]
+    yield from map(list, zip(*(np.split(way @ every.T, ends, axis=1) for way in ways), strict=True))
+
+
+def _aligned(
+    ways: list[NDArray[np.float32]],
+    similarities: list[NDArray[np.float32]],
+    mean: NDArray[np.float32],
+    query: Side,
+    moments: Moments,
+) -> list[Segment]:
+    """align_ways, with the cosines (Q, T) of each way known."""
     item = side_of(moments)
-    similarities = [way @ moments.vectors.T for way in ways]
     found = [float(query.weights @ similarity.max(axis=1)) for similarity in similarities]
     best = int(np.argmax(found))
     segments = align(similarities[best], ways[best] @ mean, query, item)

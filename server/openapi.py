@@ -6,9 +6,16 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from .auth import Needed, needed_for
 from .schemas import ExplainRequest, Filter, Problem, SearchRequest
 
 REF = "#/components/schemas/{model}"
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Made by `vicmae keys create`; needed once there are keys. `x-scope` says which scope an "
+    "operation asks for; admin may everything.",
+}
 PROBLEM = {
     "description": "A problem (RFC 9457): its `detail` says what came, what was expected, what to do",
     "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}},
@@ -34,11 +41,20 @@ def _schema(app: FastAPI) -> dict[str, Any]:
         _add(schemas, model)
     # Checked by index.filters, which names places better than a choice of models could.
     schemas["SearchRequest"]["properties"]["filter"] = {"$ref": REF.format(model="Filter")}
-    for path in schema["paths"].values():
-        for operation in path.values():
+    schema["components"]["securitySchemes"] = {"key": KEY}
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = PROBLEM
+            _tell_scope(operation, needed_for(method.upper(), path))
     return schema
+
+
+def _tell_scope(operation: dict[str, Any], needed: Needed) -> None:
+    """A key where one is needed, or none on a server that has none."""
+    operation["security"] = [{}] if needed is None else [{"key": []}, {}]
+    if needed is not None:
+        operation["x-scope"] = needed
 
 
 def _add(schemas: dict[str, Any], model: type[BaseModel]) -> None:

@@ -5,6 +5,7 @@ Turns a request into query vectors and hits into an answer; finding is index.sea
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,12 +24,11 @@ from ..index.query import end_of
 from ..index.refine import CANDIDATES, refine
 from ..index.scope import Scope, question, read_cursor, view_now, write_cursor
 from ..index.search import Hit, search_clip, search_frame
-from ..media.reader import Source
 from .inputs import media_bytes
 from .pipeline import Trip
 from .routes_items import check_limit
 from .schemas import SearchAnswer, SearchRequest, Target
-from .services import Here, Services
+from .services import Here, Services, on_trip
 from .uploads import received_form
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
@@ -92,13 +92,14 @@ async def search(name: str, request: Request, here: Here) -> Response:
             form.only(*FORM_FIELDS)
             wish = parsed(SearchRequest.model_validate_strings, dict(form.fields))
             upload = form.one_file()
-            return await answered(here, collection, wish, upload.path, upload.sha256)
+            return await answered(here, request, collection, wish, upload.path, upload.sha256)
     wish = unwrapped(parsed(SearchRequest.model_validate_json, await request.body()))
     given = [field for field in ("item", "embedding", "image") if getattr(wish, field) is not None]
     if len(given) != 1:
         told = " and ".join(given) or "none of them"
         raise InvalidRequest(f"Give exactly one of item, embedding and image to look for; got {told}.")
-    return await answered(here, collection, wish, None)
+    (image,) = await here.fetcher.fill_in([wish.image])
+    return await answered(here, request, collection, wish, image)
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -127,9 +128,17 @@ def unwrapped(wish: SearchRequest) -> SearchRequest:
 
 
 async def answered(
-    here: Services, collection: Collection, wish: SearchRequest, file: Source | None, sha256: str | None = None
+    here: Services,
+    request: Request,
+    collection: Collection,
+    wish: SearchRequest,
+    media: Any,
+    sha256: str | None = None,
 ) -> Response:
-    """The whole trip of one search, in a worker thread. sha256: of the file that was sent."""
+    """The whole trip of one search, in a worker thread.
+
+    media: the path of a file that was sent, with its sha256, or what inputs.media_bytes reads.
+    """
     check_limit(here, wish.limit)
     if wish.start_seconds is not None and wish.end_seconds is not None and wish.end_seconds <= wish.start_seconds:
         raise InvalidRequest(f"end_seconds {wish.end_seconds:g} must be after start_seconds {wish.start_seconds:g}.")
@@ -138,7 +147,7 @@ async def answered(
         asked = question(sha256, wish.model_dump(exclude={"limit", "cursor", "query"}))
         view = view_now(collection) if wish.cursor is None else read_cursor(collection, wish.cursor, asked)
         scope = Scope(filter_of(wish), None if wish.cursor is None else view)
-        query = query_of(here, collection, wish, file, trip)
+        query = query_of(here, collection, wish, media, trip)
         pixels = query.picture if wish.refine and query.target == "frame" else None
         # One hit more than fits tells whether there is another page.
         wanted = wish.limit + 1
@@ -151,7 +160,7 @@ async def answered(
         following = write_cursor(collection, view, [hit.item.id for hit in page], asked) if rest else None
         return SearchAnswer(**search_answer(collection, page, query.target, len(query.vectors), trip.timing, following))
 
-    return JSONResponse((await here.pipeline.run(work)).model_dump())
+    return JSONResponse((await on_trip(here, request, work)).model_dump())
 
 
 def filter_of(wish: SearchRequest) -> Filter | None:
@@ -161,7 +170,7 @@ def filter_of(wish: SearchRequest) -> Filter | None:
     return read_filter(wish.filter) if isinstance(wish.filter, str) else parse_filter(wish.filter)
 
 
-def query_of(here: Services, collection: Collection, wish: SearchRequest, file: Source | None, trip: Trip) -> Query:
+def query_of(here: Services, collection: Collection, wish: SearchRequest, media: Any, trip: Trip) -> Query:
     """The request's vectors, whichever way it names them."""
     if wish.embedding is not None:
         if wish.target == "clip":
@@ -170,7 +179,7 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, file: 
             return Query(np.array([wish.embedding], np.float32), np.zeros(1), np.ones(1, np.float32), "frame")
     if wish.item is not None:
         return query_of_item(collection, wish)
-    source = media_bytes(wish.image, "image") if file is None else file
+    source = media if isinstance(media, Path) else media_bytes(media, "image")
     if wish.target == "frame" and wish.start_seconds is not None and wish.end_seconds is None:
         embedded = here.pipeline.embed_moment(source, wish.start_seconds, trip)
     else:

@@ -28,7 +28,8 @@ class EmbeddingsRequest(Request):
     """OpenAI's shape, with pictures and short clips as data URLs in place of text."""
 
     input: JsonValue = Field(
-        description="a data URL (data:image/jpeg;base64,… or data:video/mp4;base64,…), or a list of them",
+        description='a data URL (data:image/jpeg;base64,… or data:video/mp4;base64,…), an address ({"url": …}, where '
+        "the server fetches from its host), or a list of them",
         examples=[["data:image/jpeg;base64,/9j/4AAQ…"]],
     )
     model: str | None = Field(None, description="the served model's name; may be left out")
@@ -330,6 +331,22 @@ class Dismissal(Request):
 
     a: str
     b: str
+
+
+class DismissedItem(BaseModel):
+    id: str
+    name: str
+
+
+class DismissedPair(BaseModel):
+    a: DismissedItem
+    b: DismissedItem
+
+
+class Dismissals(BaseModel):
+    """Pairs that a person called no duplicates, the newest first."""
+
+    data: list[DismissedPair]
 
 
 class Hit(BaseModel):
