@@ -1,4 +1,4 @@
-"""The verbs of this room: `vicmae index`, `search` and `collections`, and beside it `explain` and `duplicates`.
+"""The verbs of this room: `vicmae index`, `search` and `collections`, and beside it `explain`, `duplicates`, `reembed`.
 
 Words and exit codes only.
 """
@@ -32,6 +32,7 @@ from ..terminal import (
 from .cli_common import limits_of, sandbox_of
 from .cli_duplicates import duplicates
 from .cli_explain import explain
+from .cli_reembed import reembed
 
 if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so that --help is quick
     from .collection import Collection
@@ -49,6 +50,7 @@ def register(app: typer.Typer) -> None:
     app.command("search")(search)
     app.command("explain")(explain)
     app.command("duplicates")(duplicates)
+    app.command("reembed")(reembed)
     collections = typer.Typer(
         help="List the collections, give them other names, or drop one.", invoke_without_command=True
     )

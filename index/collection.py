@@ -60,7 +60,7 @@ class Collection:
         self.folder = folder
         self.catalog = catalog
         with catalog.read() as db:
-            row = db.execute("SELECT name, model, fingerprint, spec, created_at FROM collection").fetchone()
+            row = db.execute("SELECT name, model, fingerprint, spec, created_at, source FROM collection").fetchone()
         if row is None:
             raise NotFound(f"The collection in {folder} was never completed.")
         self.name: str = row[0]
@@ -68,6 +68,7 @@ class Collection:
         self.fingerprint: str = row[2]
         self.spec = InputSpec.from_dict(json.loads(row[3]))
         self.created_at: str = row[4]
+        self.source: str | None = row[5]  # the collection that this one is a re-embedding of
         self.index = VectorIndex(catalog, self.spec.dim, options)
 
     @property
@@ -109,7 +110,7 @@ class Collection:
                 "sampling": new.sampling,
                 "frames": len(new.vectors),
                 "metadata": _json(kept if new.metadata is None else new.metadata),
-                "created_at": min((item.created_at for item in old), default=now()),
+                "created_at": new.created_at or min((item.created_at for item in old), default=now()),
                 "mtime_ns": new.mtime_ns,
             }
             db.execute("DELETE FROM media WHERE id = ? OR uri = ?", (new.id, new.uri))

@@ -35,6 +35,14 @@ def dismissed(collection: Collection) -> set[tuple[str, str]]:
         return {(a, b) for a, b in db.execute("SELECT a, b FROM dismissed")}
 
 
+def copy_dismissed(source: Collection, target: Collection) -> None:
+    """Remembers in the target what was dismissed in the source; items keep their ids when they are embedded anew."""
+    with source.catalog.read() as db:
+        pairs = db.execute("SELECT a, b, created_at FROM dismissed").fetchall()
+    with target.catalog.write() as db:
+        db.executemany("INSERT OR IGNORE INTO dismissed (a, b, created_at) VALUES (?, ?, ?)", pairs)
+
+
 def is_dismissed(pairs: set[tuple[str, str]], a: str, b: str) -> bool:
     """Whether `pairs`, as dismissed() gives them, holds a and b in either order."""
     return _ordered(a, b) in pairs

@@ -52,10 +52,11 @@ class Library:
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
 
-    def create(self, name: str, engine: Engine) -> Collection:
+    def create(self, name: str, engine: Engine, source: str | None = None) -> Collection:
         """The collection `name`, made for the engine's model, or the one that exists for it.
 
-        Raises InvalidRequest for an unusable name, ModelMismatch, StorageError.
+        source: the collection that a new one is a re-embedding of. Raises InvalidRequest for an unusable name,
+        ModelMismatch, StorageError.
         """
         check_name(name)
         with self._lock:
@@ -73,9 +74,9 @@ class Library:
             try:
                 with catalog.write() as db:
                     db.execute(
-                        "INSERT INTO collection (name, model, fingerprint, spec, created_at) "
-                        "SELECT ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM collection)",
-                        (name, engine.name, engine.fingerprint, json.dumps(engine.spec.to_dict()), now()),
+                        "INSERT INTO collection (name, model, fingerprint, spec, created_at, source) "
+                        "SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM collection)",
+                        (name, engine.name, engine.fingerprint, json.dumps(engine.spec.to_dict()), now(), source),
                     )
             finally:
                 catalog.close()
@@ -108,8 +109,8 @@ class Library:
                 f"The collection {name!r} holds vectors of the model {collection.model!r} "
                 f"({collection.fingerprint[:12]}), but {engine.name!r} ({engine.fingerprint[:12]}) is "
                 f"running, and vectors of two models cannot be compared. Run with the bundle of "
-                f"{collection.model!r}, or embed the "
-                "files anew into another collection: `vicmae index PATH… -c NEWNAME`."
+                f"{collection.model!r}, or embed its items anew into another collection: "
+                f"`vicmae reembed -c {collection.name} --into NEWNAME`."
             )
         return collection
 
@@ -165,16 +166,19 @@ class Library:
             raise NotFound(f"There is no alias {alias!r}.")
         return target
 
+    def check_alias(self, alias: str) -> None:
+        """InvalidRequest for an unusable name, Conflict when a collection has it itself."""
+        if self._exists(check_name(alias)):
+            raise Conflict(f"There is a collection {alias!r}; an alias needs a name that no collection has.")
+
     def set_alias(self, alias: str, name: str) -> bool:
         """Points an alias at the collection `name` (or that which the alias `name` names), in one step.
 
         Says whether the alias is new. Raises NotFound, and Conflict when a collection has that name itself.
         """
-        check_name(alias)
         with self._lock:
             target = self.open(name).name
-            if self._exists(alias):
-                raise Conflict(f"There is a collection {alias!r}; an alias needs a name that no collection has.")
+            self.check_alias(alias)
             is_new = read_alias(self._aliases, alias) is None
             write_alias(self._aliases, alias, target)
             return is_new

@@ -23,6 +23,7 @@ from . import (
     routes_house,
     routes_items,
     routes_jobs,
+    routes_reembed,
     routes_search,
 )
 from .auth import Guard, Rates
@@ -69,6 +70,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_explain,
         routes_align,
         routes_duplicates,
+        routes_reembed,
         routes_jobs,
     ):
         app.include_router(routes.router)

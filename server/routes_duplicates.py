@@ -64,7 +64,7 @@ def report(
 ) -> Response:
     """What a finished job found. The page plays both sides of a pair locked at their offset."""
     collection = here.library.open(name)
-    found = index.result_of(collection, job_id)
+    found = index.result_of(collection, job_id, DUPLICATES)
     if format == "csv":
         return Response(report_csv(found), media_type="text/csv")
     if format == "html":

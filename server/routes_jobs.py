@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query
 from ..errors import NotFound
 from ..index import jobs as index
 from ..index.collection import Collection
-from .jobs import DUPLICATES, forget_upload
+from .jobs import DUPLICATES, REEMBED, forget_upload
 from .schemas import Job, Jobs, Progress
 from .services import Here, Services
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-UNITS = {DUPLICATES: "pairs"}
+UNITS = {DUPLICATES: "pairs", REEMBED: "items"}
+REPORTS = (DUPLICATES, REEMBED)  # kinds whose report has an address
 
 
 @router.get("")
@@ -72,7 +73,7 @@ def described(collection: Collection, job: index.Job) -> Job:
 
 
 def _result_url(collection: Collection, job: index.Job) -> str | None:
-    """Where the result of a finished duplicates job is; other jobs have none."""
-    if job.kind != DUPLICATES or job.state != "succeeded":
+    """Where the report of a finished job is; jobs that take in a video have none."""
+    if job.kind not in REPORTS or job.state != "succeeded":
         return None
-    return f"/v1/collections/{collection.name}/duplicates/{job.id}"
+    return f"/v1/collections/{collection.name}/{job.kind}/{job.id}"

@@ -119,6 +119,29 @@ class Collections(BaseModel):
     data: list[Collection]
 
 
+class ReembedRequest(Request):
+    into: str = Field(description="the new collection; one that was begun before is gone on with")
+    alias: str | None = Field(None, description="a name that shall mean the new collection when it is complete")
+
+
+class FailedFile(BaseModel):
+    path: str
+    stage: str
+    reason: str
+
+
+class Reembedding(BaseModel):
+    """What became of the items of a collection that was embedded anew."""
+
+    source: str
+    into: str
+    alias: str | None
+    items: int
+    embedded: int
+    gone: list[str] = Field(description="files that are no longer there")
+    failed: list[FailedFile]
+
+
 class AliasTarget(Request):
     collection: str = Field(description="the collection, or another alias of it")
 
@@ -387,7 +410,7 @@ class Job(BaseModel):
     name: str | None = Field(description="the file's name as its sender gave it")
     item_id: str | None
     stage: str | None = Field(description="what is being done: embed; or candidates, align, look")
-    result_url: str | None = Field(description="where a finished duplicates job's report is")
+    result_url: str | None = Field(description="where the report of a finished job is: duplicates, reembed")
     error: str | None
     created_at: str
     updated_at: str
@@ -398,7 +421,7 @@ class Jobs(BaseModel):
 
 
 class Accepted(BaseModel):
-    """Work that goes on in the background: a video to be made searchable, or a search for duplicates."""
+    """Work that goes on in the background: a video, a search for duplicates, a collection embedded anew."""
 
     job: Job
 
