@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="CPU threads of the engine; 0 uses every core")
     device: str = Field("auto", description="where the engine runs: auto, cpu, cuda, cuda:N or tensorrt")
     engine: str = Field("auto", description="auto, fastest, or one by its name such as onnxruntime-fp32")
+    log_format: Literal["text", "json"] = Field("text", description="log lines for people, or JSON for machines")
+    shutdown_seconds: int = Field(30, ge=1, description="time for requests under way when told to stop")
+    open_telemetry: bool = Field(False, description="send traces and metrics as OTEL_EXPORTER_OTLP_* say (extra otel)")
     canary_seconds: float = Field(600.0, ge=0, description="between two checks of the engine's vectors; 0 for none")
 
     frames_per_second: float = Field(2.0, gt=0, le=60, description="frames embedded per second of video")

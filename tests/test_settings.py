@@ -47,6 +47,8 @@ def test_every_setting_can_be_set_by_the_environment_and_is_explained(monkeypatc
             "fetch_hosts": "a.org",
             "fetch_private_hosts": "b.org",
             "batch_wait_seconds": 0.5,
+            "log_format": "json",
+            "open_telemetry": True,
         },
     }
     for name, field in Settings.model_fields.items():
