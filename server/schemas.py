@@ -260,7 +260,7 @@ class Segment(BaseModel):
     likeness: float = Field(description="0 as alike as any two frames of the collection, 1 identical")
     confidence: float = Field(description="0 to 1: how sure it is that both show the same footage")
     speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
-    mirrored: bool = Field(description="whether left and right are exchanged; always false for stored vectors")
+    mirrored: bool = Field(description="whether left and right are exchanged; of stored items, as pixels say")
 
 
 class AlignRequest(Request):
