@@ -5,8 +5,11 @@
     │   ├── UnsupportedMedia    not a picture or video we read (a text file, a sound file, an unknown codec)
     │   ├── CorruptMedia        the right kind, but broken: truncated, damaged, empty
     │   └── MediaTooLarge       over a limit: bytes, pixels, frames or seconds
+    ├── FetchError              an address whose host does not answer as it should
     ├── InvalidRequest          a request or argument that makes no sense as it stands
+    ├── Unauthorized            a key is needed and none, or none that is known, came with the request
     ├── Forbidden               the person who runs this has not allowed it
+    │   └── MissingScope        the key is known, and not made for this
     ├── NotFound                a collection, item, job or file that is not there
     │   └── FileGone            the item is there, its original file is not
     ├── Conflict                it exists already, or its state forbids the wish
@@ -18,6 +21,7 @@
     ├── TrainingError           training cannot start or go on (no data, too many bad items, bad preset)
     ├── StorageError            the disk or the database refuses (full, read-only, damaged)
     └── Overloaded              no room in the queue now; come back later
+        └── TooManyRequests     this key asks more often than it may
 
 The base classes serve the caller's `except`. A message is written for the person who reads it: what came,
 what was expected, what to do. This module knows nobody.
@@ -44,12 +48,24 @@ class MediaTooLarge(MediaError):
     """Over a limit of bytes, pixels, frames or seconds; the message names the limit and the setting."""
 
 
+class FetchError(VicmaeError):
+    """An address in a request whose host cannot be reached, is too slow, or sends something else than a file."""
+
+
 class InvalidRequest(VicmaeError):
     """A request or argument that makes no sense as it stands."""
 
 
 class Forbidden(VicmaeError):
     """A wish that the person who runs this has not allowed; the message says what would allow it."""
+
+
+class Unauthorized(VicmaeError):
+    """A key is needed, and none, or none that is known, came with the request."""
+
+
+class MissingScope(Forbidden):
+    """A known key that was not made for this."""
 
 
 class NotFound(VicmaeError):
@@ -98,3 +114,7 @@ class Overloaded(VicmaeError):
     def __init__(self, message: str, retry_after_seconds: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyRequests(Overloaded):
+    """This key asks more often than it may."""

@@ -64,6 +64,26 @@ class Settings(BaseSettings):
     hardware_decoding: Literal["auto", "off"] = Field(
         "auto", description="use a video decoder of the graphics processor where there is one"
     )
+    max_collections: int = Field(1000, gt=0, description="most collections that the server makes")
+    key_requests_per_second: float = Field(
+        100.0, gt=0, description="how often a key may ask, unless it was made with a rate of its own"
+    )
+    fetch_hosts: str = Field("", description="hosts that media may be fetched from, such as a.org,*.b.org:8443")
+    fetch_private_hosts: str = Field("", description="those of them that may lead into private networks")
+    max_fetch_bytes: int = Field(64 * 2**20, gt=0, description="most bytes fetched for one request")
+    max_fetch_seconds: float = Field(20.0, gt=0, description="longest time spent fetching for one request")
+    batch_wait_seconds: float = Field(
+        0.002, ge=0, le=1, description="longest wait of a free engine for a picture that is being decoded"
+    )
+    index_kind: Literal["auto", "exact", "hnsw", "ivf"] = Field(
+        "auto", description="how vectors are searched; auto: exact while they are few, ivf beyond"
+    )
+    index_memory_bytes: int = Field(
+        2**30, gt=0, description="memory for the vectors of a collection, above which they are kept as codes"
+    )
+    min_recall: float = Field(
+        0.99, ge=0, le=1, description="share of the true nearest vectors that a search must find, as measured"
+    )
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
 
     @property
@@ -75,6 +95,11 @@ class Settings(BaseSettings):
             "engine": self.engine,
             "cache": self.data / "engines",
         }
+
+    @property
+    def index_options(self) -> dict[str, Any]:
+        """What index.plan.IndexOptions wants to know beside who it is for."""
+        return {"kind": self.index_kind, "memory_bytes": self.index_memory_bytes, "min_recall": self.min_recall}
 
     @classmethod
     def settings_customise_sources(

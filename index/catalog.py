@@ -80,9 +80,14 @@ def m003_duplicates(db: sqlite3.Connection) -> None:
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_first, m002_sampling, m003_duplicates)
 
 
+def moment_text(moment: datetime) -> str:
+    """A moment in UTC as RFC 3339 text of fixed width, so that text order is time order."""
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
 def now() -> str:
-    """This moment in UTC as RFC 3339 text of fixed width, so that text order is time order."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """This moment as moment_text."""
+    return moment_text(datetime.now(UTC))
 
 
 class Catalog:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import InvalidRequest, NotFound
 from ..media.spec import InputSpec
 from .catalog import Catalog, now
+from .filters import Filter, to_sql
 from .items import Item, NewItem
 from .ledger import LedgerRow, write_ledger
 from .packing import pack_vectors, unpack_vectors
@@ -150,15 +151,18 @@ class Collection:
         """The oldest item with exactly these bytes, if there is one."""
         return self._find("sha256 = ? ORDER BY created_at, id", sha256)
 
-    def items(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Item], str | None]:
-        """A page of items, newest first, and the cursor of the next page (None: this was the last)."""
+    def items(
+        self, limit: int = 100, cursor: str | None = None, filter: Filter | None = None
+    ) -> tuple[list[Item], str | None]:
+        """A page of the filter's items, newest first, and the cursor of the next page (None: this was the last)."""
         if limit < 1:
             raise InvalidRequest(f"limit must be at least 1, got {limit}.")
         created_at, item_id = _read_cursor(cursor) if cursor is not None else ("~", "")
+        test, parameters = to_sql(filter or Filter())
         with self.catalog.read() as db:
             rows = db.execute(
-                f"{_ITEMS} WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
-                (created_at, item_id, limit + 1),
+                f"{_ITEMS} WHERE (created_at, id) < (?, ?) AND {test} ORDER BY created_at DESC, id DESC LIMIT ?",
+                (created_at, item_id, *parameters, limit + 1),
             ).fetchall()
         page = [self._item(row) for row in rows[:limit]]
         return page, _write_cursor(page[-1]) if len(rows) > limit else None

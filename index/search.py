@@ -15,6 +15,8 @@ from .align import Segment, Side, align
 from .collection import Collection, Moments
 from .items import Item
 from .packing import unit_length
+from .plan import Effort
+from .scope import EVERYTHING, Scope, allowed_vectors
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
 SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely
@@ -38,14 +40,21 @@ class Hit:
     segments: list[Segment]
 
 
-def search_frame(collection: Collection, vector: NDArray[np.float32], limit: int) -> list[Hit]:
-    """vector (D,) float32 -> the min(limit, items) items with the most similar frame, best first.
+def search_frame(
+    collection: Collection,
+    vector: NDArray[np.float32],
+    limit: int,
+    scope: Scope = EVERYTHING,
+    effort: Effort | None = None,
+) -> list[Hit]:
+    """vector (D,) float32 -> the min(limit, items in scope) items with the most similar frame, best first.
 
-    Raises InvalidRequest for a vector or a limit that makes no sense.
+    effort: how sure the candidates must be, and what it took. Raises InvalidRequest for a vector or a limit that makes
+    no sense.
     """
     query = _checked(collection, vector[None], limit)
     hits = []
-    for item, moments in _load(collection, _candidates(collection, query, limit)):
+    for item, moments in _load(collection, _candidates(collection, query, limit, scope, effort)):
         cosines = np.clip(moments.vectors @ query[0], -1, 1)
         best = int(cosines.argmax())
         hits.append(
@@ -68,19 +77,22 @@ def search_clip(
     informative: NDArray[np.float32] | None = None,
     mirrored: NDArray[np.float32] | None = None,
     end_seconds: float | None = None,
+    scope: Scope = EVERYTHING,
+    effort: Effort | None = None,
 ) -> list[Hit]:
     """vectors (Q, D) float32 of a clip's frames, seconds (Q,) float64 ascending -> items, best first.
 
     informative (Q,) in 0..1 lets black and flat frames of the clip weigh less; mirrored (Q, D), vectors of the same
     frames with left and right exchanged, lets a mirrored copy be found and called one; end_seconds says when the last
-    frame ends, where that is known. Finds min(limit, items) items; those in which nothing runs along score near 0.
-    Raises InvalidRequest as search_frame does.
+    frame ends, where that is known. Finds min(limit, items in scope) items; those in which nothing runs along score
+    near 0. Raises InvalidRequest as search_frame does.
     """
     query = _checked(collection, vectors, limit)
     ways = [query] if mirrored is None else [query, _checked(collection, mirrored, limit)]
     most = min(MAX_PROBES // len(ways), len(query))
     probes = np.unique(np.linspace(0, len(query) - 1, most).astype(np.int64))
-    names = _candidates(collection, np.concatenate([way[probes] for way in ways]), limit + SPARE_CANDIDATES)
+    asked = np.concatenate([way[probes] for way in ways])
+    names = _candidates(collection, asked, limit + SPARE_CANDIDATES, scope, effort)
     mean = collection.index.mean()
     side = clip_side(seconds, np.ones(len(query)) if informative is None else informative, end_seconds)
     hits = []
@@ -183,17 +195,20 @@ def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -
     return unit_length(vectors)
 
 
-def _candidates(collection: Collection, query: NDArray[np.float32], wanted: int) -> list[str]:
-    """query (Q, D) -> ids of min(wanted, items) items, those that the frames find most similar first.
+def _candidates(
+    collection: Collection, query: NDArray[np.float32], wanted: int, scope: Scope, effort: Effort | None
+) -> list[str]:
+    """query (Q, D) -> ids of min(wanted, items in scope) items, those that the frames find most similar first.
 
-    For Q = 1 these are exactly the items with the most similar frame.
+    For Q = 1 and an exact effort these are exactly the items with the most similar frame.
     """
     index = collection.index
     index.refresh()
-    frames = len(index)
+    allowed = allowed_vectors(collection, scope)
+    frames = len(index) if allowed is None else min(len(index), len(allowed))
     k = 4 * wanted + 16
     while frames:
-        scores, vector_ids = index.search(query, min(k, frames))
+        scores, vector_ids = index.search(query, min(k, frames), allowed, effort)
         owners = collection.owners(vector_ids)
         names = list(dict.fromkeys(owners.values()))
         if len(names) >= wanted or k >= frames:

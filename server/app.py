@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from ..errors import Overloaded
 from ..export.engine import Engine
 from ..settings import Settings
 from . import (
@@ -23,7 +24,9 @@ from . import (
     routes_jobs,
     routes_search,
 )
-from .edge import BodyLimit, Edge, SameOrigin
+from .auth import Guard, Rates
+from .edge import BodyLimit, Edge, Room, SameOrigin
+from .keys import Keys
 from .openapi import DescribedApp
 from .services import open_services
 
@@ -70,7 +73,20 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.mount("/page", StaticFiles(directory=routes_house.PAGE), name="page")
     # Rings from the inside out: the last one added sees a request first.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, max_json_bytes=settings.max_json_bytes)
-    app.add_middleware(SameOrigin, hosts=host_names(settings.host))
+
+    def full() -> Overloaded | None:
+        pipeline = app.state.services.pipeline if app.state.ready else None
+        return pipeline.refusal() if pipeline is not None and pipeline.is_full else None
+
+    app.add_middleware(Room, full=full)
+    keys = Keys(settings.data.absolute())
+    app.add_middleware(
+        Guard,
+        keys=keys,
+        rates=Rates(settings.key_requests_per_second),
+        open_to_all=is_loopback(settings.host),
+    )
+    app.add_middleware(SameOrigin, hosts=host_names(settings.host), keys=keys)
     app.add_middleware(Edge)
     return app
 

@@ -1,4 +1,4 @@
-"""The verbs `vicmae serve` and `vicmae doctor`: flags and words. The work is in run.py and doctor.py."""
+"""The verbs `vicmae serve` and `vicmae doctor` (and `keys`, in cli_keys.py): flags and words."""
 
 from typing import Annotated
 
@@ -17,11 +17,13 @@ from ..terminal import (
     print_json,
     say,
 )
+from . import cli_keys
 
 
 def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(doctor)
+    cli_keys.register(app)
 
 
 def serve(
@@ -38,19 +40,14 @@ def serve(
     engine: EngineOption = None,
     sampling: SamplingOption = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser when ready.")] = False,
-    allow_unauthenticated: Annotated[
-        bool,
-        typer.Option(
-            "--allow-unauthenticated",
-            help="Listen beyond this machine although whoever reaches the port can read, add and delete.",
-        ),
-    ] = False,
 ) -> None:
     """Serve the web page and the HTTP API.
 
-    Prints the address on stdout once it is ready; Ctrl-C or SIGTERM stops it cleanly.
+    Prints the address on stdout once it is ready; Ctrl-C or SIGTERM stops it cleanly. Beyond this machine it is
+    served to holders of keys only (`vicmae keys`).
     """
     from .app import is_loopback
+    from .keys import Keys
     from .run import run
 
     settings = load_settings(
@@ -63,11 +60,11 @@ def serve(
         engine=engine,
         sampling=sampling,
     )
-    if not (is_loopback(settings.host) or allow_unauthenticated):
+    if not (is_loopback(settings.host) or Keys(settings.data.absolute()).list()):
         raise InvalidRequest(
-            f"The server has no keys, so it does not listen on {settings.host}: anybody who reaches it could "
-            "read, add and delete. Leave --host out, put a proxy that checks its users in front, or say "
-            "--allow-unauthenticated."
+            f"There are no keys in {settings.data}, so the server does not listen on {settings.host}: anybody who "
+            "reaches it could read, add and delete. Make one with `vicmae keys create NAME --scope admin`, or leave "
+            "--host out and serve this machine only."
         )
     run(settings, open_page)
 

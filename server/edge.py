@@ -4,8 +4,9 @@ Knows HTTP and its limits; knows no routes, media or collections.
 """
 
 import logging
+import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,11 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .problems import of_status, respond, unexpected
+from ..errors import Overloaded
+from .keys import Keys
+from .problems import of_status, problem_of, respond, unexpected
 
 log = logging.getLogger("vicmae.server")
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+TRIPS = re.compile(r"/v1/embeddings(/upload)?|/v1/collections/[^/]+/(items|search|explain)")
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
@@ -63,15 +67,17 @@ class Edge:
 
 
 class SameOrigin:
-    """Refuses what a foreign web page could make a visitor's browser send to a server without keys.
+    """Refuses what a foreign web page could make a visitor's browser send.
 
-    hosts   names this server answers to (DNS rebinding sends others); None accepts every name
+    hosts   names this server answers to while it asks for no keys (DNS rebinding sends others); None: every name.
+            Where keys are needed another name opens nothing, and a proxy in front may use its own.
     A changing request that carries an Origin must come from this very server.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None, keys: Keys) -> None:
         self.app = app
         self.hosts = hosts
+        self.keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refusal(scope)):
@@ -82,7 +88,7 @@ class SameOrigin:
     def _refusal(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.hosts is not None and _hostname(host) not in self.hosts:
+        if self.hosts is not None and _hostname(host) not in self.hosts and not self.keys.are_needed:
             return f"This server answers to {', '.join(sorted(self.hosts))}, not to {host!r}."
         origin = headers.get("origin")
         if scope["method"] not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
@@ -96,6 +102,24 @@ def _hostname(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+class Room:
+    """Refuses what would need a trip while there is no room for one: before its body is read, at the price of a line.
+
+    full   says whether there is no room now, as the error to answer with; None while there is, or before the start
+    """
+
+    def __init__(self, app: ASGIApp, full: Callable[[], Overloaded | None]) -> None:
+        self.app = app
+        self.full = full
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and TRIPS.fullmatch(scope["path"]):
+            if (refusal := self.full()) is not None:
+                await respond(problem_of(refusal), scope)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class BodyLimit:

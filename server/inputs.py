@@ -1,21 +1,26 @@
-"""What a JSON request may carry as media: data URLs, never addresses. Bytes only; decodes no media."""
+"""What a JSON request may carry as media: data URLs, and addresses for fetch.py. Bytes only; decodes no media."""
 
 import base64
 import binascii
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ..errors import Forbidden, InvalidRequest
+from ..errors import InvalidRequest
+
+
+def address_in(value: Any) -> str | None:
+    """The http address that a value names: "https://…", {"url": …} or {"image_url": …}; None for other values."""
+    value = _unwrapped(value)
+    return value if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")) else None
 
 
 def media_bytes(value: Any, where: str) -> bytes:
-    """ "data:image/png;base64,…" -> the bytes. `where` names the field for the error's sentence."""
-    if isinstance(value, dict) and set(value) & {"url", "image_url"}:
-        raise _url_is_off(where)
+    """ "data:image/png;base64,…", or bytes that were fetched -> the bytes. `where` names the field for the error."""
+    value = _unwrapped(value)
+    if isinstance(value, bytes):
+        return value
     if not isinstance(value, str):
         raise InvalidRequest(f"{where} must be a data URL such as 'data:image/jpeg;base64,…', got {_told(value)}.")
-    if value[:8].lower().startswith(("http://", "https://", "file://", "ftp://")):
-        raise _url_is_off(where)
     if not value[:5].lower() == "data:":
         raise InvalidRequest(
             f"{where} must be a data URL such as 'data:image/jpeg;base64,…'. "
@@ -32,11 +37,12 @@ def media_bytes(value: Any, where: str) -> bytes:
         raise InvalidRequest(f"{where} is not valid base64: {error}.") from error
 
 
-def _url_is_off(where: str) -> Forbidden:
-    return Forbidden(
-        "URL input is off: this server fetches nothing from the network. "
-        f"Send the bytes in {where} as a data URL, or upload the file."
-    )
+def _unwrapped(value: Any) -> Any:
+    """What {"url": …} or {"type": "image_url", "image_url": {"url": …}} holds; any other value itself."""
+    for name in ("image_url", "url"):
+        if isinstance(value, dict) and name in value and set(value) <= {"type", "detail", name}:
+            value = value[name]
+    return value
 
 
 def _told(value: Any) -> str:

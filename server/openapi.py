@@ -6,9 +6,16 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from .schemas import ExplainRequest, Problem, SearchRequest
+from .auth import Needed, needed_for
+from .schemas import ExplainRequest, Filter, Problem, SearchRequest
 
 REF = "#/components/schemas/{model}"
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Made by `vicmae keys create`; needed once there are keys. `x-scope` says which scope an "
+    "operation asks for; admin may everything.",
+}
 PROBLEM = {
     "description": "A problem (RFC 9457): its `detail` says what came, what was expected, what to do",
     "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}},
@@ -30,16 +37,28 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     # FastAPI announces its own shape for wrong requests, which problems.py replaces.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for model in (SearchRequest, ExplainRequest, Problem):
+    for model in (Filter, SearchRequest, ExplainRequest, Problem):
         _add(schemas, model)
-    for path in schema["paths"].values():
-        for operation in path.values():
+    # Checked by index.filters, which names places better than a choice of models could.
+    schemas["SearchRequest"]["properties"]["filter"] = {"$ref": REF.format(model="Filter")}
+    schema["components"]["securitySchemes"] = {"key": KEY}
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = PROBLEM
+            _tell_scope(operation, needed_for(method.upper(), path))
     return schema
+
+
+def _tell_scope(operation: dict[str, Any], needed: Needed) -> None:
+    """A key where one is needed, or none on a server that has none."""
+    operation["security"] = [{}] if needed is None else [{"key": []}, {}]
+    if needed is not None:
+        operation["x-scope"] = needed
 
 
 def _add(schemas: dict[str, Any], model: type[BaseModel]) -> None:
     described = model.model_json_schema(ref_template=REF)
     schemas.update(described.pop("$defs", {}))
-    schemas[model.__name__] = described
+    if "$ref" not in described:  # a model that holds itself stands among its own definitions
+        schemas[model.__name__] = described

@@ -1,12 +1,17 @@
 """One request's trip from bytes to vectors, timed at each station.
 
-A trip runs in a worker thread: it decodes, waits for the engine (one batch at a time), embeds. Only so many
-may be under way or waiting; the next one is told to come back. Knows no HTTP and no collections.
+A trip runs in a worker thread: it decodes, and lines up for the engine (batcher.py), where it meets others. Its next
+file is decoded meanwhile. Only so many trips may be under way or waiting; the next one is told to come back, and one
+whose caller left ends at its next station. Knows no HTTP and no collections.
 """
 
+import asyncio
+import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -17,7 +22,6 @@ from anyio import CapacityLimiter, to_thread
 from numpy.typing import NDArray
 
 from ..errors import Overloaded
-from ..export.engine import Engine
 from ..index.explain import SHOWN_SIDE, Explanation, explain
 from ..index.query import Decoded, decode, decode_moment, mirrored
 from ..index.reading import informativeness
@@ -25,25 +29,45 @@ from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.preprocess import enough_side
 from ..media.reader import MediaInfo, Source
+from .batcher import Answer, Batcher
 
 T = TypeVar("T")
 Station = Literal["decode_ms", "queue_ms", "engine_ms", "index_ms", "refine_ms"]
+THREADS = 8  # trips in threads at least; most of a trip is waiting for a decoder's process or the engine
+AHEAD = 8  # files of one trip that are decoded before their turn
 STATIONS: tuple[Station, ...] = get_args(Station)
+
+
+class Departed(Exception):
+    """The caller of a trip is gone: nobody waits for its end."""
 
 
 @dataclass
 class Trip:
-    """Where one request's time went, in milliseconds a station."""
+    """Where one request's time went, in milliseconds a station; `left` is set when its caller is gone.
+
+    Files of one trip are decoded at the same time: decode_ms may be more than the trip took.
+    """
 
     timing: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STATIONS, 0.0))
+    left: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def at(self, station: Station) -> Iterator[None]:
+        """Times what is done at a station. Departed when the caller is gone before."""
+        self.check()
         began = perf_counter()
         try:
             yield
         finally:
-            self.timing[station] = round(self.timing[station] + (perf_counter() - began) * 1000, 3)
+            self.add(station, perf_counter() - began)
+
+    def add(self, station: Station, seconds: float) -> None:
+        self.timing[station] = round(self.timing[station] + seconds * 1000, 3)
+
+    def check(self) -> None:
+        if self.left.is_set():
+            raise Departed
 
 
 @dataclass(frozen=True)
@@ -70,47 +94,74 @@ class Embedded:
 
 
 class Pipeline:
-    """Runs trips. One engine, a few decoding threads, a bounded number of trips."""
+    """Runs trips. One engine behind a batcher, a few decoding threads, a bounded number of trips."""
 
     def __init__(
         self,
-        engine: Engine,
+        batcher: Batcher,
         limits: MediaLimits,
         *,
         frames_per_second: float,
         max_query_seconds: float,
         max_trips: int,
         decoder: Decoder = HERE,
+        on_trip: Callable[[Trip], None] = lambda trip: None,
     ) -> None:
-        self.engine = engine
+        """on_trip is handed every trip that ended well."""
+        self.batcher = batcher
+        self.engine = batcher.engine
         self.limits = limits
         self.decoder = decoder
         self.frames_per_second = frames_per_second
         self.max_query_seconds = max_query_seconds
         self.max_trips = max_trips
-        self._trips = 0
-        self._threads = CapacityLimiter(max(4, os.cpu_count() or 1))
-        self._engine_turn = threading.Lock()
+        self.on_trip = on_trip
+        self.under_way = 0
+        self._threads = CapacityLimiter(max(THREADS, 2 * (os.cpu_count() or 1)))
+        self._decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decode")
 
-    async def run(self, work: Callable[[Trip], T]) -> T:
-        """work(trip) in a worker thread. Overloaded when max_trips are already under way."""
-        if self._trips >= self.max_trips:
-            raise Overloaded(
-                f"The server already works on {self.max_trips} requests (max_queue). Try again in a moment.",
-                retry_after_seconds=2.0,
-            )
-        self._trips += 1
+    def close(self) -> None:
+        """Decodes nothing more; trips under way end first."""
+        self._decoders.shutdown()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next trip would be refused."""
+        return self.under_way >= self.max_trips
+
+    def refusal(self) -> Overloaded:
+        return Overloaded(f"The server already works on {self.max_trips} requests (max_queue). Try again in a moment.")
+
+    async def run(self, work: Callable[[Trip], T], departure: Callable[[], Awaitable[None]] | None = None) -> T:
+        """work(trip) in a worker thread. Overloaded when max_trips are already under way.
+
+        departure  ends when the caller is gone: then the trip ends at its next station, with Departed
+        """
+        if self.is_full:
+            raise self.refusal()
+        self.under_way += 1
         trip = Trip()
         queued = perf_counter()
 
         def timed() -> T:
-            trip.timing["queue_ms"] += round((perf_counter() - queued) * 1000, 3)
+            trip.add("queue_ms", perf_counter() - queued)
+            trip.check()
             return work(trip)
 
+        async def watch() -> None:
+            assert departure is not None
+            await departure()
+            trip.left.set()
+
+        watching = None if departure is None else asyncio.ensure_future(watch())
         try:
-            return await to_thread.run_sync(timed, limiter=self._threads)
+            done = await to_thread.run_sync(timed, limiter=self._threads)
         finally:
-            self._trips -= 1
+            self.under_way -= 1
+            if watching is not None:
+                watching.cancel()
+        self.on_trip(trip)
+        return done
 
     def embed_query(
         self,
@@ -124,31 +175,54 @@ class Pipeline:
 
         as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found.
         """
-        with trip.at("decode_ms"):
+        with trip.at("decode_ms"), self.batcher.coming():
             decoded = self._decode(source, start_seconds or 0.0, end_seconds)
         if not as_clip or decoded.info.kind != "video":
-            return next(self._embed_all([decoded], trip))
+            return self._embedded(decoded, trip)
         turned = replace(decoded, pixels=mirrored(decoded.pixels))
-        embedded, other = self._embed_all([decoded, turned], trip)
+        both = [self.batcher.submit(each.pixels, trip.left) for each in (decoded, turned)]
+        embedded, other = (self._arrived(decoded, answer, trip) for answer in both)
         return replace(embedded, mirrored=other.vectors)
 
     def embed_moment(self, source: Source, seconds: float, trip: Trip) -> Embedded:
         """The one frame shown at that second; a picture is itself at any second. Call it inside a trip."""
-        with trip.at("decode_ms"):
+        with trip.at("decode_ms"), self.batcher.coming():
             decoded = decode_moment(source, self.engine.spec, seconds, self.limits, self.decoder)
-        return next(self._embed_all([decoded], trip))
+        return self._embedded(decoded, trip)
 
     def embed_many(self, sources: Iterable[Source], trip: Trip) -> Iterator[Embedded]:
-        """Each source as vectors, in order; small ones share batches of the engine. Call it inside a trip."""
-        waiting: list[Decoded] = []
-        for source in sources:
-            with trip.at("decode_ms"):
-                waiting.append(self._decode(source, 0.0, None))
-            if sum(len(decoded.pixels) for decoded in waiting) >= self.engine.max_batch:
-                yield from self._embed_all(waiting, trip)
-                waiting = []
-        if waiting:
-            yield from self._embed_all(waiting, trip)
+        """Each source as vectors, in order. Call it inside a trip.
+
+        A few files are decoded at the same time, and go on being decoded while the engine works on those before.
+        """
+        rest = iter(sources)
+        decoding: deque[Future[tuple[Decoded, float]]] = deque()
+        embedding: deque[tuple[Decoded, Future[Answer]]] = deque()
+        try:
+            while True:
+                decoding.extend(self._start_decoding(rest, AHEAD - len(decoding)))
+                if not decoding:
+                    break
+                decoded, seconds = decoding.popleft().result()
+                trip.add("decode_ms", seconds)
+                trip.check()
+                embedding.append((decoded, self.batcher.submit(decoded.pixels, trip.left)))
+                while sum(len(each.pixels) for each, _ in embedding) > 2 * self.engine.max_batch:
+                    yield self._arrived(*embedding.popleft(), trip)
+            while embedding:
+                yield self._arrived(*embedding.popleft(), trip)
+        finally:
+            for started in decoding:
+                started.cancel()
+
+    def _start_decoding(self, sources: Iterator[Source], count: int) -> Iterator["Future[tuple[Decoded, float]]"]:
+        def timed(source: Source) -> tuple[Decoded, float]:
+            began = perf_counter()
+            with self.batcher.coming():
+                return self._decode(source, 0.0, None), perf_counter() - began
+
+        for source in itertools.islice(sources, count):
+            yield self._decoders.submit(timed, source)
 
     def explain(self, query: Source, query_seconds: float, hit: Source, hit_seconds: float, trip: Trip) -> Explanation:
         """Why the frames shown at those seconds are alike; a picture is itself at any. Call it inside a trip."""
@@ -159,26 +233,26 @@ class Pipeline:
                 self.decoder.frame_at(source, seconds + 0.0005, self.limits, side)
                 for source, seconds in ((query, query_seconds), (hit, hit_seconds))
             ]
-        with self._engine_to_itself(trip), trip.at("engine_ms"):
-            return explain(self.engine, *frames)
+        trip.check()
+        queued = perf_counter()
+        with self.batcher.alone() as engine:
+            trip.add("queue_ms", perf_counter() - queued)
+            with trip.at("engine_ms"):
+                return explain(engine, *frames)
 
-    def _embed_all(self, waiting: list[Decoded], trip: Trip) -> Iterator[Embedded]:
-        """All of them in one call of the engine, one caller at a time."""
-        pixels = np.concatenate([decoded.pixels for decoded in waiting])
-        with self._engine_to_itself(trip), trip.at("engine_ms"):
-            vectors = self.engine.embed(pixels)
-        ends = np.cumsum([len(decoded.pixels) for decoded in waiting])
-        for decoded, own in zip(waiting, np.split(vectors, ends[:-1]), strict=True):
-            yield Embedded(decoded.info, own, decoded.seconds, informativeness(decoded.pixels), decoded.picture)
+    def _embedded(self, decoded: Decoded, trip: Trip) -> Embedded:
+        return self._arrived(decoded, self.batcher.submit(decoded.pixels, trip.left), trip)
 
-    @contextmanager
-    def _engine_to_itself(self, trip: Trip) -> Iterator[None]:
-        with trip.at("queue_ms"):
-            self._engine_turn.acquire()
+    def _arrived(self, decoded: Decoded, answer: "Future[Answer]", trip: Trip) -> Embedded:
+        """What the engine made of a file, waited for."""
         try:
-            yield
-        finally:
-            self._engine_turn.release()
+            found = answer.result()
+        except CancelledError as error:
+            raise Departed from error
+        trip.add("queue_ms", found.queue_seconds)
+        trip.add("engine_ms", found.engine_seconds)
+        shows = informativeness(decoded.pixels)
+        return Embedded(decoded.info, found.vectors, decoded.seconds, shows, decoded.picture)
 
     def _decode(self, source: Source, start_seconds: float, end_seconds: float | None) -> Decoded:
         """At most max_query_seconds of a file, at the pipeline's frames per second."""

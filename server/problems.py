@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 from urllib.parse import quote
 
@@ -40,12 +41,16 @@ KINDS: dict[type[BaseException], Kind] = {
     errors.CorruptMedia: Kind(422, "corrupt-media", "The picture or video is damaged"),
     errors.MediaTooLarge: Kind(413, "media-too-large", "The file is over a limit"),
     errors.MediaError: Kind(422, "unreadable-media", "The file cannot be read"),
+    errors.FetchError: Kind(422, "address-not-fetched", "The address could not be fetched"),
     errors.InvalidRequest: Kind(400, "invalid-request", "The request makes no sense as it stands"),
+    errors.Unauthorized: Kind(401, "unauthorized", "A key is needed"),
+    errors.MissingScope: Kind(403, "missing-scope", "The key is not made for this"),
     errors.Forbidden: Kind(403, "forbidden", "This is switched off"),
     errors.FileGone: Kind(410, "file-gone", "The original file is gone"),
     errors.NotFound: Kind(404, "not-found", "There is no such thing"),
     errors.ModelMismatch: Kind(409, "model-mismatch", "The collection belongs to another model"),
     errors.Conflict: Kind(409, "conflict", "The wish contradicts what is stored"),
+    errors.TooManyRequests: Kind(429, "too-many-requests", "The key asks too often"),
     errors.Overloaded: Kind(503, "overloaded", "No room now"),
     errors.StorageError: Kind(507, "storage", "The disk or the database refuses"),
     errors.EngineError: Kind(500, "engine", "The model failed"),
@@ -70,7 +75,9 @@ def problem_of(error: errors.VicmaeError) -> Problem:
     kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
     headers = {}
     if isinstance(error, errors.Overloaded):
-        headers["retry-after"] = str(max(1, round(error.retry_after_seconds)))
+        headers["retry-after"] = str(max(1, ceil(error.retry_after_seconds)))
+    if isinstance(error, errors.Unauthorized):
+        headers["www-authenticate"] = 'Bearer realm="vicmae"'
     return Problem(kind, str(error), headers=headers, parameter=getattr(error, "parameter", None))
 
 

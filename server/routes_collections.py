@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from ..errors import NotFound
+from ..errors import Conflict, NotFound
 from ..index import collection as index
 from .schemas import Collection, Collections
 from .services import Here, Services
@@ -22,6 +22,7 @@ def put_collection(name: str, here: Here, response: Response) -> Collection:
     try:
         collection = here.library.open_for(name, here.engine)
     except NotFound:
+        check_room(here)
         collection = here.library.create(name, here.engine)
         response.status_code = 201
         response.headers["location"] = f"/v1/collections/{name}"
@@ -38,6 +39,13 @@ def get_collection(name: str, here: Here) -> Collection:
 def delete_collection(name: str, here: Here) -> None:
     """Drops a collection with its vectors and uploaded files; files indexed from folders stay in place."""
     here.library.drop(name)
+
+
+def check_room(here: Services) -> None:
+    """Conflict when there are as many collections as the server makes."""
+    most = here.settings.max_collections
+    if len(here.library.list()) >= most:
+        raise Conflict(f"There are {most} collections, as many as may be made (max_collections). Delete one first.")
 
 
 def described(here: Services, collection: index.Collection) -> Collection:

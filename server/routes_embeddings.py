@@ -21,7 +21,7 @@ from .schemas import (
     FrameEmbedding,
     Timing,
 )
-from .services import Here, Services
+from .services import Here, Services, on_trip
 from .uploads import received_form
 
 router = APIRouter(prefix="/v1/embeddings", tags=["embeddings"])
@@ -46,21 +46,22 @@ UPLOAD_BODY = {
 
 
 @router.post("", responses={404: {"description": "another model is served"}})
-async def embeddings(request: EmbeddingsRequest, here: Here) -> Embeddings:
-    """Pictures and short clips as data URLs -> one vector each."""
-    check_model(here, request.model)
+async def embeddings(wish: EmbeddingsRequest, request: Request, here: Here) -> Embeddings:
+    """Pictures and short clips as data URLs (or addresses, from hosts the server may fetch from) -> one vector each."""
+    check_model(here, wish.model)
     dim = here.engine.spec.dim
-    if request.dimensions not in (None, dim):
-        raise InvalidRequest(f"This model gives vectors of {dim} dimensions, not {request.dimensions}.")
-    inputs = request.input if isinstance(request.input, list) else [request.input]
+    if wish.dimensions not in (None, dim):
+        raise InvalidRequest(f"This model gives vectors of {dim} dimensions, not {wish.dimensions}.")
+    inputs = wish.input if isinstance(wish.input, list) else [wish.input]
     if not 1 <= len(inputs) <= here.settings.max_batch_inputs:
         raise InvalidRequest(f"input holds {len(inputs)} entries; 1 to {here.settings.max_batch_inputs} fit.")
+    inputs = await here.fetcher.fill_in(inputs)
 
     def work(trip: Trip) -> Embeddings:
         sources = (media_bytes(value, f"input[{i}]") for i, value in enumerate(inputs))
-        return embed(here, sources, request.encoding_format, False, trip)
+        return embed(here, sources, wish.encoding_format, False, trip)
 
-    return await here.pipeline.run(work)
+    return await on_trip(here, request, work)
 
 
 @router.post("/upload", openapi_extra={"requestBody": UPLOAD_BODY})
@@ -78,7 +79,7 @@ async def embeddings_upload(
         paths = [upload.path for upload in form.files]
         if not paths:
             raise InvalidRequest("Expected at least one file in the multipart field 'file', got none.")
-        return await here.pipeline.run(lambda trip: embed(here, paths, encoding, wanted, trip))
+        return await on_trip(here, request, lambda trip: embed(here, paths, encoding, wanted, trip))
 
 
 def embed(

@@ -18,7 +18,7 @@ from .pipeline import Trip
 from .routes_items import present_file
 from .routes_search import parsed
 from .schemas import ExplainedSide, ExplainRequest, Explanation, Timing
-from .services import Here, Services
+from .services import Here, Services, on_trip
 from .uploads import received_form
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
@@ -52,14 +52,18 @@ async def explained(name: str, request: Request, here: Here) -> Response:
         async with received_form(request, here.incoming) as form:
             form.only(*FORM_FIELDS)
             wish = parsed(ExplainRequest.model_validate_strings, dict(form.fields))
-            return await answered(here, collection, wish, form.one_file().path)
+            return await answered(here, request, collection, wish, form.one_file().path)
     wish = parsed(ExplainRequest.model_validate_json, await request.body())
     if (wish.item is None) == (wish.image is None):
         raise InvalidRequest("Give exactly one of item and image, which is what was looked for, and the hit.")
-    return await answered(here, collection, wish, None)
+    if wish.image is not None:
+        (wish.image,) = await here.fetcher.fill_in([wish.image])
+    return await answered(here, request, collection, wish, None)
 
 
-async def answered(here: Services, collection: Collection, wish: ExplainRequest, file: Source | None) -> Response:
+async def answered(
+    here: Services, request: Request, collection: Collection, wish: ExplainRequest, file: Source | None
+) -> Response:
     """The whole trip of one explanation, in a worker thread."""
 
     def work(trip: Trip) -> Explanation:
@@ -67,7 +71,7 @@ async def answered(here: Services, collection: Collection, wish: ExplainRequest,
         why = here.pipeline.explain(query_of(collection, wish, file), wish.seconds, found, wish.hit_seconds, trip)
         return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=Timing(**trip.timing))
 
-    return JSONResponse((await here.pipeline.run(work)).model_dump())
+    return JSONResponse((await on_trip(here, request, work)).model_dump())
 
 
 def query_of(collection: Collection, wish: ExplainRequest, file: Source | None) -> Source:

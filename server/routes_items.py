@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import FileGone, InvalidRequest, NotFound
 from ..index import items as index
 from ..index.collection import Collection
+from ..index.filters import read_filter
 from ..media.sampling import Sampling
 from . import intake, routes_jobs
 from .schemas import Accepted, Item, ItemChange, Items, Metadata
@@ -84,11 +85,12 @@ def list_items(
     here: Here,
     limit: Annotated[int, Query(ge=1)] = 50,
     cursor: Annotated[str | None, Query(max_length=400)] = None,
+    filter: Annotated[str | None, Query(description="a Filter (see the schemas) as JSON text")] = None,
 ) -> Items:
     """A page of items, newest first."""
     collection = here.library.open(name)
     check_limit(here, limit)
-    page, next_cursor = collection.items(limit, cursor)
+    page, next_cursor = collection.items(limit, cursor, None if filter is None else read_filter(filter))
     return Items(data=[described(collection, item) for item in page], next_cursor=next_cursor)
 
 

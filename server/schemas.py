@@ -49,7 +49,8 @@ class EmbeddingsRequest(Request):
     """OpenAI's shape, with pictures and short clips as data URLs in place of text."""
 
     input: JsonValue = Field(
-        description="a data URL (data:image/jpeg;base64,… or data:video/mp4;base64,…), or a list of them",
+        description='a data URL (data:image/jpeg;base64,… or data:video/mp4;base64,…), an address ({"url": …}, where '
+        "the server fetches from its host), or a list of them",
         examples=[["data:image/jpeg;base64,/9j/4AAQ…"]],
     )
     model: str | None = Field(None, description="the served model's name; may be left out")
@@ -166,6 +167,48 @@ class ItemChange(Request):
     metadata: Metadata = Field(description="replaces the item's metadata")
 
 
+class Match(Request):
+    """Exactly one of them; of a list in the metadata one element that fits is enough."""
+
+    value: str | float | bool | None = Field(None, description="equal to it")
+    any: list[str | float | bool] | None = Field(None, description="equal to one of them")
+    prefix: str | None = Field(None, description="a text that begins so")
+
+
+class Range(Request):
+    """Bounds as numbers, or as RFC 3339 dates (UTC where no offset is given)."""
+
+    gt: float | str | None = None
+    gte: float | str | None = None
+    lt: float | str | None = None
+    lte: float | str | None = None
+
+
+class FilterKey(Request):
+    key: str
+
+
+class Condition(Request):
+    """A key with match or range; or is_empty alone; or, in its place, a Filter.
+
+    Keys: id, uri, path, name, kind, mime, sha256, created_at, duration_seconds, width, height, size_bytes,
+    and metadata.NAME, with dots for what lies deeper.
+    """
+
+    key: str | None = None
+    match: Match | None = None
+    range: Range | None = None
+    is_empty: FilterKey | None = Field(None, description="missing, null or an empty list")
+
+
+class Filter(Request):
+    """All of must, at least one of should (where there is any), none of must_not. Qdrant's grammar."""
+
+    must: "list[Condition | Filter]" = []
+    should: "list[Condition | Filter]" = []
+    must_not: "list[Condition | Filter]" = []
+
+
 class SearchRequest(Request):
     """Exactly one of item, embedding and image says what to look for; `query` may hold it instead."""
 
@@ -181,6 +224,14 @@ class SearchRequest(Request):
     limit: int = Field(10, ge=1)
     refine: bool = Field(
         True, description="compare pixels around the best hits of a picture: tells copies apart, names the exact frame"
+    )
+    exact: bool = Field(False, description="compare every vector, however many there are")
+    min_recall: float | None = Field(
+        None, ge=0, le=1, description="share of the true nearest vectors that must be found; the server's own if null"
+    )
+    filter: JsonValue = Field(None, description="a Filter; its faults are told with their place")
+    cursor: str | None = Field(
+        None, description="next_cursor of the page before, with the same question; limit may change"
     )
 
 
@@ -285,9 +336,14 @@ class Hit(BaseModel):
 
 class SearchAnswer(BaseModel):
     data: list[Hit]
-    plan: dict[str, Any]
+    plan: dict[str, Any] = Field(
+        description="how it was found: target, query_frames, index (exact, ivf, hnsw), segments, vectors, candidates, "
+        "width (lists probed or paths kept), recall_estimate, and under a filter how many vectors were allowed"
+    )
     timing: Timing
-    next_cursor: None = None
+    next_cursor: str | None = Field(
+        None, description="for the next page of the same ranking, whatever is added or deleted; null on the last one"
+    )
 
 
 class ExplainRequest(Request):

@@ -7,29 +7,33 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from ..errors import Conflict, ModelMismatch, StorageError
 from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
 from ..index.library import Library
+from ..index.plan import IndexOptions
 from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.sandbox import Sandbox
 from ..settings import Settings
+from .batcher import Batcher
 from .canary import Canary
+from .fetch import Fetcher, FetchLimits, hosts_of
 from .jobs import Worker
 from .metrics import Metrics
-from .pipeline import Pipeline
+from .pipeline import Departed, Pipeline, Trip
 from .thumbnail_cache import ThumbnailCache
 
 log = logging.getLogger("vicmae.server")
@@ -47,6 +51,7 @@ class Services:
     limits: MediaLimits
     decoder: Decoder
     pipeline: Pipeline
+    fetcher: Fetcher
     worker: Worker
     thumbnails: ThumbnailCache
     thumbnail_threads: CapacityLimiter
@@ -82,7 +87,7 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             canary.check()
         metrics.tell_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
         warm_up(engine)
-        library = Library(data)
+        library = Library(data, IndexOptions(**settings.index_options, background=True))
         stack.callback(library.close)
         try:
             library.open_for(DEFAULT_COLLECTION, engine, create=True)
@@ -103,14 +108,16 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             )
         )
         decoder.warm_up()
+        batcher = stack.enter_context(Batcher(engine, settings.batch_wait_seconds))
         pipeline = Pipeline(
-            engine,
+            batcher,
             limits,
             frames_per_second=settings.frames_per_second,
             max_query_seconds=settings.max_query_seconds,
             max_trips=settings.max_queue,
             decoder=decoder,
         )
+        stack.callback(pipeline.close)
         worker = stack.enter_context(
             Worker(library, engine, limits, settings.frames_per_second, decoder, settings.sampling)
         )
@@ -121,6 +128,7 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             limits,
             decoder,
             pipeline,
+            Fetcher(fetch_limits(settings)),
             worker,
             ThumbnailCache(),
             CapacityLimiter(2),
@@ -128,6 +136,15 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             metrics,
             canary,
         )
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    return FetchLimits(
+        hosts_of(settings.fetch_hosts),
+        hosts_of(settings.fetch_private_hosts),
+        settings.max_fetch_bytes,
+        settings.max_fetch_seconds,
+    )
 
 
 def warm_up(engine: Engine) -> None:
@@ -174,3 +191,19 @@ def services_of(request: Request) -> Services:
 
 
 Here = Annotated[Services, Depends(services_of)]
+
+
+T = TypeVar("T")
+
+
+async def on_trip(here: Services, request: Request, work: Callable[[Trip], T]) -> T:
+    """work as a trip of the pipeline that ends early when the client goes. Its body must have been read."""
+
+    async def departure() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    try:
+        return await here.pipeline.run(work, departure)
+    except Departed as departed:
+        raise ClientDisconnect from departed

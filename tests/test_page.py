@@ -11,6 +11,8 @@ from made_media import frame_of, write_image, write_text, write_video
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from served import added, served
 
+from vicmae.server.keys import Keys
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -209,3 +211,30 @@ def drop(page: Page, path: Path, mime: str) -> None:
         }""",
         [list(path.read_bytes()), path.name, mime],
     )
+
+
+def test_the_page_asks_for_a_key_once_and_shows_pictures_with_it(
+    browser: Browser, tmp_path: Path, folder: Path
+) -> None:
+    keys = Keys(tmp_path / "locked")
+    _, text = keys.create("me", ["search", "index"])
+    context = browser.new_context()
+    with served(tmp_path / "locked") as client:
+        client.headers["authorization"] = f"Bearer {text}"
+        added(client, folder / "picture.jpg")
+        page = context.new_page()
+        page.goto(f"{client.base_url}/#/library/default")
+        dialog = page.locator("#ask")
+        expect(dialog).to_contain_text("A key is needed")
+        page.get_by_label("Key", exact=True).fill("vicmae_00000000_wrong")
+        page.get_by_role("button", name="Go on").click()
+        expect(dialog).to_contain_text("not known")
+        page.get_by_label("Key", exact=True).fill(text)
+        page.get_by_role("button", name="Go on").click()
+        picture = page.locator("#library img").first
+        expect(picture).to_be_visible()
+        page.wait_for_function("() => document.querySelector('#library img').naturalWidth > 0")
+        page.reload()
+        expect(picture).to_be_visible()
+        expect(dialog).to_be_hidden()
+    context.close()

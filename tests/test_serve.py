@@ -31,10 +31,14 @@ def test_both_verbs_explain_themselves(app: typer.Typer) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.7.7"])
-def test_it_listens_beyond_this_machine_only_when_told_to(app: typer.Typer, tmp_path: Path, host: str) -> None:
+def test_it_listens_beyond_this_machine_only_with_keys(app: typer.Typer, tmp_path: Path, host: str) -> None:
     answer = run(app, "serve", "--data", str(tmp_path), "--host", host)
     assert answer.exit_code == 1 and isinstance(answer.exception, InvalidRequest)
-    assert "--allow-unauthenticated" in str(answer.exception)
+    assert "vicmae keys create" in str(answer.exception)
+    key_id = json.loads(run(app, "keys", "create", "me", "--data", str(tmp_path), "--json").stdout)["id"]
+    run(app, "keys", "revoke", key_id, "--data", str(tmp_path))
+    answer = run(app, "serve", "--data", str(tmp_path), "--host", host)
+    assert isinstance(answer.exception, InvalidRequest), "a key that was revoked protects nothing"
 
 
 def test_a_port_in_use_is_a_sentence(app: typer.Typer, tmp_path: Path) -> None:

@@ -42,7 +42,14 @@ def test_every_setting_can_be_set_by_the_environment_and_is_explained(monkeypatc
     values: dict[str, object] = {
         **{"data": Path("d"), "bundle": Path("b"), "host": "0.0.0.0"},
         **{"device": "cuda:1", "engine": "fastest", "sampling": "auto"},
-        **{"hardware_decoding": "off"},
+        **{
+            "hardware_decoding": "off",
+            "fetch_hosts": "a.org",
+            "fetch_private_hosts": "b.org",
+            "batch_wait_seconds": 0.5,
+            "index_kind": "ivf",
+            "min_recall": 0.5,
+        },
     }
     for name, field in Settings.model_fields.items():
         assert field.description, name

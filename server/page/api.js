@@ -1,5 +1,8 @@
 // Talks to the server. Every failure becomes a Problem whose message is a sentence for the person at the page.
 
+import { ask } from "./ask.js";
+import { keyHeader, rememberKey } from "./key.js";
+
 export class Problem extends Error {
   constructor(message, status = 0) {
     super(message);
@@ -10,7 +13,7 @@ export class Problem extends Error {
 const SILENT = "The server does not answer. Is it still running?";
 
 export async function api(method, path, body, signal) {
-  const request = { method, signal, headers: {} };
+  const request = { method, signal, headers: { ...keyHeader() } };
   if (body instanceof FormData) request.body = body;
   else if (body !== undefined) {
     request.body = JSON.stringify(body);
@@ -24,6 +27,7 @@ export async function api(method, path, body, signal) {
     throw new Problem(SILENT);
   }
   const text = await response.text();
+  if (response.status === 401 && (await askedForKey(request.headers.authorization))) return api(method, path, body, signal);
   if (!response.ok) throw problemOf(response.status, text);
   return text ? JSON.parse(text) : null;
 }
@@ -33,6 +37,7 @@ export function upload(path, form, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);
+    for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onerror = () => reject(new Problem(SILENT));
     request.onload = () => {
@@ -41,6 +46,23 @@ export function upload(path, form, onProgress) {
     };
     request.send(form);
   });
+}
+
+let asking = null; // many requests may find out at once that a key is needed; the person is asked once
+
+// Asks for the key. -> whether there is another one now than the one that was sent.
+async function askedForKey(sent) {
+  if (keyHeader().authorization !== sent) return true;
+  asking ??= ask({
+    title: sent ? "That key is not known here" : "A key is needed",
+    words: "This server asks for a key. It is kept until you close this tab.",
+    yes: "Go on",
+    secret: true,
+  });
+  const key = await asking;
+  asking = null;
+  if (key) rememberKey(key);
+  return Boolean(key);
 }
 
 export function collectionPath(name, rest = "") {
