@@ -206,7 +206,7 @@ def _candidates(
     index.refresh()
     allowed = allowed_vectors(collection, scope)
     frames = len(index) if allowed is None else min(len(index), len(allowed))
-    k = 4 * wanted + 16
+    k = 16 + (4 * wanted if len(query) == 1 else wanted)  # the frames of a clip find different items
     while frames:
         scores, vector_ids = index.search(query, min(k, frames), allowed, effort)
         owners = collection.owners(vector_ids)
