@@ -22,17 +22,15 @@ def rarity(
 ) -> NDArray[np.float64]:
     """How much each frame of a clip tells: (Q,) float64 in 0..1.
 
-    ways: vectors (Q, D) of a clip, plain and perhaps mirrored; mean (D,) of all frames; similarities: for each candidate
-    and each way the cosines (Q, T). 1 for a frame that about as many items hold as hold the clip's least common quarter;
-    falls with the square of the number of items beyond twice that. A clip that is held as a whole by many items keeps
-    its weights.
+    ways: vectors (Q, D) of a clip, plain and perhaps mirrored; mean (D,) of all frames; similarities: for each
+    candidate and each way the cosines (Q, T). 1 for a frame that about as many items hold as hold the clip's least
+    common quarter; falls with the square of the number of items beyond twice that. A clip that is held as a whole by
+    many items keeps its weights.
     """
     usual = [np.minimum(way @ mean, MAX_USUAL) for way in ways]
     holders = np.zeros(len(ways[0]))
     for candidate in similarities:
-        holders += np.any(
-            [cosines.max(axis=1) >= low + HELD * (1 - low) for cosines, low in zip(candidate, usual, strict=True)],
-            axis=0,
-        )
+        held = [found.max(axis=1) >= low + HELD * (1 - low) for found, low in zip(candidate, usual, strict=True)]
+        holders += np.any(held, axis=0)
     usual_holders = max(1.0, float(np.quantile(holders, USUAL_SHARE)))
     return np.asarray(np.minimum(1.0, MORE_THAN_USUAL * usual_holders / np.maximum(holders, 1)) ** 2, np.float64)

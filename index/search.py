@@ -16,6 +16,7 @@ from .collection import Collection, Moments
 from .common import rarity
 from .items import Item
 from .packing import unit_length
+from .plan import Effort
 from .scope import EVERYTHING, Scope, allowed_vectors
 from .shots import shots_of
 
@@ -42,15 +43,20 @@ class Hit:
 
 
 def search_frame(
-    collection: Collection, vector: NDArray[np.float32], limit: int, scope: Scope = EVERYTHING
+    collection: Collection,
+    vector: NDArray[np.float32],
+    limit: int,
+    scope: Scope = EVERYTHING,
+    effort: Effort | None = None,
 ) -> list[Hit]:
     """vector (D,) float32 -> the min(limit, items in scope) items with the most similar frame, best first.
 
-    Raises InvalidRequest for a vector or a limit that makes no sense.
+    effort: how sure the candidates must be, and what it took. Raises InvalidRequest for a vector or a limit that makes
+    no sense.
     """
     query = _checked(collection, vector[None], limit)
     hits = []
-    loaded = _load(collection, _candidates(collection, query, limit, scope))
+    loaded = _load(collection, _candidates(collection, query, limit, scope, effort))
     mean = collection.index.mean()
     for item, moments in loaded:
         cosines = np.clip(moments.vectors @ query[0], -1, 1)
@@ -76,6 +82,7 @@ def search_clip(
     mirrored: NDArray[np.float32] | None = None,
     end_seconds: float | None = None,
     scope: Scope = EVERYTHING,
+    effort: Effort | None = None,
 ) -> list[Hit]:
     """vectors (Q, D) float32 of a clip's frames, seconds (Q,) float64 ascending -> items, best first.
 
@@ -90,7 +97,7 @@ def search_clip(
     most = min(MAX_PROBES // len(ways), len(query))
     probes = np.unique(np.linspace(0, len(query) - 1, most).astype(np.int64))
     asked = np.concatenate([way[probes] for way in ways])
-    names = _candidates(collection, asked, limit + SPARE_CANDIDATES, scope)
+    names = _candidates(collection, asked, limit + SPARE_CANDIDATES, scope, effort)
     mean = collection.index.mean()
     loaded = _load(collection, names)
     found = list(_similarities(ways, [moments for _, moments in loaded]))
@@ -195,18 +202,20 @@ def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -
     return unit_length(vectors)
 
 
-def _candidates(collection: Collection, query: NDArray[np.float32], wanted: int, scope: Scope) -> list[str]:
+def _candidates(
+    collection: Collection, query: NDArray[np.float32], wanted: int, scope: Scope, effort: Effort | None
+) -> list[str]:
     """query (Q, D) -> ids of min(wanted, items in scope) items, those that the frames find most similar first.
 
-    For Q = 1 these are exactly the items with the most similar frame.
+    For Q = 1 and an exact effort these are exactly the items with the most similar frame.
     """
     index = collection.index
     index.refresh()
     allowed = allowed_vectors(collection, scope)
     frames = len(index) if allowed is None else min(len(index), len(allowed))
-    k = 4 * wanted + 16
+    k = 16 + (4 * wanted if len(query) == 1 else wanted)  # the frames of a clip find different items
     while frames:
-        scores, vector_ids = index.search(query, min(k, frames), allowed)
+        scores, vector_ids = index.search(query, min(k, frames), allowed, effort)
         owners = collection.owners(vector_ids)
         names = list(dict.fromkeys(owners.values()))
         if len(names) >= wanted or k >= frames:
