@@ -1,7 +1,9 @@
 """OpenVINO on the CPU: reads the same ONNX files. Comes with the extra `openvino`; nothing else needs it."""
 
 import os
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +52,7 @@ class OpenVinoEngine(Engine):
         if cache is not None:
             options["CACHE_DIR"] = str(cache)
         try:
-            self._model = openvino.Core().compile_model(path, "CPU", options)
+            self._model = core().compile_model(path, "CPU", options)
         except Exception as error:  # OpenVINO raises plain RuntimeErrors, and others where a file is damaged
             raise EngineError(f"{path} does not start in OpenVINO {openvino.__version__}: {error}") from error
         self._idle = [self._model.create_infer_request()]
@@ -66,8 +68,18 @@ class OpenVinoEngine(Engine):
         return vectors
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether OpenVINO can compute in bfloat16 here (AVX512-BF16 or AMX)."""
+@cache
+def core() -> Any:
+    """OpenVINO's Core, one for the whole life of the process; thread-safe.
+
+    Its CPU plugin gives the loading thread a signal stack of its own, and unmaps it when the last Core goes. Where that
+    happens in another thread, the first thread keeps a stack that is no more, and its next signal kills the process.
+    """
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return openvino.Core()
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether OpenVINO can compute in bfloat16 here (AVX512-BF16 or AMX)."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

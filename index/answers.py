@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .collection import Collection
+from .plan import Effort
 from .search import Hit
 
 
@@ -31,12 +32,18 @@ def hit_dict(collection: Collection, hit: Hit) -> dict[str, Any]:
 
 
 def search_answer(
-    collection: Collection, hits: list[Hit], target: str, query_frames: int, timing: dict[str, float]
+    collection: Collection,
+    hits: list[Hit],
+    target: str,
+    query_frames: int,
+    timing: dict[str, float],
+    next_cursor: str | None = None,
+    effort: Effort | None = None,
 ) -> dict[str, Any]:
-    """The whole answer. target: frame | clip; timing: milliseconds by station."""
+    """The whole answer. target: frame | clip; timing: milliseconds by station; effort: of the search."""
     return {
         "data": [hit_dict(collection, hit) for hit in hits],
-        "plan": {"target": target, "index": "exact", "query_frames": query_frames},
+        "plan": {"target": target, "query_frames": query_frames, **(effort or Effort()).to_dict()},
         "timing": timing,
-        "next_cursor": None,
+        "next_cursor": next_cursor,
     }

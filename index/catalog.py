@@ -76,13 +76,28 @@ def m003_duplicates(db: sqlite3.Connection) -> None:
     )
 
 
+def m004_source(db: sqlite3.Connection) -> None:
+    """Which collection this one is a re-embedding of."""
+    db.execute("ALTER TABLE collection ADD COLUMN source TEXT")
+
+
 # Only ever append: the n-th function brings a catalog from user_version n - 1 to n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_first, m002_sampling, m003_duplicates)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    m001_first,
+    m002_sampling,
+    m003_duplicates,
+    m004_source,
+)
+
+
+def moment_text(moment: datetime) -> str:
+    """A moment in UTC as RFC 3339 text of fixed width, so that text order is time order."""
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def now() -> str:
-    """This moment in UTC as RFC 3339 text of fixed width, so that text order is time order."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """This moment as moment_text."""
+    return moment_text(datetime.now(UTC))
 
 
 class Catalog:

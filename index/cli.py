@@ -1,4 +1,4 @@
-"""The verbs of this room: `vicmae index`, `search` and `collections`, and beside it `explain` and `duplicates`.
+"""The verbs of this room: `vicmae index`, `search` and `collections`, and beside it `explain`, `duplicates`, `reembed`.
 
 Words and exit codes only.
 """
@@ -32,6 +32,7 @@ from ..terminal import (
 from .cli_common import limits_of, sandbox_of
 from .cli_duplicates import duplicates
 from .cli_explain import explain
+from .cli_reembed import reembed
 
 if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so that --help is quick
     from .collection import Collection
@@ -49,9 +50,14 @@ def register(app: typer.Typer) -> None:
     app.command("search")(search)
     app.command("explain")(explain)
     app.command("duplicates")(duplicates)
-    collections = typer.Typer(help="List the collections, or drop one.", invoke_without_command=True)
+    app.command("reembed")(reembed)
+    collections = typer.Typer(
+        help="List the collections, give them other names, or drop one.", invoke_without_command=True
+    )
     collections.callback()(list_collections)
     collections.command("drop")(drop_collection)
+    collections.command("alias")(set_alias)
+    collections.command("unalias")(drop_alias)
     app.add_typer(collections, name="collections")
 
 
@@ -74,6 +80,7 @@ def index(
     from .ingest import ingest_many
     from .ledger import read_ledger
     from .library import Library
+    from .plan import IndexOptions
     from .report import Report
     from .scan import plan, walk
 
@@ -83,7 +90,7 @@ def index(
         raise NotFound(_nothing_in(found))
     with (
         open_engine(settings.bundle, **settings.engine_options) as engine,
-        Library(settings.data) as library,
+        Library(settings.data, IndexOptions(**settings.index_options)) as library,
         sandbox_of(settings) as decoder,
     ):
         opened = library.open_for(collection, engine, create=bool(found.files))
@@ -109,6 +116,8 @@ def index(
                     for outcome in run:
                         report.count(outcome)
                         on_outcome(outcome)
+            if todo:
+                opened.index.seal()
         except KeyboardInterrupt:
             say("Stopped; what is counted below is safe. Run the same command again to go on.")
             _print_report(report, as_json)
@@ -132,6 +141,15 @@ def search(
     refined: Annotated[
         bool, typer.Option("--refine/--no-refine", help="Compare pixels around the best hits of a picture.")
     ] = True,
+    only: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="JSON", help="Only items that it lets through (docs/collections.md)."),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare every vector, however many there are.")] = False,
+    min_recall: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the nearest vectors that must be found \\[default: 0.99]."),
+    ] = None,
     data: DataOption = None,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
@@ -139,18 +157,23 @@ def search(
     """Find where a picture or a clip was seen: best first, with the seconds at which it is shown."""
     from ..export.choice import open_engine
     from .answers import search_answer
+    from .filters import read_filter
     from .library import Library
+    from .plan import Effort, IndexOptions
     from .query import embed_query
     from .refine import CANDIDATES, refine
+    from .scope import Scope
     from .search import search_clip, search_frame
     from .tables import HIT_COLUMNS, hit_rows, table
 
-    settings = load_settings(data=data, bundle=bundle)
+    settings = load_settings(data=data, bundle=bundle, min_recall=min_recall)
+    effort = Effort(exact)
+    scope = Scope(None if only is None else read_filter(only))
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")
     with (
         open_engine(settings.bundle, **settings.engine_options) as engine,
-        Library(settings.data) as library,
+        Library(settings.data, IndexOptions(**settings.index_options)) as library,
         sandbox_of(settings) as decoder,
     ):
         opened = library.open_for(collection, engine)
@@ -170,20 +193,31 @@ def search(
         with _timed(timing, "index_ms"):
             if query.target == "clip":
                 hits = search_clip(
-                    opened, query.vectors, query.seconds, top, query.informative, query.mirrored, query.end_seconds
+                    opened,
+                    query.vectors,
+                    query.seconds,
+                    top,
+                    query.informative,
+                    query.mirrored,
+                    query.end_seconds,
+                    scope,
+                    effort,
                 )
             else:
-                hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES))
+                wanted = top if pixels is None else max(top, CANDIDATES)
+                hits = search_frame(opened, query.vectors[0], wanted, scope, effort)
         with _timed(timing, "refine_ms"):
             if pixels is not None:
                 hits = refine(opened, hits, query.vectors[0], pixels, limits_of(settings), decoder)[:top]
         if as_json:
-            print_json(search_answer(opened, hits, query.target, len(query.vectors), timing))
+            print_json(search_answer(opened, hits, query.target, len(query.vectors), timing, effort=effort))
             return
     if query.target == "clip" and clip is None:
         say("Looking for the clip as it runs; --frame looks for one picture of it.")
     if hits:
         typer.echo(table([HIT_COLUMNS, *hit_rows(hits)]))
+    elif only is not None:
+        say("No item passes the filter.")
     else:
         say(f"The collection {collection!r} is empty: `vicmae index PATH…` fills it.")
 
@@ -210,9 +244,11 @@ def list_collections(context: typer.Context, data: DataOption = None, as_json: J
     if as_json:
         print_json({"data": [asdict(summary) for summary in known]})
         return
-    rows = [(c.name, f"{c.items:,}", c.model, c.created_at[:10]) for c in known]
+    rows = [(c.name, f"{c.items:,}", c.model, c.created_at[:10], ", ".join(c.aliases)) for c in known]
     if rows:
-        typer.echo(table([("name", "items", "model", "created"), *rows]))
+        aliased = any(c.aliases for c in known)
+        head = ("name", "items", "model", "created", "aliases" if aliased else "")
+        typer.echo(table([head, *rows]))
     else:
         say(f"There is no collection in {library.data_dir} yet: `vicmae index PATH…` makes one.")
 
@@ -231,6 +267,31 @@ def drop_collection(
             typer.confirm(f"Remove the collection {name} with {items:,} items?", abort=True, err=True)
         library.drop(name)
     say(f"Removed {name}.")
+
+
+def set_alias(
+    alias: Annotated[str, typer.Argument(help="The other name.")],
+    name: Annotated[str, typer.Argument(help="The collection that it shall name from now on.")],
+    data: DataOption = None,
+) -> None:
+    """Give a collection another name, or point that name at another collection in one step."""
+    from .library import Library
+
+    with Library(load_settings(data=data).data) as library:
+        library.set_alias(alias, name)
+    say(f"{alias} names {name} now.")
+
+
+def drop_alias(
+    alias: Annotated[str, typer.Argument(help="The name to remove; its collection stays.")],
+    data: DataOption = None,
+) -> None:
+    """Remove another name of a collection; the collection stays."""
+    from .library import Library
+
+    with Library(load_settings(data=data).data) as library:
+        library.drop_alias(alias)
+    say(f"{alias} names nothing any more.")
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:

@@ -34,6 +34,10 @@ def duplicates(
         tuple[str, str] | None,
         typer.Option("--dismiss", metavar="A B", help="Two files or item ids that are no duplicates; remembered."),
     ] = None,
+    undismiss: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--undismiss", metavar="A B", help="Take a --dismiss back: the pair may be told again."),
+    ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,6 +47,7 @@ def duplicates(
     """
     from .collection import printable
     from .dismissals import dismiss as remember
+    from .dismissals import undo
     from .duplicates import find_duplicates
     from .duplicates_report import report_csv, report_dict, report_html, report_lines
     from .library import Library
@@ -53,6 +58,10 @@ def duplicates(
         if dismiss is not None:
             remember(opened, *(_item_id(opened, named) for named in dismiss))
             say("Remembered: these two are no duplicates.")
+            return
+        if undismiss is not None:
+            undo(opened, *(_item_id(opened, named) for named in undismiss))
+            say("Forgotten: these two may be told as duplicates again.")
             return
         with _stages() as on_progress:
             found = find_duplicates(opened, limits_of(settings), decoder, on_progress)

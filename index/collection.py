@@ -18,9 +18,13 @@ from numpy.typing import NDArray
 from ..errors import InvalidRequest, NotFound
 from ..media.spec import InputSpec
 from .catalog import Catalog, now
+from .filters import Filter, to_sql
 from .items import Item, NewItem
 from .ledger import LedgerRow, write_ledger
-from .vectors import VectorIndex, pack_vectors, unpack_vectors
+from .metadata import merged, storable
+from .packing import pack_vectors, unpack_vectors
+from .plan import IndexOptions
+from .vectors import VectorIndex
 
 CATALOG_FILE = "catalog.sqlite"
 UPLOADS_FOLDER = "uploads"
@@ -51,12 +55,12 @@ class Moments:
 class Collection:
     """One collection, bound to one model fingerprint. Get one from a Library."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, options: IndexOptions | None = None) -> None:
         """Raises NotFound when the catalog was never given its name and model."""
         self.folder = folder
         self.catalog = catalog
         with catalog.read() as db:
-            row = db.execute("SELECT name, model, fingerprint, spec, created_at FROM collection").fetchone()
+            row = db.execute("SELECT name, model, fingerprint, spec, created_at, source FROM collection").fetchone()
         if row is None:
             raise NotFound(f"The collection in {folder} was never completed.")
         self.name: str = row[0]
@@ -64,7 +68,8 @@ class Collection:
         self.fingerprint: str = row[2]
         self.spec = InputSpec.from_dict(json.loads(row[3]))
         self.created_at: str = row[4]
-        self.index = VectorIndex(catalog, self.spec.dim)
+        self.source: str | None = row[5]  # the collection that this one is a re-embedding of
+        self.index = VectorIndex(catalog, self.spec.dim, options)
 
     @property
     def uploads(self) -> Path:
@@ -105,10 +110,13 @@ class Collection:
                 "sampling": new.sampling,
                 "frames": len(new.vectors),
                 "metadata": _json(kept if new.metadata is None else new.metadata),
-                "created_at": min((item.created_at for item in old), default=now()),
+                "created_at": new.created_at or min((item.created_at for item in old), default=now()),
                 "mtime_ns": new.mtime_ns,
             }
             db.execute("DELETE FROM media WHERE id = ? OR uri = ?", (new.id, new.uri))
+            # An upload that is replaced goes with its bytes; a file of the user's was seen, and stays seen.
+            uploads = [(item.uri,) for item in old if item.path.is_relative_to(self.uploads)]
+            db.executemany("DELETE FROM ledger WHERE uri = ?", uploads)
             db.execute(
                 f"INSERT INTO media ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
                 list(values.values()),
@@ -148,15 +156,18 @@ class Collection:
         """The oldest item with exactly these bytes, if there is one."""
         return self._find("sha256 = ? ORDER BY created_at, id", sha256)
 
-    def items(self, limit: int = 100, cursor: str | None = None) -> tuple[list[Item], str | None]:
-        """A page of items, newest first, and the cursor of the next page (None: this was the last)."""
+    def items(
+        self, limit: int = 100, cursor: str | None = None, filter: Filter | None = None
+    ) -> tuple[list[Item], str | None]:
+        """A page of the filter's items, newest first, and the cursor of the next page (None: this was the last)."""
         if limit < 1:
             raise InvalidRequest(f"limit must be at least 1, got {limit}.")
         created_at, item_id = _read_cursor(cursor) if cursor is not None else ("~", "")
+        test, parameters = to_sql(filter or Filter())
         with self.catalog.read() as db:
             rows = db.execute(
-                f"{_ITEMS} WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
-                (created_at, item_id, limit + 1),
+                f"{_ITEMS} WHERE (created_at, id) < (?, ?) AND {test} ORDER BY created_at DESC, id DESC LIMIT ?",
+                (created_at, item_id, *parameters, limit + 1),
             ).fetchall()
         page = [self._item(row) for row in rows[:limit]]
         return page, _write_cursor(page[-1]) if len(rows) > limit else None
@@ -165,6 +176,15 @@ class Collection:
         """Replaces the metadata of an item. Raises NotFound."""
         with self.catalog.write() as db:
             db.execute("UPDATE media SET metadata = ? WHERE id = ?", (_json(metadata), item_id))
+        return self.get(item_id)
+
+    def merge_metadata(self, item_id: str, patch: dict[str, Any] | None) -> Item:
+        """Changes the metadata by an RFC 7396 merge patch; None leaves {}. Raises NotFound, InvalidRequest."""
+        with self.catalog.write() as db:
+            row = db.execute("SELECT metadata FROM media WHERE id = ?", (item_id,)).fetchone()
+            if row is not None:
+                changed = _json(merged(json.loads(row[0]), patch or {}) if patch is not None else {})
+                db.execute("UPDATE media SET metadata = ? WHERE id = ?", (changed, item_id))
         return self.get(item_id)
 
     def delete(self, item_id: str) -> None:
@@ -241,7 +261,8 @@ class Collection:
             )
 
     def close(self) -> None:
-        """Closes the database. Calling it twice is allowed."""
+        """Ends the index's upkeep and closes the database. Calling it twice is allowed."""
+        self.index.close()
         self.catalog.close()
 
     def _find(self, where: str, value: str) -> Item | None:
@@ -275,7 +296,7 @@ def printable(path: Path) -> str:
 
 def _json(metadata: dict[str, Any]) -> str:
     try:
-        return json.dumps(metadata, allow_nan=False, ensure_ascii=False)
+        return json.dumps(storable(metadata), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"Metadata must be a JSON object ({error}).") from error
 

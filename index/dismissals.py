@@ -3,6 +3,7 @@
 from ..errors import InvalidRequest
 from .catalog import now
 from .collection import Collection
+from .items import Item
 
 
 def dismiss(collection: Collection, a: str, b: str) -> None:
@@ -14,10 +15,32 @@ def dismiss(collection: Collection, a: str, b: str) -> None:
         db.execute("INSERT OR IGNORE INTO dismissed (a, b, created_at) VALUES (?, ?, ?)", (first, second, now()))
 
 
+def undo(collection: Collection, a: str, b: str) -> None:
+    """Forgets it again; a pair that was not dismissed stays what it is."""
+    with collection.catalog.write() as db:
+        db.execute("DELETE FROM dismissed WHERE a = ? AND b = ?", _ordered(a, b))
+
+
+def dismissed_items(collection: Collection) -> list[tuple[Item, Item]]:
+    """The dismissed pairs whose items are both still there, the newest dismissal first."""
+    with collection.catalog.read() as db:
+        pairs = db.execute("SELECT a, b FROM dismissed ORDER BY created_at DESC, a, b").fetchall()
+    items = collection.get_many([item_id for pair in pairs for item_id in pair])
+    return [(items[a], items[b]) for a, b in pairs if a in items and b in items]
+
+
 def dismissed(collection: Collection) -> set[tuple[str, str]]:
     """All dismissed pairs, each as (smaller id, larger id)."""
     with collection.catalog.read() as db:
         return {(a, b) for a, b in db.execute("SELECT a, b FROM dismissed")}
+
+
+def copy_dismissed(source: Collection, target: Collection) -> None:
+    """Remembers in the target what was dismissed in the source; items keep their ids when they are embedded anew."""
+    with source.catalog.read() as db:
+        pairs = db.execute("SELECT a, b, created_at FROM dismissed").fetchall()
+    with target.catalog.write() as db:
+        db.executemany("INSERT OR IGNORE INTO dismissed (a, b, created_at) VALUES (?, ?, ?)", pairs)
 
 
 def is_dismissed(pairs: set[tuple[str, str]], a: str, b: str) -> bool:

@@ -14,7 +14,7 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.5rem }
 .sides video, .sides img { width: 100%; max-height: 20rem; object-fit: contain; background: #0003 }
 .name { overflow-wrap: anywhere; margin: .3rem 0 } .quiet { opacity: .7 } .flipped { transform: scaleX(-1) }
 button { font: inherit; padding: .25rem .7rem; margin: .4rem .4rem 0 0 }
-.gone { opacity: .35 }
+.gone > :not(:last-child) { opacity: .35 }
 @media (max-width: 40rem) { .sides { grid-template-columns: 1fr } }
 </style>
 <h1>Duplicates</h1>
@@ -56,26 +56,41 @@ function side(id, start) {
     el("p", { className: "quiet" }, facts))];
 }
 
-// The right player follows the left one: same moment of the shared stretch, at the stretch's speed.
-function lock(left, right, segment) {
-  const there = () => segment.start_seconds + (left.currentTime - segment.query_start_seconds) * segment.speed;
-  const follow = () => { if (Math.abs(right.currentTime - there()) > 0.15) right.currentTime = Math.max(0, there()); };
-  right.playbackRate = segment.speed;
-  left.onplay = () => { follow(); right.play().catch(() => {}); };
-  left.onpause = () => { right.pause(); follow(); };
-  left.onseeked = follow;
-  left.ontimeupdate = follow;
-  left.onratechange = () => { right.playbackRate = segment.speed * left.playbackRate; };
+// Whichever player was touched last leads; the other one follows: the same moment of the shared stretch, at its speed.
+function lock(players, segment) {
+  const speeds = [1, segment.speed];
+  const starts = [segment.query_start_seconds, segment.start_seconds];
+  let lead = 0;
+  const there = () => starts[1 - lead]
+    + (players[lead].currentTime - starts[lead]) * speeds[1 - lead] / speeds[lead];
+  const follow = () => {
+    const follower = players[1 - lead];
+    if (Math.abs(follower.currentTime - there()) > 0.15) follower.currentTime = Math.max(0, there());
+  };
+  players.forEach((player, i) => {
+    const leading = (work) => () => { if (i === lead) work(players[1 - i]); };
+    player.onpointerdown = player.onfocus = player.onkeydown = () => { lead = i; };
+    player.onplay = leading((other) => { follow(); other.play().catch(() => {}); });
+    player.onpause = leading((other) => { other.pause(); follow(); });
+    player.onseeking = player.onseeked = player.ontimeupdate = leading(follow);
+    player.onratechange = leading((other) => { other.playbackRate = player.playbackRate * speeds[1 - i] / speeds[i]; });
+  });
+  players[1].playbackRate = speeds[1] * players[0].playbackRate;
 }
 
 function pairBox(pair) {
   const first = pair.segments[0] ?? { query_start_seconds: 0, start_seconds: 0, speed: 1 };
   const [left, leftBox] = side(pair.a, first.query_start_seconds);
   const [right, rightBox] = side(pair.b, first.start_seconds);
-  if (pair.variant === "mirrored") right.classList.add("flipped");
+  const turn = (segment) => right.classList.toggle("flipped", segment.mirrored || pair.variant === "mirrored");
+  turn(first);
   const isVideo = left.tagName === "VIDEO" && right.tagName === "VIDEO";
-  const go = (segment) => { lock(left, right, segment); left.currentTime = segment.query_start_seconds; };
-  if (isVideo) lock(left, right, first);
+  const go = (segment) => {
+    turn(segment);
+    lock([left, right], segment);
+    left.currentTime = segment.query_start_seconds;
+  };
+  if (isVideo) lock([left, right], first);
   const acts = el("div", {});
   if (isVideo) for (const segment of pair.segments.length ? pair.segments : [{ ...first, whole: true }]) {
     const speed = segment.speed === 1 ? "" : `, ${segment.speed.toFixed(2)} times as fast`;
@@ -93,12 +108,17 @@ function pairBox(pair) {
   return box;
 }
 
+// Says that the pair is none; the same button takes it back.
 async function dismiss(pair, box, button) {
+  const isGone = box.classList.contains("gone");
   const body = JSON.stringify({ a: pair.a, b: pair.b });
   const headers = { "content-type": "application/json" };
-  const answer = await fetch(report.dismiss_url, { method: "POST", headers, body }).catch(() => null);
-  if (answer?.ok) { box.classList.add("gone"); button.textContent = "Dismissed"; button.disabled = true; }
-  else button.textContent = "The server did not take it; try again";
+  const told = isGone
+    ? fetch(`${report.dismiss_url}?${new URLSearchParams({ a: pair.a, b: pair.b })}`, { method: "DELETE" })
+    : fetch(report.dismiss_url, { method: "POST", headers, body });
+  const answer = await told.catch(() => null);
+  if (!answer?.ok) button.textContent = "The server did not take it; try again";
+  else button.textContent = box.classList.toggle("gone") ? "Dismissed; undo" : "Not a duplicate";
 }
 
 const main = document.getElementById("main");

@@ -67,7 +67,7 @@ def report_html(report: dict[str, Any], source: Callable[[str], str], dismiss_ur
     """One file that needs nothing else: both sides' players, locked at the offset.
 
     source      item id -> the address of its file (file:///… or a path on the server)
-    dismiss_url where a button may post {a, b}; without one there is no button
+    dismiss_url where a button may POST {a, b}, or DELETE ?a=…&b=… again; without one there is no button
     """
     data = {**report, "sources": {item_id: source(item_id) for item_id in report["items"]}, "dismiss_url": dismiss_url}
     # No "<" inside a script element, so that no name of a file can end it.

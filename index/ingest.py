@@ -75,7 +75,7 @@ def ingest_file(
 def ingest_many(
     collection: Collection,
     engine: Engine,
-    paths: Sequence[Path],
+    paths: Sequence[Path | Task],
     *,
     frames_per_second: float = 2.0,
     sampling: Sampling = "rate",
@@ -83,13 +83,14 @@ def ingest_many(
     decoder: Decoder = HERE,
     on_progress: FileProgress | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Takes many files: threads decode ahead while the engine works, in bounded memory, in no promised order.
+    """Takes many files, by their own names or by those of a Task.
 
+    Threads decode ahead while the engine works, in bounded memory, in no promised order.
     An Outcome is given after its file is on disk. Closing the generator early, or an exception such as
     Ctrl-C, stops the threads; files under way are left for the next run.
     """
     limits = limits or MediaLimits()
-    tasks = iter([Task.of(path) for path in paths])
+    tasks = iter([path if isinstance(path, Task) else Task.of(path) for path in paths])
     waiting: Queue[_Message] = Queue(WAITING_CHUNKS)
     stop, turn = Event(), Lock()
 
@@ -228,6 +229,7 @@ def _new_item(reading: Reading, frames_per_second: float, sampling: Sampling) ->
         "name": task.name,
         "path": task.path,
         "metadata": task.metadata,
+        "created_at": task.created_at,
         "sha256": reading.sha256,
         "size_bytes": look.size_bytes,
         "mtime_ns": look.mtime_ns,

@@ -51,6 +51,7 @@ class NewItem:
     end_seconds    (T,) float64 until when it stands for the video; several samples may share one vector (folding.py)
     informative    (T,) float32 in 0..1; near 0 for black and flat pictures
     metadata       None keeps what the item had before, or {} if it is new
+    created_at     None keeps what the item had before, or is now if it is new
     """
 
     id: str
@@ -72,6 +73,7 @@ class NewItem:
     informative: NDArray[np.float32]
     metadata: dict[str, Any] | None = None
     sampling: Sampling = "rate"
+    created_at: str | None = None
 
     def __post_init__(self) -> None:
         check_item_id(self.id)

@@ -59,10 +59,11 @@ def get_job(collection: Collection, job_id: str) -> Job:
     return _job(row)
 
 
-def list_jobs(collection: Collection, limit: int = 100) -> list[Job]:
-    """The newest jobs, newest first."""
+def list_jobs(collection: Collection, limit: int = 100, kind: str | None = None) -> list[Job]:
+    """The newest jobs, newest first; only those of one kind, if it is given."""
+    rows = f"{_JOBS} WHERE kind = coalesce(?, kind) ORDER BY created_at DESC, id LIMIT ?"
     with collection.catalog.read() as db:
-        return [_job(row) for row in db.execute(f"{_JOBS} ORDER BY created_at DESC, id LIMIT ?", (limit,))]
+        return [_job(row) for row in db.execute(rows, (kind, limit))]
 
 
 def claim_job(collection: Collection) -> Job | None:
@@ -105,13 +106,14 @@ def keep_result(collection: Collection, job_id: str, result: dict[str, Any]) -> 
         db.execute("INSERT OR REPLACE INTO results (job_id, body) VALUES (?, ?)", (job_id, json.dumps(result)))
 
 
-def result_of(collection: Collection, job_id: str) -> dict[str, Any]:
-    """What keep_result stored. Raises NotFound while there is nothing, or for a job that finds nothing."""
+def result_of(collection: Collection, job_id: str, kind: str) -> dict[str, Any]:
+    """What keep_result stored for a job of that kind. Raises NotFound while there is nothing."""
     job = get_job(collection, job_id)
     with collection.catalog.read() as db:
         row = db.execute("SELECT body FROM results WHERE job_id = ?", (job_id,)).fetchone()
-    if row is None or job.state != "succeeded":
-        raise NotFound(f"The job {job_id!r} is {job.state} and has no result; a succeeded duplicates job has one.")
+    if row is None or job.state != "succeeded" or job.kind != kind:
+        told = f"is {job.state}" if job.kind == kind else f"is of the kind {job.kind}"
+        raise NotFound(f"The job {job_id!r} {told}; a {kind} job that has succeeded has a result here.")
     result: dict[str, Any] = json.loads(row[0])
     return result
 

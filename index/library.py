@@ -1,4 +1,7 @@
-"""Library: the folder in which collections live. Creates, opens, lists, drops them, each bound to a model."""
+"""Library: the folder in which collections live. Creates, opens, lists, drops them, each bound to a model.
+
+Whatever takes the name of a collection takes an alias of it too; what it answers bears the collection's own name.
+"""
 
 import json
 import logging
@@ -11,10 +14,12 @@ from pathlib import Path
 from threading import RLock
 from types import TracebackType
 
-from ..errors import InvalidRequest, ModelMismatch, NotFound, StorageError
+from ..errors import Conflict, InvalidRequest, ModelMismatch, NotFound, StorageError
 from ..export.engine import Engine
+from .aliases import read_alias, read_aliases, remove_alias, write_alias
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
+from .plan import IndexOptions
 
 log = logging.getLogger(__name__)
 
@@ -30,27 +35,33 @@ class Summary:
     fingerprint: str
     items: int
     created_at: str
+    aliases: tuple[str, ...]
 
 
 class Library:
     """The collections below `data_dir`. Keeps those it opened until close(); any thread may use it."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, options: IndexOptions | None = None) -> None:
         """Creates nothing yet. Raises StorageError when data_dir exists and is no folder."""
         if data_dir.exists() and not data_dir.is_dir():
             raise StorageError(f"{data_dir} is a file, not a folder. Choose another --data folder.")
         self.data_dir = Path(os.path.abspath(data_dir))
         self.folder = self.data_dir / "collections"
+        self._options = options or IndexOptions()
+        self._aliases = self.data_dir / "aliases"
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
 
-    def create(self, name: str, engine: Engine) -> Collection:
+    def create(self, name: str, engine: Engine, source: str | None = None) -> Collection:
         """The collection `name`, made for the engine's model, or the one that exists for it.
 
-        Raises InvalidRequest for an unusable name, ModelMismatch, StorageError.
+        source: the collection that a new one is a re-embedding of. Raises InvalidRequest for an unusable name,
+        ModelMismatch, StorageError.
         """
         check_name(name)
         with self._lock:
+            if self._real(name) != name:
+                return self.open_for(name, engine)
             folder = self.folder / name
             try:
                 (folder / UPLOADS_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -63,9 +74,9 @@ class Library:
             try:
                 with catalog.write() as db:
                     db.execute(
-                        "INSERT INTO collection (name, model, fingerprint, spec, created_at) "
-                        "SELECT ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM collection)",
-                        (name, engine.name, engine.fingerprint, json.dumps(engine.spec.to_dict()), now()),
+                        "INSERT INTO collection (name, model, fingerprint, spec, created_at, source) "
+                        "SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM collection)",
+                        (name, engine.name, engine.fingerprint, json.dumps(engine.spec.to_dict()), now(), source),
                     )
             finally:
                 catalog.close()
@@ -75,6 +86,7 @@ class Library:
         """The collection, or NotFound with the names that exist."""
         check_name(name)
         with self._lock:
+            name = self._real(name)
             known = self._open.get(name)
             if known is not None and not known.catalog.is_gone():
                 return known
@@ -82,14 +94,14 @@ class Library:
                 self._open.pop(name).close()
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            self._open[name] = _open(self.folder / name)
+            self._open[name] = _open(self.folder / name, self._options)
             return self._open[name]
 
     def open_for(self, name: str, engine: Engine, create: bool = False) -> Collection:
         """The collection, if it is of the engine's model. NotFound (unless `create`), ModelMismatch."""
         check_name(name)
         with self._lock:
-            if create and not self._exists(name):
+            if create and not self._exists(self._real(name)):
                 return self.create(name, engine)
             collection = self.open(name)
         if collection.fingerprint != engine.fingerprint:
@@ -97,26 +109,42 @@ class Library:
                 f"The collection {name!r} holds vectors of the model {collection.model!r} "
                 f"({collection.fingerprint[:12]}), but {engine.name!r} ({engine.fingerprint[:12]}) is "
                 f"running, and vectors of two models cannot be compared. Run with the bundle of "
-                f"{collection.model!r}, or embed the "
-                "files anew into another collection: `vicmae index PATH… -c NEWNAME`."
+                f"{collection.model!r}, or embed its items anew into another collection: "
+                f"`vicmae reembed -c {collection.name} --into NEWNAME`."
             )
         return collection
 
     def list(self) -> list[Summary]:
         """Every collection that can be opened, by name; a damaged one is logged, and told by open()."""
         summaries = []
+        aliases = self.aliases()
         for name in self._names():
             try:
                 c = self.open(name)
-                summaries.append(Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at))
+                naming = tuple(alias for alias, target in aliases.items() if target == name)
+                summaries.append(Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at, naming))
             except StorageError as error:
                 log.warning("the collection %r is left out: %s", name, error)
         return summaries
 
     def drop(self, name: str) -> None:
-        """Removes a collection with its vectors and uploads; files of the user's stay. Raises NotFound."""
+        """Removes a collection with its vectors and uploads; files of the user's stay.
+
+        Raises NotFound, and Conflict for an alias, or while an alias names the collection.
+        """
         with self._lock:
-            self.open(name).close()
+            opened = self.open(name)
+            if opened.name != name:
+                raise Conflict(
+                    f"{name!r} is an alias of {opened.name!r}. Remove the alias, or drop the collection by its own "
+                    "name."
+                )
+            if naming := [alias for alias, target in self.aliases().items() if target == name]:
+                raise Conflict(
+                    f"The collection {name!r} is what {', '.join(map(repr, naming))} names. Point the alias at another "
+                    "collection, or remove it, and drop then."
+                )
+            opened.close()
             del self._open[name]
             aside = self.folder / f".dropped-{name}-{secrets.token_hex(4)}"
             try:
@@ -126,6 +154,39 @@ class Library:
                     shutil.rmtree(leftover)
             except OSError as error:
                 raise StorageError(f"The collection {name!r} cannot be removed ({error.strerror}).") from error
+
+    def aliases(self) -> dict[str, str]:
+        """alias -> the collection it names, by alias."""
+        return read_aliases(self._aliases)
+
+    def alias(self, alias: str) -> str:
+        """The collection that an alias names. Raises NotFound."""
+        target = read_alias(self._aliases, check_name(alias))
+        if target is None:
+            raise NotFound(f"There is no alias {alias!r}.")
+        return target
+
+    def check_alias(self, alias: str) -> None:
+        """InvalidRequest for an unusable name, Conflict when a collection has it itself."""
+        if self._exists(check_name(alias)):
+            raise Conflict(f"There is a collection {alias!r}; an alias needs a name that no collection has.")
+
+    def set_alias(self, alias: str, name: str) -> bool:
+        """Points an alias at the collection `name` (or that which the alias `name` names), in one step.
+
+        Says whether the alias is new. Raises NotFound, and Conflict when a collection has that name itself.
+        """
+        with self._lock:
+            target = self.open(name).name
+            self.check_alias(alias)
+            is_new = read_alias(self._aliases, alias) is None
+            write_alias(self._aliases, alias, target)
+            return is_new
+
+    def drop_alias(self, alias: str) -> None:
+        """Removes an alias; its collection stays. Raises NotFound."""
+        if not remove_alias(self._aliases, check_name(alias)):
+            raise NotFound(f"There is no alias {alias!r}.")
 
     def close(self) -> None:
         """Closes every open collection. Calling it twice is allowed."""
@@ -141,6 +202,12 @@ class Library:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _real(self, name: str) -> str:
+        """The name of the collection that a name or alias means; the name itself when it means none."""
+        if name in self._open or self._exists(name):
+            return name
+        return read_alias(self._aliases, name) or name
 
     def _exists(self, name: str) -> bool:
         """Whether the collection was completed; a crash may have left an empty folder."""
@@ -180,10 +247,10 @@ def check_name(name: str) -> str:
     return name
 
 
-def _open(folder: Path) -> Collection:
+def _open(folder: Path, options: IndexOptions | None = None) -> Collection:
     catalog = Catalog(folder / CATALOG_FILE)
     try:
-        return Collection(folder, catalog)
+        return Collection(folder, catalog, options)
     except BaseException:
         catalog.close()
         raise

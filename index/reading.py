@@ -42,13 +42,14 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Task:
-    """One file to take into a collection, and under which names."""
+    """One file to take into a collection, and under which names. created_at None: now, or as it was."""
 
     path: Path
     uri: str
     name: str
     item_id: str
     metadata: dict[str, Any] | None = None
+    created_at: str | None = None
 
     @classmethod
     def of(

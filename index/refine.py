@@ -19,8 +19,8 @@ from ..media.preprocess import enough_side, to_pixels
 from ..media.spec import InputSpec
 from .collection import Collection
 from .items import Item
+from .packing import unit_length
 from .search import Hit
-from .vectors import unit_length
 
 PICTURE = InputSpec(size=160, patch=160, dim=1, fit="squash")  # fine enough to tell a copy from its source
 LEAST_SCORE = 0.9  # below it the hit is another picture, and pixels have nothing to say

@@ -1,86 +1,378 @@
-"""The FAISS side: an exact inner-product index over vector ids, derived from the catalog at any time.
+"""The index: nearest vectors over vector ids, derived from the catalog, which stays the truth.
 
-It follows what any process commits to the catalog. It knows vector ids and nothing of items, files or times.
+Sealed segments (files, segment.py) hold the older ids, a tail in memory (tail.py) the newest; removed ids are masked
+until their segment is made anew. All of it is one State, a value: a search works on the State it began with, so that
+neither refreshing nor sealing ever stops it. Follows what any process commits to the catalog or seals in the folder.
+Knows vector ids and nothing of items, files or times.
 """
 
+import logging
+import re
+import shutil
 import sqlite3
-from threading import Lock
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event, RLock, Thread
+from time import monotonic
+from typing import Any
 
-import faiss
 import numpy as np
-from numpy.typing import NDArray
 
+from ..errors import StorageError
 from .catalog import Catalog
+from .exact import Best, Floats, Ids
+from .packing import unpack_vectors
+from .plan import Effort, IndexOptions, PartPlan
+from .segment import MAKING, Damaged, Segment, make_segment, open_segment
+from .tail import Tail, empty_tail
+from .upkeep import Sealed, Span, alone_in, next_span
 
+log = logging.getLogger(__name__)
+
+INDEX_FOLDER = "index"
 CHUNK_ROWS = 10_000
+LARGE_SPAN = 100_000  # ids that no segment covers, from which they are sealed before anybody searches
+RETRY_SECONDS = 60.0  # after a disk refused
+SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)-[0-9a-f]+")
 
 
-def pack_vectors(vectors: NDArray[np.float32]) -> list[bytes]:
-    """vectors (T, D) float32 -> T blobs of D little-endian fp16, each scaled to unit length."""
-    return [row.tobytes() for row in unit_length(vectors).astype("<f2")]
+class _Stopped(Exception):
+    """close() was called while the index was being tended."""
 
 
-def unpack_vectors(blobs: list[bytes], dim: int) -> NDArray[np.float32]:
-    """T blobs of D little-endian fp16 -> (T, D) float32, unit length again after the rounding."""
-    stored = np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), dim)
-    return unit_length(stored.astype(np.float32))
+@dataclass(frozen=True)
+class State:
+    """Everything a search needs. patches: what no segment covers between them, in memory."""
 
+    segments: tuple[Segment, ...]
+    patches: tuple[tuple[Span, Tail], ...]
+    tail: Tail
+    names: tuple[str, ...] | None  # of the segments' folders when they were last looked at
+    last_frame: int = 0
+    last_removed: int = 0
 
-def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """vectors (..., D) scaled to length 1; a zero vector stays zero (it is similar to nothing)."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths == 0, 1, lengths), np.float32)
+    @property
+    def covered(self) -> int:
+        """The last id that is not the tail's."""
+        return max([s.span[1] for s in self.segments] + [span[1] for span, _ in self.patches], default=0)
 
 
 class VectorIndex:
-    """Nearest vectors of a catalog. Thread-safe: FAISS must not be searched while written, hence one lock."""
+    """Nearest vectors of a catalog. Any thread may search while others refresh, seal or compact."""
 
-    def __init__(self, catalog: Catalog, dim: int) -> None:
+    def __init__(self, catalog: Catalog, dim: int, options: IndexOptions | None = None) -> None:
+        self.options = options or IndexOptions()
         self._catalog = catalog
         self._dim = dim
-        self._lock = Lock()
-        self._faiss = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
-        self._last_frame = 0
-        self._last_removed = 0
+        self._folder = catalog.path.parent / INDEX_FOLDER
+        self._lock = RLock()  # over changing the state, never over a search
+        self._state = State((), (), empty_tail(dim), None)
+        self._mean: tuple[State | None, Floats] = (None, np.zeros(dim, np.float32))
+        self._damage: dict[str, str] = {}
+        self._stopping = Event()
+        self._thread: Thread | None = None
+        self._not_before = 0.0
 
     def __len__(self) -> int:
-        return int(self._faiss.ntotal)
+        return sum(map(len, _parts(self._state)))
 
     def refresh(self) -> None:
-        """Takes in what any process has committed since the last call; cheap when that is nothing."""
-        with self._lock, self._catalog.read() as db:
-            tops = dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('frames', 'removed')"))
+        """Takes in what any process has committed or sealed since the last call; cheap when that is nothing."""
+        with self._lock:
+            self._follow()
+            if self.options.background and monotonic() >= self._not_before and self._due() is not None:
+                self._start()
+
+    def search(
+        self, query: Floats, k: int, allowed: Ids | None = None, effort: Effort | None = None
+    ) -> tuple[Floats, Ids]:
+        """query (Q, D) float32 unit length -> cosines (Q, k) best first, ids (Q, k); -1: none left.
+
+        allowed: sorted vector ids; only these are answered, k of them whenever k exist. The cosines are those of the
+        stored vectors. effort says how sure the answer must be, and is told how it was found.
+        """
+        if query.ndim != 2 or query.shape[1] != self._dim:
+            raise ValueError(f"query must be (Q, {self._dim}), got {query.shape}")
+        effort = effort or Effort()
+        effort.parts.clear()
+        effort.allowed = None if allowed is None else len(allowed)
+        least = self.options.min_recall if effort.min_recall is None else effort.min_recall
+        query = np.ascontiguousarray(query, np.float32)
+        state = self._state
+        answers = []
+        for segment in state.segments:
+            here = _within(allowed, segment.span)
+            if here is None or len(here):
+                answers.append(segment.search(query, k, here, effort, least))
+        for tail in (*(tail for _, tail in state.patches), state.tail):
+            if len(tail):
+                effort.parts.append(PartPlan("exact", len(tail), 0, len(tail), 1.0))
+                answers.append(tail.search(query, k, allowed))
+        if len(answers) == 1:
+            return answers[0]
+        best = Best(len(query), k)
+        for scores, ids in answers:
+            best.add(np.where(ids < 0, np.float32(-np.inf), scores), ids)
+        return best.result()
+
+    def mean(self, sample: int = 2048) -> Floats:
+        """(D,) float32: the mean of the vectors held, of the tail an even sample; zeros when there are none."""
+        state = self._state
+        if self._mean[0] is not state:
+            total, rows = np.zeros(self._dim), 0
+            for segment in state.segments:
+                total += len(segment) * np.asarray(segment.manifest.mean)
+                rows += len(segment)
+            for tail in (*(tail for _, tail in state.patches), state.tail):
+                held = np.flatnonzero(tail.alive)
+                if len(held):
+                    chosen = held[np.linspace(0, len(held) - 1, min(sample, len(held))).astype(np.int64)]
+                    total += len(held) * tail.rows[chosen].mean(axis=0, dtype=np.float64)
+                    rows += len(held)
+            self._mean = (state, (total / max(rows, 1)).astype(np.float32))
+        return self._mean[1]
+
+    def status(self) -> dict[str, Any]:
+        """What it is made of: segments, rows, bytes of memory, and what was found damaged, by folder name."""
+        state = self._state
+        tails = [state.tail, *(tail for _, tail in state.patches)]
+        return {
+            "segments": [
+                {"kind": s.manifest.kind, "rows": s.manifest.rows, "alive": len(s), "first_id": s.span[0]}
+                for s in state.segments
+            ],
+            "tail_rows": sum(map(len, tails)),
+            "resident_bytes": sum(s.resident_bytes for s in state.segments)
+            + sum(tail.row_buffer.nbytes for tail in tails),
+            "damaged": dict(self._damage),
+        }
+
+    def seal(self, everything: bool = False) -> bool:
+        """Seals and compacts what is due, in this thread; `everything`: into one segment, whatever is due.
+
+        False when another process is at it or the folder cannot be written: searches go on as they were.
+        """
+        with self._lock:
+            self._follow()
+        if everything:
+            state = self._state
+            return state.last_frame == 0 or self._make((1, state.last_frame))
+        before = None
+        while (span := self._due()) is not None:
+            if span == before or not self._make(span):
+                return False
+            before = span
+        return True
+
+    def close(self) -> None:
+        """Ends the tending thread. Calling it twice is allowed."""
+        self._stopping.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _follow(self) -> None:
+        """State brought up to the catalog and the folder. Under the lock."""
+        with self._catalog.read() as db:
+            state = self._state
+            names = self._names()
+            if names != state.names:
+                state = self._chosen(db, state, names)
+            tops = _tops(db)
             last_frame, last_removed = tops.get("frames", 0), tops.get("removed", 0)
-            if last_removed > self._last_removed and len(self):
-                self._remove(db)
-            if last_frame > self._last_frame:
-                self._add(db)
-            self._last_frame, self._last_removed = last_frame, last_removed
+            if last_removed > state.last_removed:
+                state = _without(state, _removed(db, state.last_removed))
+            first = max(state.last_frame, state.covered) + 1
+            tail = self._loaded(db, state.tail, (first, last_frame)) if last_frame >= first else state.tail
+            self._state = replace(state, tail=tail, last_frame=last_frame, last_removed=last_removed)
 
-    def search(self, vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """vectors (Q, D) float32 unit length -> cosines (Q, k) best first, ids (Q, k); -1: none left."""
-        if vectors.ndim != 2 or vectors.shape[1] != self._dim:
-            raise ValueError(f"vectors must be (Q, {self._dim}), got {vectors.shape}")
-        with self._lock:
-            scores, ids = self._faiss.search(np.ascontiguousarray(vectors, np.float32), k)
-        return np.where(ids < 0, np.float32(-1), np.clip(scores, -1, 1)).astype(np.float32), ids
+    def _chosen(self, db: sqlite3.Connection, state: State, names: tuple[str, ...]) -> State:
+        """state with the segments that the folder holds now, and the tail and patches that go with them."""
+        last_frame = _tops(db).get("frames", 0)
+        segments, gaps = self._pick(state.segments, names)
+        covered = max([s.span[1] for s in segments] + [gap[1] for gap in gaps], default=0)
+        large = [span for span in (*gaps, (covered + 1, last_frame)) if span[1] - span[0] + 1 >= LARGE_SPAN]
+        if state.names is None and any([self._make(span, adopt=False) for span in large]):
+            names = self._names()
+            segments, gaps = self._pick(segments, names)
+            covered = max([s.span[1] for s in segments] + [gap[1] for gap in gaps], default=0)
+        known = {segment.folder for segment in state.segments}
+        segments = tuple(
+            segment
+            if segment.folder in known
+            else segment.minus(_removed(db, segment.manifest.removed_seq, segment.span))
+            for segment in segments
+        )
+        patches = tuple((gap, self._loaded(db, empty_tail(self._dim), gap)) for gap in gaps)
+        if covered < state.covered:  # a segment is gone: its ids are read anew
+            tail = self._loaded(db, empty_tail(self._dim), (covered + 1, max(state.last_frame, covered)))
+        else:
+            tail = state.tail.after(covered)
+        # What was removed since the state before is taken out of everything by who called.
+        return replace(state, segments=segments, patches=patches, tail=tail, names=names)
 
-    def mean(self, sample: int = 2048) -> NDArray[np.float32]:
-        """(D,) float32: the mean of an even sample of the vectors held; zeros when there are none."""
-        with self._lock:
-            held = faiss.vector_to_array(self._faiss.id_map)
-            if len(held) == 0:
-                return np.zeros(self._dim, np.float32)
-            chosen = held[np.linspace(0, len(held) - 1, min(sample, len(held))).astype(np.int64)]
-            return np.asarray(self._faiss.reconstruct_batch(chosen).mean(axis=0), np.float32)
+    def _pick(self, known: Sequence[Segment], names: Iterable[str]) -> tuple[tuple[Segment, ...], list[Span]]:
+        """The widest sound segments, one after another from id 1, and the spans between them that none covers."""
+        opened = {segment.folder.name: segment for segment in known}
+        refused = set(self._damage)
+        spans = {name: _span_of(name) for name in names}
+        # Of two that begin together the one that reaches further; of the same span the newer.
+        order = sorted(spans, key=lambda name: (-spans[name][1], -_age(self._folder / name)))
+        picked: list[Segment] = []
+        gaps: list[Span] = []
+        at = 1
+        while starts := [span[0] for name, span in spans.items() if span[0] >= at and name not in refused]:
+            if min(starts) > at:
+                gaps.append((at, min(starts) - 1))
+                at = min(starts)
+            name = next(name for name in order if spans[name][0] == at and name not in refused)
+            segment = opened.get(name) or self._open(name)
+            if segment is None:
+                refused.add(name)
+                continue
+            picked.append(segment)
+            at = segment.span[1] + 1
+        return tuple(picked), _joined(gaps)
 
-    def _remove(self, db: sqlite3.Connection) -> None:
-        rows = db.execute("SELECT vector_id FROM removed WHERE seq > ?", (self._last_removed,))
-        gone = np.fromiter((row[0] for row in rows), np.int64)
-        self._faiss.remove_ids(faiss.IDSelectorBatch(gone))
+    def _open(self, name: str) -> Segment | None:
+        """The segment of that folder name; None: it is damaged, which is logged and remembered."""
+        folder = self._folder / name
+        try:
+            return open_segment(folder, self._catalog, self._dim)
+        except Damaged as damage:
+            if folder.is_dir():  # else another process has just replaced it
+                self._damage[name] = str(damage)
+                log.warning("the index segment %s is not used and is made anew from the catalog: %s", folder, damage)
+            return None
 
-    def _add(self, db: sqlite3.Connection) -> None:
-        rows = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id > ?", (self._last_frame,))
+    def _loaded(self, db: sqlite3.Connection, tail: Tail, span: Span) -> Tail:
+        """tail with the catalog's vectors of the span."""
+        rows = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
         while chunk := rows.fetchmany(CHUNK_ROWS):
             ids, blobs = zip(*chunk, strict=True)
-            self._faiss.add_with_ids(unpack_vectors(list(blobs), self._dim), np.array(ids, np.int64))
+            tail = tail.plus(unpack_vectors(list(blobs), self._dim), np.array(ids, np.int64))
+        return tail
+
+    def _due(self) -> Span | None:
+        state = self._state
+        return next_span(
+            _sealed(state),
+            [span for span, _ in state.patches],
+            (state.covered + 1, state.last_frame),
+            len(state.tail),
+            bool(self._damage),
+        )
+
+    def _make(self, span: Span, adopt: bool = True) -> bool:
+        """Makes the segment of the span, takes it in, and removes those it replaces."""
+        try:
+            with alone_in(self._folder) as alone:
+                if not alone:
+                    return False
+                for leftover in self._folder.glob(f"{MAKING}*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                made = make_segment(self._catalog, self._folder, span, self._dim, self.options, self._check)
+                if adopt:
+                    with self._lock:
+                        self._follow()
+                self._sweep(made.name)
+                return True
+        except (OSError, StorageError) as error:
+            log.warning("the index in %s cannot be sealed now (%s); it is searched from memory", self._folder, error)
+            self._not_before = monotonic() + RETRY_SECONDS
+            return False
+
+    def _sweep(self, made: str) -> None:
+        """Removes the folders that the one just made replaces, and damaged ones within it."""
+        first, last = _span_of(made)
+        for name in self._names():
+            span = _span_of(name)
+            if name != made and (name in self._damage or (span[0] >= first and span[1] <= last)):
+                # The manifest goes first, so that what a kill leaves is known to be no segment.
+                (self._folder / name / "manifest.json").unlink(missing_ok=True)
+                shutil.rmtree(self._folder / name, ignore_errors=True)
+                self._damage.pop(name, None)
+
+    def _names(self) -> tuple[str, ...]:
+        try:
+            found = [p.name for p in self._folder.iterdir() if SEGMENT_NAME.fullmatch(p.name) and p.is_dir()]
+        except OSError:  # no folder yet, or none we may read: then everything comes from the catalog
+            return ()
+        return tuple(sorted(found))
+
+    def _start(self) -> None:
+        if (self._thread is None or not self._thread.is_alive()) and not self._stopping.is_set():
+            self._thread = Thread(target=self._tend, name="index-upkeep", daemon=True)
+            self._thread.start()
+
+    def _tend(self) -> None:
+        try:
+            self.seal()
+        except _Stopped:
+            pass
+        except Exception:  # a thread has nobody to raise to, and searches do not need it
+            log.exception("sealing the index in %s failed", self._folder)
+            self._not_before = monotonic() + RETRY_SECONDS
+
+    def _check(self) -> None:
+        if self._stopping.is_set():
+            raise _Stopped
+
+
+def _parts(state: State) -> list[Segment | Tail]:
+    return [*state.segments, *(tail for _, tail in state.patches), state.tail]
+
+
+def _sealed(state: State) -> list[Sealed]:
+    return [Sealed(segment.span, segment.manifest.rows, len(segment)) for segment in state.segments]
+
+
+def _tops(db: sqlite3.Connection) -> dict[str, int]:
+    return dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('frames', 'removed')"))
+
+
+def _removed(db: sqlite3.Connection, after_seq: int, span: Span = (0, 2**62)) -> Ids:
+    rows = db.execute("SELECT vector_id FROM removed WHERE seq > ? AND vector_id BETWEEN ? AND ?", (after_seq, *span))
+    return np.sort(np.fromiter((row[0] for row in rows), np.int64))
+
+
+def _without(state: State, gone: Ids) -> State:
+    return replace(
+        state,
+        segments=tuple(segment.minus(gone) for segment in state.segments),
+        patches=tuple((span, tail.minus(gone)) for span, tail in state.patches),
+        tail=state.tail.minus(gone),
+    )
+
+
+def _within(allowed: Ids | None, span: Span) -> Ids | None:
+    if allowed is None:
+        return None
+    first, last = np.searchsorted(allowed, [span[0], span[1] + 1])
+    return allowed[first:last]
+
+
+def _span_of(name: str) -> Span:
+    found = SEGMENT_NAME.fullmatch(name)
+    assert found is not None
+    return int(found[1]), int(found[2])
+
+
+def _age(folder: Path) -> int:
+    """When the folder was made, in nanoseconds; 0 when it is gone."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _joined(gaps: Sequence[Span]) -> list[Span]:
+    """Neighbouring spans as one."""
+    joined: list[Span] = []
+    for first, last in gaps:
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined

@@ -14,6 +14,7 @@ from ..export.engine import Engine
 from ..settings import Settings
 from . import (
     problems,
+    routes_aliases,
     routes_align,
     routes_collections,
     routes_duplicates,
@@ -22,6 +23,7 @@ from . import (
     routes_house,
     routes_items,
     routes_jobs,
+    routes_reembed,
     routes_search,
 )
 from .auth import Guard, Rates
@@ -68,11 +70,13 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_house,
         routes_embeddings,
         routes_collections,
+        routes_aliases,
         routes_items,
         routes_search,
         routes_explain,
         routes_align,
         routes_duplicates,
+        routes_reembed,
         routes_jobs,
     ):
         app.include_router(routes.router)

@@ -5,18 +5,18 @@ What it answers for is on disk before it answers: the item, or the file together
 
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import Conflict, CorruptMedia, NotFound, StorageError
+from ..errors import Conflict, CorruptMedia, InvalidRequest, NotFound, StorageError
 from ..index import jobs
 from ..index.collection import Collection
 from ..index.ingest import ingest_file
 from ..index.items import Item, check_item_id
 from ..index.ledger import forget
 from ..media.sampling import Sampling
-from .jobs import INGEST, upload_uri
+from .jobs import INGEST, forget_upload, upload_uri
 from .services import Services
 from .uploads import Upload
 
@@ -55,6 +55,47 @@ def take_in(
         return Taken(job=waiting)
     if waiting is not None:
         raise Conflict(f"A job is already making the item {item_id!r} of other bytes. Choose another id.")
+    return _new(here, collection, upload, item_id, metadata, sampling)
+
+
+def put_in(
+    here: Services,
+    collection: Collection,
+    upload: Upload | None,
+    item_id: str,
+    metadata: dict[str, Any] | None,
+    sampling: Sampling | None = None,
+) -> Taken:
+    """The item of this id holds these bytes and this metadata afterwards, whatever it held before; None keeps.
+
+    The old bytes are found until the new ones are. Blocks; call it in a worker thread. Doing it again changes nothing.
+    Raises as take_in does; Conflict only while a job is making the item of other bytes.
+    """
+    check_item_id(item_id)
+    known = collection.get_many([item_id]).get(item_id)
+    if upload is None and metadata is None:
+        raise InvalidRequest("Expected a file, metadata or both to put in the item's place; got neither.")
+    if upload is None or (known is not None and _holds(known, upload, sampling)):
+        changed = collection.get(item_id) if metadata is None else collection.update_metadata(item_id, metadata)
+        return Taken(item=changed)
+    waiting = _waiting_job(collection, item_id)
+    if waiting is not None:
+        same = (upload.sha256, metadata, sampling or here.settings.sampling)
+        if tuple(waiting.payload.get(name) for name in ("sha256", "metadata", "sampling")) == same:
+            return Taken(job=waiting)
+        forget_upload(collection, jobs.cancel_job(collection, waiting.id))
+    return replace(_new(here, collection, upload, item_id, metadata, sampling), is_new=known is None)
+
+
+def _new(
+    here: Services,
+    collection: Collection,
+    upload: Upload,
+    item_id: str,
+    metadata: dict[str, Any] | None,
+    sampling: Sampling | None,
+) -> Taken:
+    """Keeps the upload and makes an item of it: a picture at once, a video by a job."""
     info = here.decoder.probe(upload.path, here.limits)
     path = _keep(upload.path, collection.uploads)
     if info.kind == "video":
@@ -97,8 +138,15 @@ def _known(collection: Collection, upload: Upload, item_id: str | None) -> Item 
     except NotFound:
         return None
     if item.sha256 != upload.sha256:
-        raise Conflict(f"The item {item_id!r} exists and holds other bytes. Delete it first, or choose another id.")
+        raise Conflict(
+            f"The item {item_id!r} exists and holds other bytes. PUT it to replace them, or choose another id."
+        )
     return item
+
+
+def _holds(known: Item, upload: Upload, sampling: Sampling | None) -> bool:
+    """Whether the item is of these bytes, sampled so."""
+    return known.sha256 == upload.sha256 and (known.kind == "image" or sampling in (None, known.sampling))
 
 
 def _check_sampling(known: Item, sampling: Sampling | None) -> None:

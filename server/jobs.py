@@ -1,4 +1,4 @@
-"""The background worker: one thread that turns uploaded videos into items, and looks for duplicates, job by job.
+"""The background worker: one thread that takes in uploaded videos, looks for duplicates, re-embeds, job by job.
 
 A job is in its collection's catalog before the upload is answered; after a kill the next server finds it and
 runs it again. Knows no HTTP.
@@ -6,6 +6,7 @@ runs it again. Knows no HTTP.
 
 import logging
 import threading
+from contextlib import closing
 from time import monotonic
 from types import TracebackType
 
@@ -18,6 +19,7 @@ from ..index.duplicates_report import report_dict
 from ..index.ingest import ingest_file
 from ..index.ledger import forget
 from ..index.library import Library
+from ..index.reembed import reembed, switch
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.sampling import Sampling
@@ -26,6 +28,7 @@ log = logging.getLogger("vicmae.server")
 
 INGEST = "ingest"
 DUPLICATES = "duplicates"
+REEMBED = "reembed"
 IDLE_SECONDS = 5.0  # how often an idle worker looks by itself; uploads wake it at once
 STOP_SECONDS = 10.0
 PROGRESS_SECONDS = 0.5  # between two lines about one job in the catalog
@@ -110,6 +113,8 @@ class Worker:
         try:
             if job.kind == DUPLICATES:
                 self._find_duplicates(collection, job)
+            elif job.kind == REEMBED:
+                self._reembed(collection, job)
             else:
                 self._ingest(collection, job)
         except Stopped:
@@ -168,6 +173,27 @@ class Worker:
         jobs.keep_result(collection, job.id, report_dict(collection, found))
         jobs.advance_job(collection, job.id, "done", found.compared, found.compared)
         jobs.finish_job(collection, job.id, "succeeded")
+
+    def _reembed(self, target: Collection, job: jobs.Job) -> None:
+        """Embeds a collection anew; other jobs, which are shorter, are let in between its items."""
+        alias = job.payload["alias"]
+        source = self.library.open(str(job.payload["source"]))
+        told = 0.0
+        with closing(reembed(source, target, self.engine, self.limits, self.decoder)) as run:
+            for tally in run:
+                if self._stopping:
+                    raise Stopped
+                if (moment := monotonic()) - told >= PROGRESS_SECONDS:
+                    told = moment
+                    jobs.advance_job(target, job.id, "embed", tally.seen, tally.total)
+                    for collection in self._collections():
+                        self._run_next(collection)
+        if alias is not None:
+            switch(self.library, target, str(alias), tally)
+        told_all = {"source": source.name, "into": target.name, "alias": alias, **tally.to_dict()}
+        jobs.keep_result(target, job.id, told_all)
+        jobs.advance_job(target, job.id, "done", tally.seen, tally.total)
+        jobs.finish_job(target, job.id, "succeeded")
 
     def _fail(self, collection: Collection, job: jobs.Job, reason: str, stage: str | None = None) -> None:
         try:

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from .auth import Needed, needed_for
-from .schemas import ExplainRequest, Problem, SearchRequest
+from .schemas import ExplainRequest, Filter, Problem, SearchRequest
 
 REF = "#/components/schemas/{model}"
 KEY = {
@@ -37,8 +37,10 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     # FastAPI announces its own shape for wrong requests, which problems.py replaces.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for model in (SearchRequest, ExplainRequest, Problem):
+    for model in (Filter, SearchRequest, ExplainRequest, Problem):
         _add(schemas, model)
+    # Checked by index.filters, which names places better than a choice of models could.
+    schemas["SearchRequest"]["properties"]["filter"] = {"$ref": REF.format(model="Filter")}
     schema["components"]["securitySchemes"] = {"key": KEY}
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
@@ -58,4 +60,5 @@ def _tell_scope(operation: dict[str, Any], needed: Needed) -> None:
 def _add(schemas: dict[str, Any], model: type[BaseModel]) -> None:
     described = model.model_json_schema(ref_template=REF)
     schemas.update(described.pop("$defs", {}))
-    schemas[model.__name__] = described
+    if "$ref" not in described:  # a model that holds itself stands among its own definitions
+        schemas[model.__name__] = described

@@ -54,6 +54,7 @@ def described(here: Services, collection: index.Collection) -> Collection:
         model=collection.model,
         fingerprint=collection.fingerprint,
         searchable=here.model_fits(collection.fingerprint),
+        aliases=[alias for alias, target in here.library.aliases().items() if target == collection.name],
         created_at=collection.created_at,
         **collection.stats(),
     )

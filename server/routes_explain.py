@@ -4,6 +4,8 @@ Turns a request into two frames and their explanation into an answer; comparing 
 """
 
 import base64
+from pathlib import Path
+from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
@@ -56,30 +58,27 @@ async def explained(name: str, request: Request, here: Here) -> Response:
     wish = parsed(ExplainRequest.model_validate_json, await request.body())
     if (wish.item is None) == (wish.image is None):
         raise InvalidRequest("Give exactly one of item and image, which is what was looked for, and the hit.")
-    if wish.image is not None:
-        (wish.image,) = await here.fetcher.fill_in([wish.image])
-    return await answered(here, request, collection, wish, None)
+    (image,) = await here.fetcher.fill_in([wish.image])
+    return await answered(here, request, collection, wish, image)
 
 
 async def answered(
-    here: Services, request: Request, collection: Collection, wish: ExplainRequest, file: Source | None
+    here: Services, request: Request, collection: Collection, wish: ExplainRequest, media: Any
 ) -> Response:
-    """The whole trip of one explanation, in a worker thread."""
+    """The whole trip of one explanation, in a worker thread. media: as in routes_search."""
 
     def work(trip: Trip) -> Explanation:
         found = present_file(collection, collection.get(wish.hit))
-        why = here.pipeline.explain(query_of(collection, wish, file), wish.seconds, found, wish.hit_seconds, trip)
+        why = here.pipeline.explain(query_of(collection, wish, media), wish.seconds, found, wish.hit_seconds, trip)
         return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=Timing(**trip.timing))
 
     return JSONResponse((await on_trip(here, request, work)).model_dump())
 
 
-def query_of(collection: Collection, wish: ExplainRequest, file: Source | None) -> Source:
-    if file is not None:
-        return file
+def query_of(collection: Collection, wish: ExplainRequest, media: Any) -> Source:
     if wish.item is not None:
         return present_file(collection, collection.get(wish.item))
-    return media_bytes(wish.image, "image")
+    return media if isinstance(media, Path) else media_bytes(media, "image")
 
 
 def shown(side: explain.Side) -> ExplainedSide:

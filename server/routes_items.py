@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import FileGone, InvalidRequest, NotFound
 from ..index import items as index
 from ..index.collection import Collection
+from ..index.filters import read_filter
 from ..media.sampling import Sampling
 from . import intake, routes_jobs
 from .idempotency import MAX_KEY, Answered
@@ -42,6 +43,21 @@ UPLOAD_BODY = {
                         "enum": list(get_args(Sampling)),
                         "description": "which frames of a video are embedded; the server's setting unless given",
                     },
+                },
+            }
+        }
+    },
+}
+PUT_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "file": {"type": "string", "format": "binary", "description": "left out: the item keeps its file"},
+                    "metadata": {"type": "string", "description": "a JSON object; left out: the item keeps its own"},
+                    "sampling": {"type": "string", "enum": list(get_args(Sampling))},
                 },
             }
         }
@@ -94,6 +110,29 @@ async def added(name: str, request: Request, here: Services, key: str | None = N
     return answer_of(answer)
 
 
+@router.put(
+    "/{item_id}",
+    response_model=Item,
+    responses={
+        201: {"model": Item, "description": "there was no such item"},
+        202: {"model": Accepted, "description": "a video was taken in; the old one is found until its job is done"},
+    },
+    openapi_extra={"requestBody": PUT_BODY},
+)
+async def put_item(name: str, item_id: str, request: Request, here: Here) -> Response:
+    """Puts a file, metadata or both in the item's place, or makes it. Doing it again changes nothing."""
+    collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
+    async with received_form(request, here.incoming) as form:
+        form.only("metadata", "sampling")
+        metadata = metadata_of(form.fields.get("metadata"))
+        upload = form.one_file() if form.files else None
+        sampling = sampling_of(form.fields.get("sampling"))
+        taken = await here.pipeline.run(
+            lambda trip: intake.put_in(here, collection, upload, item_id, metadata, sampling)
+        )
+    return answer_of(await to_thread.run_sync(answered, collection, taken))
+
+
 def answered(collection: Collection, taken: intake.Taken) -> Answered:
     """What is told of an upload that was taken in."""
     if taken.job is not None:
@@ -117,11 +156,12 @@ def list_items(
     here: Here,
     limit: Annotated[int, Query(ge=1)] = 50,
     cursor: Annotated[str | None, Query(max_length=400)] = None,
+    filter: Annotated[str | None, Query(description="a Filter (see the schemas) as JSON text")] = None,
 ) -> Items:
     """A page of items, newest first."""
     collection = here.library.open(name)
     check_limit(here, limit)
-    page, next_cursor = collection.items(limit, cursor)
+    page, next_cursor = collection.items(limit, cursor, None if filter is None else read_filter(filter))
     return Items(data=[described(collection, item) for item in page], next_cursor=next_cursor)
 
 
@@ -134,9 +174,9 @@ def get_item(name: str, item_id: str, here: Here) -> Item:
 
 @router.patch("/{item_id}")
 def change_item(name: str, item_id: str, change: ItemChange, here: Here) -> Item:
-    """Replaces an item's metadata."""
+    """Changes an item's metadata by a merge patch (RFC 7396): null removes a name, what is not given stays."""
     collection = here.library.open(name)
-    return described(collection, collection.update_metadata(item_id, change.metadata))
+    return described(collection, collection.merge_metadata(item_id, change.metadata))
 
 
 @router.delete("/{item_id}", status_code=204)

@@ -11,7 +11,7 @@ from fastapi.sse import format_sse_event
 from ..errors import NotFound
 from ..index import jobs as index
 from ..index.collection import Collection
-from .jobs import DUPLICATES, forget_upload
+from .jobs import DUPLICATES, REEMBED, forget_upload
 from .schemas import Job, Jobs, Progress
 from .services import Here, Services
 
@@ -20,7 +20,8 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 EVENTS = "text/event-stream"
 LOOK_SECONDS = 0.25  # between two looks at a job that somebody watches
 KEEP_ALIVE_SECONDS = 15.0  # proxies close what is silent for longer
-UNITS = {DUPLICATES: "pairs"}
+UNITS = {DUPLICATES: "pairs", REEMBED: "items"}
+REPORTS = (DUPLICATES, REEMBED)  # kinds whose report has an address
 
 
 @router.get("")
@@ -106,7 +107,7 @@ def described(collection: Collection, job: index.Job) -> Job:
 
 
 def _result_url(collection: Collection, job: index.Job) -> str | None:
-    """Where the result of a finished duplicates job is; other jobs have none."""
-    if job.kind != DUPLICATES or job.state != "succeeded":
+    """Where the report of a finished job is; jobs that take in a video have none."""
+    if job.kind not in REPORTS or job.state != "succeeded":
         return None
-    return f"/v1/collections/{collection.name}/duplicates/{job.id}"
+    return f"/v1/collections/{collection.name}/{job.kind}/{job.id}"

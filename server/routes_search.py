@@ -5,6 +5,7 @@ Turns a request into query vectors and hits into an answer; finding is index.sea
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,10 +19,12 @@ from pydantic import BaseModel, ValidationError
 from ..errors import InvalidRequest
 from ..index.answers import search_answer
 from ..index.collection import Collection
+from ..index.filters import Filter, parse_filter, read_filter
+from ..index.plan import Effort
 from ..index.query import end_of
 from ..index.refine import CANDIDATES, refine
+from ..index.scope import Scope, question, read_cursor, view_now, write_cursor
 from ..index.search import Hit, search_clip, search_frame
-from ..media.reader import Source
 from .inputs import media_bytes
 from .pipeline import Trip
 from .routes_items import check_limit
@@ -31,7 +34,7 @@ from .uploads import received_form
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
 
-FORM_FIELDS = ("limit", "target", "start_seconds", "end_seconds", "refine")
+FORM_FIELDS = ("limit", "target", "start_seconds", "end_seconds", "refine", "filter", "cursor", "exact", "min_recall")
 BODY = {
     "required": True,
     "content": {
@@ -47,6 +50,10 @@ BODY = {
                     "start_seconds": {"type": "number", "minimum": 0},
                     "end_seconds": {"type": "number", "minimum": 0},
                     "refine": {"type": "boolean", "default": True},
+                    "exact": {"type": "boolean", "default": False},
+                    "min_recall": {"type": "number", "minimum": 0, "maximum": 1},
+                    "filter": {"type": "string", "description": "a Filter as JSON text"},
+                    "cursor": {"type": "string", "description": "next_cursor of the page before"},
                 },
             }
         },
@@ -87,16 +94,15 @@ async def search(name: str, request: Request, here: Here) -> Response:
         async with received_form(request, here.incoming) as form:
             form.only(*FORM_FIELDS)
             wish = parsed(SearchRequest.model_validate_strings, dict(form.fields))
-            source = form.one_file().path
-            return await answered(here, request, collection, wish, source)
+            upload = form.one_file()
+            return await answered(here, request, collection, wish, upload.path, upload.sha256)
     wish = unwrapped(parsed(SearchRequest.model_validate_json, await request.body()))
     given = [field for field in ("item", "embedding", "image") if getattr(wish, field) is not None]
     if len(given) != 1:
         told = " and ".join(given) or "none of them"
         raise InvalidRequest(f"Give exactly one of item, embedding and image to look for; got {told}.")
-    if wish.image is not None:
-        (wish.image,) = await here.fetcher.fill_in([wish.image])
-    return await answered(here, request, collection, wish, None)
+    (image,) = await here.fetcher.fill_in([wish.image])
+    return await answered(here, request, collection, wish, image)
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -125,27 +131,51 @@ def unwrapped(wish: SearchRequest) -> SearchRequest:
 
 
 async def answered(
-    here: Services, request: Request, collection: Collection, wish: SearchRequest, file: Source | None
+    here: Services,
+    request: Request,
+    collection: Collection,
+    wish: SearchRequest,
+    media: Any,
+    sha256: str | None = None,
 ) -> Response:
-    """The whole trip of one search, in a worker thread."""
+    """The whole trip of one search, in a worker thread.
+
+    media: the path of a file that was sent, with its sha256, or what inputs.media_bytes reads.
+    """
     check_limit(here, wish.limit)
     if wish.start_seconds is not None and wish.end_seconds is not None and wish.end_seconds <= wish.start_seconds:
         raise InvalidRequest(f"end_seconds {wish.end_seconds:g} must be after start_seconds {wish.start_seconds:g}.")
 
     def work(trip: Trip) -> SearchAnswer:
-        query = query_of(here, collection, wish, file, trip)
+        asked = question(sha256, wish.model_dump(exclude={"limit", "cursor", "query"}))
+        view = view_now(collection) if wish.cursor is None else read_cursor(collection, wish.cursor, asked)
+        effort = Effort(wish.exact, wish.min_recall)
+        scope = Scope(filter_of(wish), None if wish.cursor is None else view)
+        query = query_of(here, collection, wish, media, trip)
         pixels = query.picture if wish.refine and query.target == "frame" else None
+        # One hit more than fits tells whether there is another page.
+        wanted = wish.limit + 1
         with trip.at("index_ms"):
-            hits = look(collection, query, wish.limit if pixels is None else max(wish.limit, CANDIDATES))
+            hits = look(collection, query, wanted if pixels is None else max(wanted, CANDIDATES), scope, effort)
         if pixels is not None:
             with trip.at("refine_ms"):
-                hits = refine(collection, hits, query.as_frame(), pixels, here.limits, here.decoder)[: wish.limit]
-        return SearchAnswer(**search_answer(collection, hits, query.target, len(query.vectors), trip.timing))
+                hits = refine(collection, hits, query.as_frame(), pixels, here.limits, here.decoder)
+        page, rest = hits[: wish.limit], hits[wish.limit :]
+        following = write_cursor(collection, view, [hit.item.id for hit in page], asked) if rest else None
+        answer = search_answer(collection, page, query.target, len(query.vectors), trip.timing, following, effort)
+        return SearchAnswer(**answer)
 
     return JSONResponse((await on_trip(here, request, work)).model_dump())
 
 
-def query_of(here: Services, collection: Collection, wish: SearchRequest, file: Source | None, trip: Trip) -> Query:
+def filter_of(wish: SearchRequest) -> Filter | None:
+    """The request's filter; a form carries it as text."""
+    if wish.filter is None:
+        return None
+    return read_filter(wish.filter) if isinstance(wish.filter, str) else parse_filter(wish.filter)
+
+
+def query_of(here: Services, collection: Collection, wish: SearchRequest, media: Any, trip: Trip) -> Query:
     """The request's vectors, whichever way it names them."""
     if wish.embedding is not None:
         if wish.target == "clip":
@@ -154,7 +184,7 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, file: 
             return Query(np.array([wish.embedding], np.float32), np.zeros(1), np.ones(1, np.float32), "frame")
     if wish.item is not None:
         return query_of_item(collection, wish)
-    source = media_bytes(wish.image, "image") if file is None else file
+    source = media if isinstance(media, Path) else media_bytes(media, "image")
     if wish.target == "frame" and wish.start_seconds is not None and wish.end_seconds is None:
         embedded = here.pipeline.embed_moment(source, wish.start_seconds, trip)
     else:
@@ -199,13 +229,21 @@ def query_of_item(collection: Collection, wish: SearchRequest) -> Query:
     )
 
 
-def look(collection: Collection, query: Query, limit: int) -> list[Hit]:
-    """The best `limit` items, without the one the query was taken from."""
+def look(collection: Collection, query: Query, limit: int, scope: Scope, effort: Effort) -> list[Hit]:
+    """The best `limit` items in scope, without the one the query was taken from."""
     wanted = limit if query.itself is None else limit + 1
     if query.target == "clip":
         found = search_clip(
-            collection, query.vectors, query.seconds, wanted, query.informative, query.mirrored, query.end_seconds
+            collection,
+            query.vectors,
+            query.seconds,
+            wanted,
+            query.informative,
+            query.mirrored,
+            query.end_seconds,
+            scope,
+            effort,
         )
     else:
-        found = search_frame(collection, query.as_frame(), wanted)
+        found = search_frame(collection, query.as_frame(), wanted, scope, effort)
     return [hit for hit in found if hit.item.id != query.itself][:limit]

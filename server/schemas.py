@@ -3,40 +3,19 @@
 Requests refuse unknown fields, so that a misspelt name never passes silently.
 """
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
+from ..index.metadata import storable
 from ..media.sampling import Sampling
-
-MAX_METADATA_BYTES = 64 * 1024
-MAX_METADATA_DEPTH = 16
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Target = Literal["frame", "clip"]
 EncodingFormat = Literal["float", "base64"]
 
 
-def _storable(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """metadata that can be stored and shown again unchanged."""
-    if _depth(metadata) > MAX_METADATA_DEPTH:
-        raise ValueError(f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels")
-    try:
-        size = len(json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode("utf-8"))
-    except ValueError as error:
-        raise ValueError("metadata must be JSON: no NaN, no infinity, no half characters (lone surrogates)") from error
-    if size > MAX_METADATA_BYTES:
-        raise ValueError(f"metadata takes {size} bytes, more than {MAX_METADATA_BYTES}")
-    return metadata
-
-
-def _depth(value: JsonValue) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, inner), default=0)
-
-
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(storable)]
 
 
 class Request(BaseModel):
@@ -125,6 +104,7 @@ class Collection(BaseModel):
     model: str
     fingerprint: str
     searchable: bool = Field(description="whether the running model can search it")
+    aliases: list[str] = Field(description="its other names")
     created_at: str
     items: int
     images: int
@@ -137,6 +117,42 @@ class Collection(BaseModel):
 
 class Collections(BaseModel):
     data: list[Collection]
+
+
+class ReembedRequest(Request):
+    into: str = Field(description="the new collection; one that was begun before is gone on with")
+    alias: str | None = Field(None, description="a name that shall mean the new collection when it is complete")
+
+
+class FailedFile(BaseModel):
+    path: str
+    stage: str
+    reason: str
+
+
+class Reembedding(BaseModel):
+    """What became of the items of a collection that was embedded anew."""
+
+    source: str
+    into: str
+    alias: str | None
+    items: int
+    embedded: int
+    gone: list[str] = Field(description="files that are no longer there")
+    failed: list[FailedFile]
+
+
+class AliasTarget(Request):
+    collection: str = Field(description="the collection, or another alias of it")
+
+
+class Alias(BaseModel):
+    alias: str
+    collection: str
+
+
+class Aliases(BaseModel):
+    data: list[Alias]
 
 
 class Item(BaseModel):
@@ -164,7 +180,51 @@ class Items(BaseModel):
 
 
 class ItemChange(Request):
-    metadata: Metadata = Field(description="replaces the item's metadata")
+    """RFC 7396 (application/merge-patch+json): what is given is changed, null removes, the rest stays."""
+
+    metadata: Metadata | None
+
+
+class Match(Request):
+    """Exactly one of them; of a list in the metadata one element that fits is enough."""
+
+    value: str | float | bool | None = Field(None, description="equal to it")
+    any: list[str | float | bool] | None = Field(None, description="equal to one of them")
+    prefix: str | None = Field(None, description="a text that begins so")
+
+
+class Range(Request):
+    """Bounds as numbers, or as RFC 3339 dates (UTC where no offset is given)."""
+
+    gt: float | str | None = None
+    gte: float | str | None = None
+    lt: float | str | None = None
+    lte: float | str | None = None
+
+
+class FilterKey(Request):
+    key: str
+
+
+class Condition(Request):
+    """A key with match or range; or is_empty alone; or, in its place, a Filter.
+
+    Keys: id, uri, path, name, kind, mime, sha256, created_at, duration_seconds, width, height, size_bytes,
+    and metadata.NAME, with dots for what lies deeper.
+    """
+
+    key: str | None = None
+    match: Match | None = None
+    range: Range | None = None
+    is_empty: FilterKey | None = Field(None, description="missing, null or an empty list")
+
+
+class Filter(Request):
+    """All of must, at least one of should (where there is any), none of must_not. Qdrant's grammar."""
+
+    must: "list[Condition | Filter]" = []
+    should: "list[Condition | Filter]" = []
+    must_not: "list[Condition | Filter]" = []
 
 
 class SearchRequest(Request):
@@ -183,6 +243,14 @@ class SearchRequest(Request):
     refine: bool = Field(
         True, description="compare pixels around the best hits of a picture: tells copies apart, names the exact frame"
     )
+    exact: bool = Field(False, description="compare every vector, however many there are")
+    min_recall: float | None = Field(
+        None, ge=0, le=1, description="share of the true nearest vectors that must be found; the server's own if null"
+    )
+    filter: JsonValue = Field(None, description="a Filter; its faults are told with their place")
+    cursor: str | None = Field(
+        None, description="next_cursor of the page before, with the same question; limit may change"
+    )
 
 
 class Segment(BaseModel):
@@ -196,7 +264,7 @@ class Segment(BaseModel):
     likeness: float = Field(description="0 as alike as any two frames of the collection, 1 identical")
     confidence: float = Field(description="0 to 1: how sure it is that both show the same footage")
     speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
-    mirrored: bool = Field(description="whether left and right are exchanged; always false for stored vectors")
+    mirrored: bool = Field(description="whether left and right are exchanged; of stored items, as pixels say")
 
 
 class AlignRequest(Request):
@@ -269,6 +337,22 @@ class Dismissal(Request):
     b: str
 
 
+class DismissedItem(BaseModel):
+    id: str
+    name: str
+
+
+class DismissedPair(BaseModel):
+    a: DismissedItem
+    b: DismissedItem
+
+
+class Dismissals(BaseModel):
+    """Pairs that a person called no duplicates, the newest first."""
+
+    data: list[DismissedPair]
+
+
 class Hit(BaseModel):
     id: str
     uri: str
@@ -286,9 +370,14 @@ class Hit(BaseModel):
 
 class SearchAnswer(BaseModel):
     data: list[Hit]
-    plan: dict[str, Any]
+    plan: dict[str, Any] = Field(
+        description="how it was found: target, query_frames, index (exact, ivf, hnsw), segments, vectors, candidates, "
+        "width (lists probed or paths kept), recall_estimate, and under a filter how many vectors were allowed"
+    )
     timing: Timing
-    next_cursor: None = None
+    next_cursor: str | None = Field(
+        None, description="for the next page of the same ranking, whatever is added or deleted; null on the last one"
+    )
 
 
 class ExplainRequest(Request):
@@ -328,7 +417,7 @@ class Job(BaseModel):
     name: str | None = Field(description="the file's name as its sender gave it")
     item_id: str | None
     stage: str | None = Field(description="what is being done: embed; or candidates, align, look")
-    result_url: str | None = Field(description="where a finished duplicates job's report is")
+    result_url: str | None = Field(description="where the report of a finished job is: duplicates, reembed")
     error: str | None
     created_at: str
     updated_at: str
@@ -339,7 +428,7 @@ class Jobs(BaseModel):
 
 
 class Accepted(BaseModel):
-    """Work that goes on in the background: a video to be made searchable, or a search for duplicates."""
+    """Work that goes on in the background: a video, a search for duplicates, a collection embedded anew."""
 
     job: Job
 

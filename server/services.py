@@ -26,6 +26,7 @@ from ..export.choice import open_engine
 from ..export.engine import Engine
 from ..index.jobs import JobState, list_jobs
 from ..index.library import Library
+from ..index.plan import IndexOptions
 from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.sandbox import Sandbox
@@ -94,7 +95,7 @@ def open_services(
             canary.check()
         metrics.tell_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
         warm_up(engine)
-        library = Library(data)
+        library = Library(data, IndexOptions(**settings.index_options, background=True))
         stack.callback(library.close)
         try:
             library.open_for(DEFAULT_COLLECTION, engine, create=True)

@@ -54,9 +54,9 @@ def finished_job(client: httpx.Client, location: str, seconds: float = 30) -> di
     raise AssertionError(f"the job did not end: {job}")
 
 
-def added(client: httpx.Client, path: Path, **fields: str) -> str:
+def added(client: httpx.Client, path: Path, url: str = ITEMS, **fields: str) -> str:
     """Uploads a file, waits until it can be found, gives the item's id."""
-    answer = send(client, path, **fields)
+    answer = send(client, path, url, **fields)
     if answer.status_code == 202:
         job = finished_job(client, answer.headers["location"])
         assert job["state"] == "succeeded", job

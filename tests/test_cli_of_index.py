@@ -13,7 +13,7 @@ from made_media import frame_of, write_image, write_video
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from vicmae.errors import CorruptMedia, InvalidRequest, MediaTooLarge, ModelMismatch, NotFound
+from vicmae.errors import Conflict, CorruptMedia, InvalidRequest, MediaTooLarge, ModelMismatch, NotFound
 from vicmae.export import choice
 from vicmae.export.engine import FakeEngine
 from vicmae.index import cli
@@ -163,7 +163,10 @@ def test_a_video_is_looked_for_as_a_clip(run: Run, media: Path) -> None:
     assert hit["start_seconds"] == pytest.approx(5, abs=1) and hit["end_seconds"] == pytest.approx(10, abs=1)
     assert hit["segments"][0]["query_end_seconds"] == pytest.approx(10, abs=1)
     frame = json.loads(run(*words, "--frame", "--json", "--top", "1"))
-    assert frame["plan"] == {"target": "frame", "index": "exact", "query_frames": 1}
+    plan = frame["plan"]
+    assert (plan["target"], plan["query_frames"], plan["index"], plan["recall_estimate"]) == ("frame", 1, "exact", 1.0)
+    exact = json.loads(run(*words, "--frame", "--json", "--top", "1", "--exact", "--min-recall", "0.5"))
+    assert exact["data"] == frame["data"] and exact["plan"] == plan
     assert frame["data"][0]["start_seconds"] == pytest.approx(5, abs=0.5)
 
 
@@ -189,6 +192,17 @@ def test_questions_that_make_no_sense_are_told(run: Run, media: Path, monkeypatc
         run("search", media / "a.png")
 
 
+def test_a_filter_narrows_the_search(run: Run, media: Path) -> None:
+    run("index", media)
+    films = '{"must": [{"key": "kind", "match": {"value": "video"}}]}'
+    found = json.loads(run("search", media / "a.png", "--filter", films, "--json"))
+    assert [hit["name"] for hit in found["data"]] == ["film.mp4"]
+    none = '{"must": [{"key": "name", "match": {"value": "none"}}]}'
+    assert run("search", media / "a.png", "--filter", none) == ""
+    with pytest.raises(InvalidRequest, match=r"filter\.must\[0\]"):
+        run("search", media / "a.png", "--filter", '{"must": [{"key": "nonsense"}]}')
+
+
 def test_names_that_are_no_text_can_be_printed(run: Run, media: Path) -> None:
     os.rename(os.fsencode(media / "a.png"), os.fsencode(media) + b"/caf\xe9.png")
     (media / os.fsdecode(b"bad\xe9.jpg")).write_bytes(b"no")
@@ -202,6 +216,12 @@ def test_collections_are_listed_and_dropped(run: Run, media: Path, tmp_path: Pat
     header, line = run("collections").splitlines()
     assert header.split() == ["name", "items", "model", "created"]
     assert line.split()[:3] == ["trips", "3", "fake"]
+    run("collections", "alias", "latest", "trips")
+    assert run("collections").splitlines()[1].split()[-1] == "latest"
+    assert run("search", media / "a.png", "-c", "latest", "--top", "1").count("a.png") == 1
+    with pytest.raises(Conflict, match="latest"):
+        run("collections", "drop", "trips", "--yes")
+    run("collections", "unalias", "latest")
     run("collections", "drop", "trips", stdin="n\n", code=1)
     run("collections", "drop", "trips", "--yes")
     assert json.loads(run("collections", "--json")) == {"data": []}

@@ -70,7 +70,7 @@ def test_nothing_is_written_before_something_is_made(tmp_path: Path, library: Li
 def test_another_model_is_refused_with_the_way_out(library: Library) -> None:
     library.create("c", ENGINE)
     for call in (library.open_for, library.create):
-        with pytest.raises(ModelMismatch, match=r"fake-0.*other-1.*vicmae index PATH… -c NEWNAME"):
+        with pytest.raises(ModelMismatch, match=r"fake-0.*other-1.*vicmae reembed -c c --into NEWNAME"):
             call("c", OTHER)
     assert library.open_for("new", OTHER, create=True).fingerprint == "other-1"
 

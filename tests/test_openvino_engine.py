@@ -1,5 +1,7 @@
 """vicmae.export.openvino_engine: the same files, the same vectors, in OpenVINO."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,3 +85,24 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> N
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(EngineError, match="m.onnx does not start in OpenVINO"):
         OpenVinoEngine(tmp_path / "m.onnx", SPEC, "f", "nano")
+
+
+def test_an_engine_dropped_in_another_thread_leaves_signals_working(bundle: Path) -> None:
+    """OpenVINO's plugin, once unloaded from another thread than it was loaded in, took the signal stack along."""
+    script = f"""
+import faulthandler, gc, signal, threading
+from pathlib import Path
+from vicmae.export.openvino_engine import OpenVinoEngine
+from vicmae.media.spec import InputSpec
+
+faulthandler.enable()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+spec = InputSpec.from_dict({SPEC.to_dict()!r})
+engines = [OpenVinoEngine(Path({str(bundle / "model.onnx")!r}), spec, "f", "nano", threads=1)]
+thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGUSR1)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

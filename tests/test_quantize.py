@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vicmae.errors import InvalidRequest
 from vicmae.export.drift import compare, require_within_limits
 from vicmae.export.onnxruntime_engine import OnnxRuntimeEngine
+from vicmae.export.openvino_engine import core
 from vicmae.export.quantize import FILES, KEPT_IN_FP32, check_precisions, gate_of, to_fp16, write_precision
 from vicmae.export.to_onnx import write_onnx
 from vicmae.export.torch_engine import TorchEngine
@@ -119,8 +120,8 @@ def test_static_scales_are_symmetric_and_signed(files: dict[str, Path]) -> None:
 
 
 def test_openvino_reads_the_static_file_as_onnx_runtime_does(files: dict[str, Path]) -> None:
-    openvino = pytest.importorskip("openvino", reason="needs the extra openvino")
-    compiled = openvino.Core().compile_model(files["int8-static"], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    pytest.importorskip("openvino", reason="needs the extra openvino")
+    compiled = core().compile_model(files["int8-static"], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     (vectors,) = compiled({0: PIXELS}).values()
     assert ((vectors * embed(files["int8-static"])).sum(axis=1)).min() > 0.999
 

@@ -85,8 +85,18 @@ def test_duplicates_are_reported_and_dismissed(client: httpx.Client, tmp_path: P
     later = client.get(found(client)).json()
     assert (later["groups"], later["dismissed_pairs"]) == ([], 1)
 
+    assert {a, b} == {item["id"] for item in client.get(f"{DUPLICATES}/dismiss").json()["data"][0].values()}
+    for _ in range(2):
+        assert client.delete(f"{DUPLICATES}/dismiss", params={"a": a, "b": b}).status_code == 204
+    assert client.get(f"{DUPLICATES}/dismiss").json() == {"data": []}
+    assert len(client.get(found(client)).json()["groups"]) == 1
+    known = client.get(DUPLICATES).json()["data"]
+    assert [job["state"] for job in known] == ["succeeded"] * 3 and known[-1]["result_url"] == where
+
 
 def test_what_is_no_report_is_not_found(client: httpx.Client) -> None:
     problem(client.get(f"{DUPLICATES}/jnone"), 404)
     problem(client.post("/v1/collections/none/duplicates"), 404)
+    problem(client.get("/v1/collections/none/duplicates"), 404)
+    problem(client.delete(f"{DUPLICATES}/dismiss"), 422)
     problem(client.get(f"{found(client)}?format=pdf"), 422)

@@ -1,9 +1,11 @@
 """Collections, items and jobs over HTTP: taking in, listing, showing, changing, removing."""
 
 import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -111,11 +113,88 @@ def test_pages_hold_every_item_once(client: httpx.Client, tmp_path: Path) -> Non
     assert len(seen) == 7 and set(seen) == ids
 
 
-def test_metadata_is_replaced(client: httpx.Client, tmp_path: Path) -> None:
-    item_id = added(client, write_image(tmp_path / "a.jpg", 1), metadata='{"a": 1}')
-    metadata = {"b": [1, 2.5, None, "ü"], "c": {"d": True}}
-    assert client.patch(f"{ITEMS}/{item_id}", json={"metadata": metadata}).json()["metadata"] == metadata
-    assert client.get(f"{ITEMS}/{item_id}").json()["metadata"] == metadata
+def test_metadata_is_merged(client: httpx.Client, tmp_path: Path) -> None:
+    item_id = added(client, write_image(tmp_path / "a.jpg", 1), metadata='{"a": 1, "c": {"d": true, "e": 1}}')
+    patch = {"a": None, "b": [1, 2.5, None, "ü"], "c": {"d": False}}
+    merged = {"b": [1, 2.5, None, "ü"], "c": {"d": False, "e": 1}}
+    kind = {"content-type": "application/merge-patch+json"}
+    answer = client.patch(f"{ITEMS}/{item_id}", content=json.dumps({"metadata": patch}), headers=kind)
+    assert answer.json()["metadata"] == merged
+    assert client.patch(f"{ITEMS}/{item_id}", json={"metadata": {}}).json()["metadata"] == merged
+    assert client.get(f"{ITEMS}/{item_id}").json()["metadata"] == merged
+    for letter in "xy":
+        told = client.patch(f"{ITEMS}/{item_id}", json={"metadata": {letter: letter * 40_000}})
+    assert "bytes" in problem(told, 400)["detail"]
+    assert client.patch(f"{ITEMS}/{item_id}", json={"metadata": None}).json()["metadata"] == {}
+
+
+def put(client: httpx.Client, item_id: str, path: Path | None = None, **fields: str) -> httpx.Response:
+    """The file, where there is one, and fields as a multipart form."""
+    parts: dict[str, Any] = {name: (None, value) for name, value in fields.items()}
+    if path is not None:
+        parts["file"] = (path.name, path.read_bytes())
+    return client.put(f"{ITEMS}/{item_id}", files=parts)
+
+
+def test_put_makes_and_replaces_a_picture(client: httpx.Client, tmp_path: Path) -> None:
+    first, second = write_image(tmp_path / "a.png", 1), write_image(tmp_path / "b.png", 2)
+    assert put(client, "mine", first, metadata='{"a": 1}').status_code == 201
+    for _ in range(2):
+        answer = put(client, "mine", second)
+        assert answer.status_code == 200 and answer.json()["metadata"] == {"a": 1}
+    assert client.get(f"{ITEMS}/mine/media").content == second.read_bytes()
+    hits = send(client, second, "/v1/collections/default/search").json()["data"]
+    assert [(hit["id"], hit["score"] > 0.999) for hit in hits] == [("mine", True)]
+    assert put(client, "mine", metadata='{"b": 2}').json()["metadata"] == {"b": 2}
+    assert client.get(f"{ITEMS}/mine/media").content == second.read_bytes()
+    stats = client.get("/v1/collections/default").json()
+    assert (stats["items"], stats["frames"]) == (1, 1)
+    assert len(list((tmp_path / "data" / "collections" / "default" / "uploads").iterdir())) == 1
+
+
+def test_put_replaces_by_a_video_when_its_job_is_done(client: httpx.Client, tmp_path: Path) -> None:
+    picture, video = write_image(tmp_path / "a.png", 1), write_video(tmp_path / "v.mp4", seconds=3)
+    put(client, "mine", picture)
+    answer = put(client, "mine", video, metadata='{"a": 1}')
+    assert answer.status_code == 202
+    assert finished_job(client, answer.headers["location"])["state"] == "succeeded"
+    item = client.get(f"{ITEMS}/mine").json()
+    assert (item["kind"], item["frames"], item["metadata"]) == ("video", 6, {"a": 1})
+    assert put(client, "mine", video).status_code == 200
+
+
+def test_a_put_that_cannot_be_read_leaves_what_was_there(client: httpx.Client, tmp_path: Path) -> None:
+    picture = write_image(tmp_path / "a.png", 1)
+    put(client, "mine", picture)
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    problem(put(client, "mine", tmp_path / "bad.jpg"), 415)
+    assert client.get(f"{ITEMS}/mine/media").content == picture.read_bytes()
+    problem(put(client, "none", metadata="{}"), 404)
+    problem(put(client, "mine", sampling="rate"), 400)
+
+
+def test_aliases_are_taken_everywhere_and_switched(client: httpx.Client, tmp_path: Path) -> None:
+    client.put("/v1/collections/one")
+    client.put("/v1/collections/two")
+    assert client.put("/v1/aliases/now", json={"collection": "one"}).status_code == 201
+    added(client, write_image(tmp_path / "a.png", 1), url="/v1/collections/now/items", id="a")
+    assert client.get("/v1/collections/one").json()["items"] == 1
+    assert client.get("/v1/collections/now").json()["aliases"] == ["now"]
+    found = send(client, tmp_path / "a.png", "/v1/collections/now/search").json()["data"]
+    assert found[0]["thumbnail_url"].startswith("/v1/collections/one/items/a/")
+    assert client.get("/v1/collections/now/items/a/thumbnail").status_code == 200
+    assert client.put("/v1/aliases/now", json={"collection": "two"}).status_code == 200
+    assert client.get("/v1/collections/now/items").json()["data"] == []
+    assert client.get("/v1/aliases").json() == {"data": [{"alias": "now", "collection": "two"}]}
+    assert client.delete("/v1/collections/one").status_code == 204
+    assert "alias" in problem(client.delete("/v1/collections/now"), 409)["detail"]
+    assert "'now'" in problem(client.delete("/v1/collections/two"), 409)["detail"]
+    problem(client.put("/v1/aliases/two", json={"collection": "default"}), 409)
+    problem(client.put("/v1/aliases/x", json={"collection": "none"}), 404)
+    problem(client.put("/v1/aliases/X", json={"collection": "two"}), 400)
+    assert client.delete("/v1/aliases/now").status_code == 204
+    problem(client.get("/v1/aliases/now"), 404)
+    problem(client.get("/v1/collections/now"), 404)
 
 
 def test_a_thumbnail_shows_the_second(client: httpx.Client, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.vectors import VectorIndex, pack_vectors, unpack_vectors
+from vicmae.index.packing import pack_vectors, unpack_vectors
+from vicmae.index.vectors import VectorIndex
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import typer
 from ..errors import TrainingError
 from ..terminal import BundleOption, JsonOption, print_json, progress, say, stdout
 from .cli_common import keep_freed_memory, need_training_extra
-from .cli_finetune import finetune_app, finetuned
+from .cli_finetune import finetune, finetuned
 
 if TYPE_CHECKING:
     from .evaluate import Vectors
@@ -25,7 +25,7 @@ evaluate_app.command()(finetuned)
 
 def register(app: typer.Typer) -> None:
     app.command()(pretrain)
-    app.add_typer(finetune_app, name="finetune")
+    app.command()(finetune)
     app.add_typer(evaluate_app, name="evaluate")
 
 

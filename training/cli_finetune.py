@@ -1,9 +1,9 @@
-"""The verbs `vicmae finetune image|video` and `vicmae evaluate finetuned`."""
+"""The verbs `vicmae finetune` and `vicmae evaluate finetuned`."""
 
 import shlex
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from .finetune_data import Task
     from .finetune_recipe import ImageTuning
     from .multiview import Scores
-
-finetune_app = typer.Typer(
-    help="Train an encoder and a classifier on labelled pictures or clips, then test it.", no_args_is_help=True
-)
 
 DataArgument = Annotated[
     Path,
@@ -41,33 +37,14 @@ CacheOption = Annotated[
 ]
 
 
-@finetune_app.command()
-def image(
-    preset: Annotated[str, typer.Argument(help="small (a CPU, minutes), imagenet, or a .toml file.")],
-    data: DataArgument,
-    start: FromOption,
-    out: OutOption,
-    changes: SetOption = None,
-    subset: SubsetOption = None,
-    column: ColumnOption = "label",
-    resume: ResumeOption = False,
-    device: DeviceOption = "cpu",
-    cache: CacheOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Fine-tune on labelled pictures: layer decay, mixup, cutmix, RandAugment, drop path, as the preset says."""
-    need_training_extra()
-    from .finetune_recipe import load_image_tuning
-
-    recipe = load_image_tuning(preset, changes or [])
-    command = _command("image", preset, data, start, out, changes or [], subset)
-    _finetune(recipe, data, start, out, subset, column, resume, device, cache, command, json_output)
-
-
-@finetune_app.command()
-def video(
+def finetune(
+    kind: Annotated[Literal["image", "video"], typer.Argument(help="What is learnt from: pictures or clips.")],
     preset: Annotated[
-        str, typer.Argument(help="small (a CPU, minutes), kinetics, something-something, or a .toml file.")
+        str,
+        typer.Argument(
+            help="small (a CPU, minutes) or imagenet for pictures; small, kinetics or something-something for clips; "
+            "or a .toml file."
+        ),
     ],
     data: DataArgument,
     start: FromOption,
@@ -80,12 +57,17 @@ def video(
     cache: CacheOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Fine-tune on labelled videos: patches inflated to tubes, clips sampled by time, a test of many views."""
-    need_training_extra()
-    from .finetune_recipe import load_video_tuning
+    """Train an encoder and a classifier on labelled pictures or clips, then test it.
 
-    recipe = load_video_tuning(preset, changes or [])
-    command = _command("video", preset, data, start, out, changes or [], subset)
+    image: layer decay, mixup, cutmix, RandAugment and drop path, as the preset says.
+
+    video: patches inflated to tubes, clips sampled by time, and a test of many views.
+    """
+    need_training_extra()
+    from .finetune_recipe import load_image_tuning, load_video_tuning
+
+    recipe = (load_image_tuning if kind == "image" else load_video_tuning)(preset, changes or [])
+    command = _command(kind, preset, data, start, out, changes or [], subset)
     _finetune(recipe, data, start, out, subset, column, resume, device, cache, command, json_output)
 
 

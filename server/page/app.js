@@ -3,11 +3,12 @@
 import { api, collectionPath, Problem } from "./api.js";
 import { ask } from "./ask.js";
 import { $, counted, droppedFiles, el } from "./dom.js";
+import { duplicatesView } from "./duplicates.js";
 import { findView } from "./find.js";
 import { libraryView } from "./library.js";
 
 const NEW = "+ new";
-const views = { find: findView, library: libraryView };
+const views = { find: findView, library: libraryView, duplicates: duplicatesView };
 
 export const page = {
   collection: null, // the chosen one, as GET /v1/collections describes it

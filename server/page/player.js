@@ -24,7 +24,7 @@ export async function play(collection, itemId, moments, onSimilar) {
   $("player-close").onclick = close;
   const dialog = $("player");
   dialog.onclose = () => stop();
-  dialog.onclick = (event) => event.target === dialog && close();
+  dialog.onclick = (event) => { if (event.target === dialog) close(); };
   dialog.showModal();
 }
 

@@ -19,6 +19,6 @@ export async function why(collection, query, seconds, hit, hitSeconds) {
   $("why-name").textContent = hit.kind === "video" ? `${hit.name} at ${clock(hitSeconds)}` : hit.name;
   const dialog = $("why");
   $("why-close").onclick = () => dialog.close();
-  dialog.onclick = (event) => event.target === dialog && dialog.close();
+  dialog.onclick = (event) => { if (event.target === dialog) dialog.close(); };
   dialog.showModal();
 }
