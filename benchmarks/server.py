@@ -275,10 +275,6 @@ def main() -> None:
             speeds = throughput(port, rival_port, jpegs, args)
         searches, crowded = latency(port, jpegs, args), overload(port, jpegs, args)
         found: dict[str, Mapping[str, object]] = {"throughput": speeds, "search": searches, "overload": crowded}
-            "throughput": speeds,
-            "search": latency(port, jpegs, args),
-            "overload": overload(port, jpegs, args),
-        }
     show(speeds, found)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "server.json").write_text(json.dumps(found, indent=2))

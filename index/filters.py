@@ -126,10 +126,11 @@ def to_sql(clause: Clause) -> tuple[str, list[Any]]:
             test, parameters = _one_of(key, values)
         case Prefix(key, prefix):
             told = prefix.encode()
-            test = f"substr(CAST({_value(key)} AS BLOB), 1, ?) = ?"
+            # coalesce: SQLite's substr of an empty text is null.
+            test = f"coalesce(substr(CAST({_value(key)} AS BLOB), 1, ?), x'') = ?"
             parameters = [len(told), told]
-            if key.json_path is not None:
-                test = f"each.type = 'text' AND {test}"
+            is_text = "each.type = 'text'" if key.json_path is not None else f"({key.expression}) IS NOT NULL"
+            test = f"{is_text} AND {test}"
         case Range(key, bounds):
             test, parameters = _within(key, bounds)
         case Empty(key):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_items import ENGINE, new_item, unit_vectors
 
@@ -100,6 +100,7 @@ def ids(collection: Collection, *must: dict[str, Any]) -> set[str]:
 
 
 @settings(max_examples=60)
+@example([({"a": ""}, 1)], {"must": [{"key": "metadata.a", "match": {"prefix": ""}}]}, 1)
 @given(st.lists(st.tuples(METADATA, st.integers(1, 3)), min_size=1, max_size=8), FILTERS, st.integers(1, 9))
 def test_search_and_list_give_what_brute_force_gives(
     tmp_path_factory: pytest.TempPathFactory, made: list[tuple[dict[str, Any], int]], raw: dict[str, Any], limit: int
@@ -144,6 +145,7 @@ def test_columns_can_be_asked(collection: Collection) -> None:
     assert ids(collection, {"key": "path", "match": {"prefix": "/made/ü/"}}) == {image.id}
     assert ids(collection, {"key": "path", "match": {"value": "/made/2"}}) == {film.id}
     assert ids(collection, {"is_empty": {"key": "path"}}) == {upload.id}
+    assert ids(collection, {"key": "path", "match": {"prefix": ""}}) == {image.id, film.id}
     assert ids(collection, {"key": "uri", "match": {"prefix": "file:///"}}) == {image.id, film.id}
     assert ids(collection, {"key": "id", "match": {"any": ["mine", "none"]}}) == {"mine"}
     assert ids(collection, {"key": "created_at", "range": {"gt": film.created_at}}) == {upload.id}
