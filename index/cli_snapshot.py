@@ -17,9 +17,7 @@ SnapshotArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The snap
 def register(app: typer.Typer) -> None:
     """Adds the verbs of this file."""
     app.command("verify")(verify)
-    snapshot = typer.Typer(
-        help="Back a collection up in one file, prove it, put it back.", no_args_is_help=True
-    )
+    snapshot = typer.Typer(help="Back a collection up in one file, prove it, put it back.", no_args_is_help=True)
     snapshot.command("create")(create_snapshot)
     snapshot.command("verify")(verify_snapshot)
     snapshot.command("restore")(restore_snapshot)

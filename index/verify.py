@@ -94,10 +94,10 @@ def _vectors(db: sqlite3.Connection, dim: int) -> Iterator[str]:
             continue
         ids = np.array([vector_id for vector_id, _ in fitting])
         vectors = np.frombuffer(b"".join(blob for _, blob in fitting), "<f2").reshape(-1, dim).astype(np.float32)
-        finite = np.isfinite(vectors).all(axis=1)
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
         lengths = np.linalg.norm(np.where(finite[:, None], vectors, 0), axis=1)
         infinite += ids[~finite].tolist()
-        length += ids[np.logical_and(finite, np.abs(lengths - 1) > LENGTH_TOLERANCE)].tolist()
+        length += ids[finite & (np.abs(lengths - 1) > LENGTH_TOLERANCE)].tolist()
     for told, ids_told in wrong.items():
         if ids_told:
             yield f"{len(ids_told)} vectors {told} (ids {', '.join(map(str, ids_told[:NAMED]))}…)."
