@@ -120,7 +120,8 @@ def ask_vicmae(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict
     effort = Effort()
 
     def ask(query: Floats, chosen: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        return collection.index.search(query[None], K, chosen, effort)[1][0] - 1  # the first vector has the id 1
+        found = collection.index.search(query[None], K, chosen, effort)[1][0]
+        return np.asarray(found - 1)  # the first vector has the id 1
 
     ask(made(1, 3, dim)[0])
     return {"vicmae": ask, "filtered": lambda query: ask(query, allowed)}, {"plan": effort.to_dict()}
@@ -147,8 +148,7 @@ def ask_hnswlib(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dic
     def ask(query: Floats, width: int, filtered: bool = False) -> NDArray[np.int64]:
         index.set_ef(width)
         chosen = (lambda label: label % FILTERED == 0) if filtered else None
-        found: NDArray[np.int64] = index.knn_query(query, K, filter=chosen)[0][0].astype(np.int64)
-        return found
+        return np.asarray(index.knn_query(query, K, filter=chosen)[0][0], np.int64)
 
     asks: dict[str, Ask] = {f"ef {width}": lambda query, width=width: ask(query, width) for width in WIDTHS}  # type: ignore[misc]
     return {**asks, "filtered": lambda query: ask(query, 640, filtered=True)}, {}
@@ -259,6 +259,7 @@ def compare(vectors: Floats, queries: Floats, names: list[str], scratch: Path) -
     for name in names:
         console.print(f"{name} builds")
         results[name] = run_child(name, "build", scratch)
+    for name in names:  # close together, so that other work on the machine is about the same for all
         console.print(f"{name} answers")
         results[name] |= run_child(name, "ask", scratch)
     return results

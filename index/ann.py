@@ -8,6 +8,7 @@ run side by side already), every core for many and for building. Its switches fo
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,18 @@ class Level:
 
     def recall_at(self, depth: float) -> float:
         """The recall for so many neighbours, between the depths measured by their logarithm; 0 beyond the last."""
-        return float(np.interp(np.log(max(depth, 1)), np.log(DEPTHS), self.recalls, right=0.0))
+        if depth <= DEPTHS[0]:
+            return self.recalls[0]
+        for i in range(1, len(DEPTHS)):
+            if depth <= DEPTHS[i]:
+                way = log(depth / DEPTHS[i - 1]) / log(DEPTHS[i] / DEPTHS[i - 1])
+                return self.recalls[i - 1] + way * (self.recalls[i] - self.recalls[i - 1])
+        return 0.0
 
 
 def cheapest(levels: Iterable[Level], depth: float, min_recall: float) -> Level | None:
-    """The cheapest search that holds min_recall for so many neighbours; None: only an exact one does."""
-    holding = [level for level in levels if level.recall_at(depth) >= min_recall]
-    return min(holding, key=lambda level: level.cost, default=None)
+    """levels by cost -> the first that holds min_recall for so many neighbours; None: only an exact search does."""
+    return next((level for level in levels if level.recall_at(depth) >= min_recall), None)
 
 
 def candidates_for(kind: str, k: int, spare: int = 1) -> int:
@@ -94,7 +100,7 @@ def sample_rows(kind: str, count: int) -> int:
 
 
 def measured(index: Any, kind: str, probes: Floats, places: Ids, rows: Rows) -> list[Level]:
-    """Levels from narrow to wide. probes (P, D): rows of the index, at places (P,), each asked without itself."""
+    """Levels by cost. probes (P, D): rows of the index, at places (P,), each asked without itself."""
     best = Best(len(probes), DEPTHS[-1] + 1)
     for block, at in rows():
         best.add(probes @ block.T, at)
@@ -107,7 +113,7 @@ def measured(index: Any, kind: str, probes: Floats, places: Ids, rows: Rows) -> 
             levels.append(Level(width, spare, cost, tuple(at_depths)))
         if recalls[:, 0].min() >= GOOD_ENOUGH or width >= getattr(index, "nlist", width + 1):
             break
-    return levels
+    return sorted(levels, key=lambda level: level.cost)
 
 
 def _scanned(index: Any, kind: str, width: int) -> float:

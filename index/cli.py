@@ -1,4 +1,5 @@
-"""The verbs of this room: `vicmae index`, `search` and `collections`, and beside it `explain`, `duplicates`, `reembed`.
+"""The verbs of this room: `vicmae index`, `search` and `collections`, and beside it `explain`, `duplicates`, `reembed`,
+`snapshot` and `verify`.
 
 Words and exit codes only.
 """
@@ -29,6 +30,7 @@ from ..terminal import (
     progress,
     say,
 )
+from . import cli_snapshot
 from .cli_common import limits_of, sandbox_of
 from .cli_duplicates import duplicates
 from .cli_explain import explain
@@ -51,6 +53,7 @@ def register(app: typer.Typer) -> None:
     app.command("explain")(explain)
     app.command("duplicates")(duplicates)
     app.command("reembed")(reembed)
+    cli_snapshot.register(app)
     collections = typer.Typer(
         help="List the collections, give them other names, or drop one.", invoke_without_command=True
     )

@@ -20,6 +20,7 @@ from .aliases import read_alias, read_aliases, remove_alias, write_alias
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
 from .plan import IndexOptions
+from .snapshot import read_manifest, unpacked
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +188,41 @@ class Library:
         """Removes an alias; its collection stays. Raises NotFound."""
         if not remove_alias(self._aliases, check_name(alias)):
             raise NotFound(f"There is no alias {alias!r}.")
+
+    def restore(self, snapshot: Path, name: str | None = None, force: bool = False) -> Collection:
+        """The collection of a snapshot, under its own name or another, after it was verified.
+
+        Conflict when there is one, unless `force`: then it is replaced, and kept until the new one stands in its
+        place. Raises NotFound, InvalidRequest, StorageError.
+        """
+        own = read_manifest(snapshot).collection
+        name = check_name(own if name is None else name)
+        with self._lock:
+            if self._real(name) != name:
+                raise Conflict(f"{name!r} is an alias. Restore under another name, and point the alias at it.")
+            if self._exists(name) and not force:
+                raise Conflict(
+                    f"The collection {name!r} exists. Restore under another name, or replace it with --force (force)."
+                )
+        with unpacked(snapshot, self.folder, name) as (_, folder), self._lock:
+            place, aside = self.folder / name, self.folder / f".replaced-{name}-{secrets.token_hex(4)}"
+            if place.exists() and self._exists(name) and not force:
+                raise Conflict(f"The collection {name!r} was made in the meantime. Restore under another name.")
+            if name in self._open:
+                self._open.pop(name).close()
+            try:
+                if place.exists():
+                    place.rename(aside)
+                try:
+                    folder.rename(place)
+                except OSError:
+                    if aside.exists():
+                        aside.rename(place)
+                    raise
+                shutil.rmtree(aside, ignore_errors=True)
+            except OSError as error:
+                raise StorageError(f"The collection {name!r} cannot be put in place ({error.strerror}).") from error
+            return self.open(name)
 
     def close(self) -> None:
         """Closes every open collection. Calling it twice is allowed."""

@@ -167,6 +167,15 @@ class Segment:
         """The best of what the codes lead to, compared with the stored rows."""
         kind = self.manifest.kind
         places = ann.candidates(self.codes, kind, query, ann.candidates_for(kind, k, level.spare), level.width, chosen)
+        if len(query) == 1:  # the way of nearly all searches, with the fewest steps
+            wanted = np.sort(places[places >= 0])
+            similarity = self.file.at(wanted) @ query[0]
+            order = np.argsort(-similarity, kind="stable")[:k]
+            missing = k - len(order)
+            return (
+                np.pad(np.clip(similarity[order], -1, 1), (0, missing), constant_values=-1)[None],
+                np.pad(self.ids[wanted[order]], (0, missing), constant_values=-1)[None],
+            )
         wanted, where = np.unique(places, return_inverse=True)
         rows = self.file.at(np.maximum(wanted, 0))
         similarity = np.take_along_axis(query @ rows.T, where.reshape(places.shape), axis=1)

@@ -26,6 +26,7 @@ from . import (
     routes_reembed,
     routes_scan,
     routes_search,
+    routes_snapshots,
 )
 from .auth import Guard, Rates
 from .edge import BodyLimit, Edge, Room, SameOrigin
@@ -79,6 +80,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_align,
         routes_duplicates,
         routes_reembed,
+        routes_snapshots,
         routes_jobs,
     ):
         app.include_router(routes.router)
