@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     hardware_decoding: Literal["auto", "off"] = Field(
         "auto", description="use a video decoder of the graphics processor where there is one"
     )
+    library_roots: str = Field("", description="folders that may be scanned over HTTP, such as /photos:/films")
     max_collections: int = Field(1000, gt=0, description="most collections that the server makes")
     key_requests_per_second: float = Field(
         100.0, gt=0, description="how often a key may ask, unless it was made with a rate of its own"

@@ -79,8 +79,8 @@ class Caller:
         self.port = port
 
     async def ask(self, wire: bytes) -> int:
-        """Sends a request -> the status of its answer."""
-        if not hasattr(self, "reader"):
+        """Sends a request -> the status of its answer. A connection that the server closed while idle is opened anew."""
+        if not hasattr(self, "reader") or self.reader.at_eof():
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
         self.writer.write(wire)
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()

@@ -24,6 +24,7 @@ from . import (
     routes_items,
     routes_jobs,
     routes_reembed,
+    routes_scan,
     routes_search,
     routes_snapshots,
 )
@@ -73,6 +74,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_collections,
         routes_aliases,
         routes_items,
+        routes_scan,
         routes_search,
         routes_explain,
         routes_align,

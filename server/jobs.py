@@ -1,4 +1,4 @@
-"""The background worker: one thread that takes in uploaded videos, looks for duplicates, re-embeds, job by job.
+"""The background worker: one thread that takes in uploads and folders, looks for duplicates, re-embeds, job by job.
 
 A job is in its collection's catalog before the upload is answered; after a kill the next server finds it and
 runs it again. Knows no HTTP.
@@ -6,7 +6,9 @@ runs it again. Knows no HTTP.
 
 import logging
 import threading
+from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
@@ -16,19 +18,23 @@ from ..index import jobs
 from ..index.collection import Collection
 from ..index.duplicates import find_duplicates
 from ..index.duplicates_report import report_dict
-from ..index.ingest import ingest_file
-from ..index.ledger import forget
+from ..index.ingest import ingest_file, ingest_many
+from ..index.ledger import forget, read_ledger
 from ..index.library import Library
 from ..index.reembed import reembed, switch
+from ..index.scan import plan, uri_path, walk
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.sampling import Sampling
+from .roots import is_inside
 
 log = logging.getLogger("vicmae.server")
 
 INGEST = "ingest"
 DUPLICATES = "duplicates"
 REEMBED = "reembed"
+SCAN = "scan"
+MAX_NAMED = 5  # files that a scan names of those that could not be read
 IDLE_SECONDS = 5.0  # how often an idle worker looks by itself; uploads wake it at once
 STOP_SECONDS = 10.0
 PROGRESS_SECONDS = 0.5  # between two lines about one job in the catalog
@@ -49,6 +55,7 @@ class Worker:
         frames_per_second: float,
         decoder: Decoder = HERE,
         sampling: Sampling = "rate",
+        roots: Sequence[Path] = (),
     ) -> None:
         self.library = library
         self.engine = engine
@@ -56,6 +63,7 @@ class Worker:
         self.frames_per_second = frames_per_second
         self.decoder = decoder
         self.sampling = sampling
+        self.roots = roots
         self._woken = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="vicmae-jobs", daemon=True)
@@ -115,6 +123,8 @@ class Worker:
                 self._find_duplicates(collection, job)
             elif job.kind == REEMBED:
                 self._reembed(collection, job)
+            elif job.kind == SCAN:
+                self._scan(collection, job)
             else:
                 self._ingest(collection, job)
         except Stopped:
@@ -194,6 +204,43 @@ class Worker:
         jobs.keep_result(target, job.id, told_all)
         jobs.advance_job(target, job.id, "done", tally.seen, tally.total)
         jobs.finish_job(target, job.id, "succeeded")
+
+    def _scan(self, collection: Collection, job: jobs.Job) -> None:
+        """Takes in what is new or changed below a path; other jobs, which are shorter, are let in between its files."""
+        path = Path(str(job.payload["path"]))
+        found = walk([path])
+        files = [file for file in found.files if is_inside(self.roots, file.path)]
+        ledger, retry = read_ledger(collection.catalog), bool(job.payload["retry"])
+        planned = plan(files, ledger, self.frames_per_second, (), retry, self.sampling)
+        failed = [f"{each}: {why}" for each, why in found.unseen]
+        failed += [f"{uri_path(row.uri).name}: {row.reason}" for row in planned.failed]
+        todo, told = [file.path for file in planned.todo], 0.0
+        run = ingest_many(
+            collection,
+            self.engine,
+            todo,
+            frames_per_second=self.frames_per_second,
+            sampling=self.sampling,
+            limits=self.limits,
+            decoder=self.decoder,
+        )
+        with closing(run):
+            for done, outcome in enumerate(run, 1):
+                if outcome.state == "failed":
+                    failed.append(f"{outcome.path.name}: {outcome.reason}")
+                if self._stopping:
+                    raise Stopped
+                if (moment := monotonic()) - told >= PROGRESS_SECONDS:
+                    told = moment
+                    jobs.advance_job(collection, job.id, "read", done, len(todo))
+                    for other in self._collections():
+                        self._run_next(other)
+        jobs.advance_job(collection, job.id, "done", len(todo), len(todo))
+        words = None
+        if failed:
+            more = f" … and {len(failed) - MAX_NAMED} more." if len(failed) > MAX_NAMED else ""
+            words = f"{len(failed)} of {len(files)} could not be read. {' '.join(failed[:MAX_NAMED])}{more}"
+        jobs.finish_job(collection, job.id, "succeeded", None, words)
 
     def _fail(self, collection: Collection, job: jobs.Job, reason: str, stage: str | None = None) -> None:
         try:

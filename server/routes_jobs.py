@@ -11,7 +11,7 @@ from fastapi.sse import format_sse_event
 from ..errors import NotFound
 from ..index import jobs as index
 from ..index.collection import Collection
-from .jobs import DUPLICATES, REEMBED, forget_upload
+from .jobs import DUPLICATES, REEMBED, SCAN, forget_upload
 from .schemas import Job, Jobs, Progress
 from .services import Here, Services
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 EVENTS = "text/event-stream"
 LOOK_SECONDS = 0.25  # between two looks at a job that somebody watches
 KEEP_ALIVE_SECONDS = 15.0  # proxies close what is silent for longer
-UNITS = {DUPLICATES: "pairs", REEMBED: "items"}
+UNITS = {DUPLICATES: "pairs", REEMBED: "items", SCAN: "files"}
 REPORTS = (DUPLICATES, REEMBED)  # kinds whose report has an address
 
 

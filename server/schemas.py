@@ -434,6 +434,13 @@ class Explanation(BaseModel):
     timing: Timing
 
 
+class ScanRequest(Request):
+    """A folder or file of the server's machine below one of its library roots."""
+
+    path: str = Field(min_length=1, max_length=4096, description="absolute, or below the only library root")
+    retry: bool = Field(False, description="read files again that could not be read before")
+
+
 class Progress(BaseModel):
     done: int
     total: int

@@ -38,6 +38,7 @@ from .idempotency import Once
 from .jobs import Worker
 from .metrics import Metrics, Stock
 from .pipeline import Departed, Pipeline, Trip
+from .roots import roots_of
 from .thumbnail_cache import ThumbnailCache
 
 log = logging.getLogger("vicmae.server")
@@ -132,7 +133,15 @@ def open_services(
         metrics.watch("vicmae_engine_line", "Requests that wait for the engine", lambda: batcher.waiting)
         metrics.watch_stock(lambda: stock_of(library))
         worker = stack.enter_context(
-            Worker(library, engine, limits, settings.frames_per_second, decoder, settings.sampling)
+            Worker(
+                library,
+                engine,
+                limits,
+                settings.frames_per_second,
+                decoder,
+                settings.sampling,
+                roots_of(settings.library_roots),
+            )
         )
         yield Services(
             settings,

@@ -1,6 +1,6 @@
 """The whole OpenAPI document against the server, by requests made at random: no 5xx, nothing it does not describe.
 
-A dozen requests an operation here; VICMAE_CONTRACT_RUNS=1000 for a night. Then requests and uploads that are broken at
+Eight requests an operation here; VICMAE_CONTRACT_RUNS=1000 for a night. Then requests and uploads that are broken at
 random: VICMAE_MUTATIONS=10000.
 """
 
@@ -24,7 +24,7 @@ from vicmae.export.engine import FakeEngine
 from vicmae.server.app import create_app
 from vicmae.settings import load_settings
 
-RUNS = int(os.environ.get("VICMAE_CONTRACT_RUNS", "12"))
+RUNS = int(os.environ.get("VICMAE_CONTRACT_RUNS", "8"))
 MUTATIONS = int(os.environ.get("VICMAE_MUTATIONS", "300"))
 CHECKS = (
     checks.not_a_server_error,
