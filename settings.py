@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="CPU threads of the engine; 0 uses every core")
     device: str = Field("auto", description="where the engine runs: auto, cpu, cuda, cuda:N or tensorrt")
     engine: str = Field("auto", description="auto, fastest, or one by its name such as onnxruntime-fp32")
+    log_format: Literal["text", "json"] = Field("text", description="log lines for people, or JSON for machines")
+    shutdown_seconds: int = Field(30, ge=1, description="time for requests under way when told to stop")
+    open_telemetry: bool = Field(False, description="send traces and metrics as OTEL_EXPORTER_OTLP_* say (extra otel)")
     canary_seconds: float = Field(600.0, ge=0, description="between two checks of the engine's vectors; 0 for none")
 
     frames_per_second: float = Field(2.0, gt=0, le=60, description="frames embedded per second of video")
@@ -75,6 +78,15 @@ class Settings(BaseSettings):
     batch_wait_seconds: float = Field(
         0.002, ge=0, le=1, description="longest wait of a free engine for a picture that is being decoded"
     )
+    index_kind: Literal["auto", "exact", "hnsw", "ivf"] = Field(
+        "auto", description="how vectors are searched; auto: exact while they are few, ivf beyond"
+    )
+    index_memory_bytes: int = Field(
+        2**30, gt=0, description="memory for the vectors of a collection, above which they are kept as codes"
+    )
+    min_recall: float = Field(
+        0.99, ge=0, le=1, description="share of the true nearest vectors that a search must find, as measured"
+    )
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
 
     @property
@@ -86,6 +98,11 @@ class Settings(BaseSettings):
             "engine": self.engine,
             "cache": self.data / "engines",
         }
+
+    @property
+    def index_options(self) -> dict[str, Any]:
+        """What index.plan.IndexOptions wants to know beside who it is for."""
+        return {"kind": self.index_kind, "memory_bytes": self.index_memory_bytes, "min_recall": self.min_recall}
 
     @classmethod
     def settings_customise_sources(

@@ -229,7 +229,7 @@ def throughput(ours: int, rival: int, jpegs: list[bytes], args: argparse.Namespa
             }
             for way, speed in found.items():
                 if number:  # the first round warms everybody up
-                    speeds[way].append(speed)
+                    speeds.setdefault(way, []).append(speed)
     return speeds
 
 

@@ -8,6 +8,7 @@ run side by side already), every core for many and for building. Its switches fo
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ faiss: Any = untyped_faiss  # its stubs know neither its factories nor keyword p
 
 DEPTHS = (10, 100, 1000)  # neighbours for which recall is measured
 PROBES = 64  # vectors of a segment that ask for their neighbours
-WIDTHS = {"ivf": (8, 16, 32, 64, 128, 256, 512), "hnsw": (32, 64, 128, 256, 512, 1024)}
-SPARES = (1, 4)  # times the usual number of candidates
+WIDTHS = {"ivf": (4, 8, 16, 32, 64, 128, 256, 512), "hnsw": (32, 64, 128, 256, 512, 1024)}
+SPARES = (1, 2, 8)  # times the usual number of candidates
 CODES_A_ROW = 50  # codes that are scanned in the time it takes to read and compare one stored row
 GOOD_ENOUGH = 0.9995  # recall at the deepest depth beyond which no wider search is measured
 HNSW_LINKS = 16
 HNSW_BUILD_WIDTH = 100
-TRAINING_ROWS_A_LIST = 50
+TRAINING_ROWS_A_LIST = 25
+MOST_LISTS = 4096
 MANY_QUERIES = 8
 
 Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places (B,)) of a segment
@@ -47,18 +49,23 @@ class Level:
 
     def recall_at(self, depth: float) -> float:
         """The recall for so many neighbours, between the depths measured by their logarithm; 0 beyond the last."""
-        return float(np.interp(np.log(max(depth, 1)), np.log(DEPTHS), self.recalls, right=0.0))
+        if depth <= DEPTHS[0]:
+            return self.recalls[0]
+        for i in range(1, len(DEPTHS)):
+            if depth <= DEPTHS[i]:
+                way = log(depth / DEPTHS[i - 1]) / log(DEPTHS[i] / DEPTHS[i - 1])
+                return self.recalls[i - 1] + way * (self.recalls[i] - self.recalls[i - 1])
+        return 0.0
 
 
 def cheapest(levels: Iterable[Level], depth: float, min_recall: float) -> Level | None:
-    """The cheapest search that holds min_recall for so many neighbours; None: only an exact one does."""
-    holding = [level for level in levels if level.recall_at(depth) >= min_recall]
-    return min(holding, key=lambda level: level.cost, default=None)
+    """levels by cost -> the first that holds min_recall for so many neighbours; None: only an exact search does."""
+    return next((level for level in levels if level.recall_at(depth) >= min_recall), None)
 
 
 def candidates_for(kind: str, k: int, spare: int = 1) -> int:
     """How many candidates are compared again for k answers: one bit a number ranks more coarsely than eight."""
-    return spare * (max(100, min(8 * k, 4 * k + 400)) if kind == "ivf" else max(20, 2 * k))
+    return spare * (max(40, min(4 * k, 2 * k + 300)) if kind == "ivf" else max(20, 2 * k))
 
 
 def build(kind: str, count: int, dim: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> Any:
@@ -74,7 +81,7 @@ def build(kind: str, count: int, dim: int, sample: Floats, rows: Rows, stop: Cal
         index = faiss.index_factory(dim, f"IVF{lists_for(count)},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
         index.cp.niter = 8
         index.cp.max_points_per_centroid = TRAINING_ROWS_A_LIST
-        index.cp.min_points_per_centroid = 1
+        index.cp.min_points_per_centroid = 1  # no warnings: the sample is meant to be small
     index.train(sample)
     for block, _ in rows():
         stop()
@@ -83,8 +90,8 @@ def build(kind: str, count: int, dim: int, sample: Floats, rows: Rows, stop: Cal
 
 
 def lists_for(count: int) -> int:
-    """A power of two near twice the square root, as many as can be taught."""
-    return int(2 ** max(4, round(np.log2(2 * max(count, 1) ** 0.5))))
+    """A power of two near four times the square root."""
+    return min(MOST_LISTS, int(2 ** max(4, round(np.log2(4 * max(count, 1) ** 0.5)))))
 
 
 def sample_rows(kind: str, count: int) -> int:
@@ -93,7 +100,7 @@ def sample_rows(kind: str, count: int) -> int:
 
 
 def measured(index: Any, kind: str, probes: Floats, places: Ids, rows: Rows) -> list[Level]:
-    """Levels from narrow to wide. probes (P, D): rows of the index, at places (P,), each asked without itself."""
+    """Levels by cost. probes (P, D): rows of the index, at places (P,), each asked without itself."""
     best = Best(len(probes), DEPTHS[-1] + 1)
     for block, at in rows():
         best.add(probes @ block.T, at)
@@ -106,7 +113,7 @@ def measured(index: Any, kind: str, probes: Floats, places: Ids, rows: Rows) -> 
             levels.append(Level(width, spare, cost, tuple(at_depths)))
         if recalls[:, 0].min() >= GOOD_ENOUGH or width >= getattr(index, "nlist", width + 1):
             break
-    return levels
+    return sorted(levels, key=lambda level: level.cost)
 
 
 def _scanned(index: Any, kind: str, width: int) -> float:

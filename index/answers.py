@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .collection import Collection
+from .plan import Effort
 from .search import Hit
 
 
@@ -37,11 +38,12 @@ def search_answer(
     query_frames: int,
     timing: dict[str, float],
     next_cursor: str | None = None,
+    effort: Effort | None = None,
 ) -> dict[str, Any]:
-    """The whole answer. target: frame | clip; timing: milliseconds by station."""
+    """The whole answer. target: frame | clip; timing: milliseconds by station; effort: of the search."""
     return {
         "data": [hit_dict(collection, hit) for hit in hits],
-        "plan": {"target": target, "index": "exact", "query_frames": query_frames},
+        "plan": {"target": target, "query_frames": query_frames, **(effort or Effort()).to_dict()},
         "timing": timing,
         "next_cursor": next_cursor,
     }

@@ -85,6 +85,7 @@ def index(
     from .ingest import ingest_many
     from .ledger import read_ledger
     from .library import Library
+    from .plan import IndexOptions
     from .report import Report
     from .scan import plan, walk
 
@@ -94,7 +95,7 @@ def index(
         raise NotFound(_nothing_in(found))
     with (
         open_engine(settings.bundle, **settings.engine_options) as engine,
-        Library(settings.data) as library,
+        Library(settings.data, IndexOptions(**settings.index_options)) as library,
         sandbox_of(settings) as decoder,
     ):
         opened = library.open_for(collection, engine, create=bool(found.files))
@@ -120,6 +121,8 @@ def index(
                     for outcome in run:
                         report.count(outcome)
                         on_outcome(outcome)
+            if todo:
+                opened.index.seal()
         except KeyboardInterrupt:
             say("Stopped; what is counted below is safe. Run the same command again to go on.")
             _print_report(report, as_json)
@@ -147,6 +150,11 @@ def search(
         str | None,
         typer.Option("--filter", metavar="JSON", help="Only items that it lets through (docs/collections.md)."),
     ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare every vector, however many there are.")] = False,
+    min_recall: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the nearest vectors that must be found \\[default: 0.99]."),
+    ] = None,
     data: DataOption = None,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
@@ -156,19 +164,21 @@ def search(
     from .answers import search_answer
     from .filters import read_filter
     from .library import Library
+    from .plan import Effort, IndexOptions
     from .query import embed_query
     from .refine import CANDIDATES, refine
     from .scope import Scope
     from .search import search_clip, search_frame
     from .tables import HIT_COLUMNS, hit_rows, table
 
-    settings = load_settings(data=data, bundle=bundle)
+    settings = load_settings(data=data, bundle=bundle, min_recall=min_recall)
+    effort = Effort(exact)
     scope = Scope(None if only is None else read_filter(only))
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")
     with (
         open_engine(settings.bundle, **settings.engine_options) as engine,
-        Library(settings.data) as library,
+        Library(settings.data, IndexOptions(**settings.index_options)) as library,
         sandbox_of(settings) as decoder,
     ):
         opened = library.open_for(collection, engine)
@@ -196,14 +206,16 @@ def search(
                     query.mirrored,
                     query.end_seconds,
                     scope,
+                    effort,
                 )
             else:
-                hits = search_frame(opened, query.vectors[0], top if pixels is None else max(top, CANDIDATES), scope)
+                wanted = top if pixels is None else max(top, CANDIDATES)
+                hits = search_frame(opened, query.vectors[0], wanted, scope, effort)
         with _timed(timing, "refine_ms"):
             if pixels is not None:
                 hits = refine(opened, hits, query.vectors[0], pixels, limits_of(settings), decoder)[:top]
         if as_json:
-            print_json(search_answer(opened, hits, query.target, len(query.vectors), timing))
+            print_json(search_answer(opened, hits, query.target, len(query.vectors), timing, effort=effort))
             return
     if query.target == "clip" and clip is None:
         say("Looking for the clip as it runs; --frame looks for one picture of it.")

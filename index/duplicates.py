@@ -6,22 +6,23 @@ at: a pair whose pixels do not agree is of one kind or place, and is left out. D
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidRequest, MediaError, NotFound
+from ..errors import NotFound
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from .align import LEAST_LIKENESS, Segment
 from .collection import Collection, Moments
 from .dismissals import dismissed, is_dismissed
 from .items import Item
+from .looking import look
 from .pairs import shared
-from .variants import Variant, variant_among, variant_of
+from .variants import Variant
 
 Kind = Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
 DUPLICATES = ("exact", "copy", "subclip")
@@ -35,10 +36,6 @@ WHOLE = 0.8  # share of an item that must be covered to call it contained
 LEAST_SECONDS = 2.0  # a shorter stretch is a coincidence
 EDGE_SECONDS = 15.0  # an intro begins, credits end, within so much of both ends
 COMMON_ITEMS = 3  # a stretch shared with so many others is an intro or the like, whatever its place
-LOOKS = (0.25, 0.5, 0.75)  # where in a shared stretch the pixels are compared
-LOOK_SECONDS = 0.6  # of the other side around such a moment: sampled times are that uncertain
-LOOK_FPS = 10.0
-COMPARED_SIDE = 192  # pixels
 
 # (what is being done, how many of how many)
 Progress = Callable[[str, int, int], None]
@@ -104,10 +101,11 @@ def find_duplicates(
     pairs: list[Pair] = []
     for done, ((a, b), segments) in enumerate(stretches.items()):
         on_progress("look", done, len(stretches))
-        agrees, variant = _look(items[a], items[b], segments[0], limits, decoder)
+        agrees, variant = look(items[a], items[b], segments[0], limits, decoder)
         if agrees:
             kind = _kind(items[a], items[b], segments, (a, b) in common)
-            pairs.append(Pair(a, b, kind, variant, segments[0].likeness, segments))
+            told = [replace(segment, mirrored=variant == "mirrored") for segment in segments]
+            pairs.append(Pair(a, b, kind, variant, segments[0].likeness, told))
     exact = [
         Pair(group[0].id, other.id, "exact", "same", 1.0, [])
         for group in twins
@@ -240,41 +238,6 @@ def _overlap(start: float, end: float, other_start: float, other_end: float) -> 
     """Shared share of the shorter of two stretches."""
     shared_seconds = min(end, other_end) - max(start, other_start)
     return shared_seconds / max(min(end - start, other_end - other_start), 1e-6)
-
-
-def _look(a: Item, b: Item, best: Segment, limits: MediaLimits, decoder: Decoder) -> tuple[bool, Variant | None]:
-    """Whether pixels agree at most of LOOKS, and how; (True, None) when a file cannot be read to tell."""
-    shares = LOOKS if a.kind == "video" else (0.0,)
-    told: list[Variant | None] = []
-    try:
-        for share in shares:
-            if told and 2 * max(Counter(told).values()) > len(shares):
-                break  # whatever the rest says
-            at_a = best.query_start_seconds + share * (best.query_end_seconds - best.query_start_seconds)
-            at_b = best.start_seconds + share * (best.end_seconds - best.start_seconds)
-            told.append(_variant_near(a, at_a, b, at_b, limits, decoder))
-    except (MediaError, NotFound, InvalidRequest):  # gone or changed since it was indexed: the vectors stand
-        return True, None
-    ranked = Counter(variant for variant in told if variant is not None).most_common()
-    if 2 * sum(count for _, count in ranked) < len(shares):
-        return False, None
-    return True, ranked[0][0]
-
-
-def _variant_near(a: Item, at_a: float, b: Item, at_b: float, limits: MediaLimits, decoder: Decoder) -> Variant | None:
-    """How a's picture at its second is found among b's around its second."""
-    wanted = decoder.frame_at(a.path, at_a, limits, COMPARED_SIDE).data[0]
-    if b.kind == "image":
-        return variant_of(wanted, decoder.frame_at(b.path, 0.0, limits, COMPARED_SIDE).data[0])[0]
-    frames = decoder.read_frames(
-        b.path,
-        LOOK_FPS,
-        limits,
-        start_seconds=max(0.0, at_b - LOOK_SECONDS),
-        end_seconds=at_b + LOOK_SECONDS,
-        shorter_side=COMPARED_SIDE,
-    )
-    return variant_among(wanted, [picture for chunk in frames for picture in chunk.data])[0]
 
 
 def _groups(pairs: list[Pair]) -> list[tuple[list[str], list[Pair]]]:

@@ -1,4 +1,4 @@
-"""Two items of a collection: which stretches do they share? Reads stored vectors; knows no engine and no files."""
+"""Two items of a collection: which stretches do they share? By stored vectors; whether mirrored, by a few frames."""
 
 from dataclasses import replace
 
@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest
+from ..media.decoding import HERE, Decoder
+from ..media.limits import MediaLimits
 from .align import LEAST_LIKENESS, Segment
 from .collection import Collection, Moments
+from .looking import look
 from .search import align_ways, side_of
 
 
@@ -17,15 +20,23 @@ def align_items(
     b: str,
     a_window: tuple[float, float | None] = (0.0, None),
     b_window: tuple[float, float | None] = (0.0, None),
+    limits: MediaLimits | None = None,
+    decoder: Decoder = HERE,
 ) -> list[Segment]:
     """What the items a and b share, best first; a is the query's side of a Segment. Empty when nothing runs along.
 
-    A window is (start_seconds, end_seconds) of its item, None: to its end. Raises NotFound, InvalidRequest.
+    A window is (start_seconds, end_seconds) of its item, None: to its end. A stretch is called mirrored where the
+    files' pixels say so; files that cannot be read say nothing. Raises NotFound, InvalidRequest.
     """
-    first = part_of(collection.moments_of(collection.get(a).id), *a_window)
-    second = part_of(collection.moments_of(collection.get(b).id), *b_window)
+    one, other = collection.get(a), collection.get(b)
+    first = part_of(collection.moments_of(one.id), *a_window)
+    second = part_of(collection.moments_of(other.id), *b_window)
     collection.index.refresh()
-    return shared(first, second, collection.index.mean())
+    limits = limits or MediaLimits()
+    return [
+        replace(segment, mirrored=look(one, other, segment, limits, decoder)[1] == "mirrored")
+        for segment in shared(first, second, collection.index.mean())
+    ]
 
 
 def shared(a: Moments, b: Moments, mean: NDArray[np.float32]) -> list[Segment]:

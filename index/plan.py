@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["auto", "exact", "hnsw", "ivf"]
-KINDS: tuple[Kind, ...] = ("auto", "exact", "hnsw", "ivf")
 
 
 @dataclass(frozen=True)
@@ -14,14 +13,12 @@ class IndexOptions:
     kind          auto: exact while small, ivf beyond; the others whatever the size
     memory_bytes  how much of memory vectors may take before they are kept as codes
     min_recall    the share of the true nearest vectors an answer must hold, as measured on samples
-    device        cpu, or cuda to search on a graphics processor where FAISS can
     background    whether a thread of this process seals and compacts; else only seal() does
     """
 
     kind: Kind = "auto"
     memory_bytes: int = 2**30
     min_recall: float = 0.99
-    device: str = "cpu"
     background: bool = False
 
 

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from ..errors import InvalidRequest, NotFound
 from .align import Segment, Side, align
 from .collection import Collection, Moments
+from .common import rarity
 from .items import Item
 from .packing import unit_length
+from .plan import Effort
 from .scope import EVERYTHING, Scope, allowed_vectors
+from .shots import shots_of
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
 SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely
@@ -29,7 +32,7 @@ class Hit:
     """An item that was found, and the seconds where it is most like the query.
 
     score     cosine of the best frame; for a clip as align.align says
-    segments  the best stretch first, then others, distinct in time; at least one, at most five
+    segments  the best stretch first, then others, distinct in time; at least one, at most five. For a frame: one a shot
     """
 
     item: Item
@@ -40,15 +43,22 @@ class Hit:
 
 
 def search_frame(
-    collection: Collection, vector: NDArray[np.float32], limit: int, scope: Scope = EVERYTHING
+    collection: Collection,
+    vector: NDArray[np.float32],
+    limit: int,
+    scope: Scope = EVERYTHING,
+    effort: Effort | None = None,
 ) -> list[Hit]:
     """vector (D,) float32 -> the min(limit, items in scope) items with the most similar frame, best first.
 
-    Raises InvalidRequest for a vector or a limit that makes no sense.
+    effort: how sure the candidates must be, and what it took. Raises InvalidRequest for a vector or a limit that makes
+    no sense.
     """
     query = _checked(collection, vector[None], limit)
     hits = []
-    for item, moments in _load(collection, _candidates(collection, query, limit, scope)):
+    loaded = _load(collection, _candidates(collection, query, limit, scope, effort))
+    mean = collection.index.mean()
+    for item, moments in loaded:
         cosines = np.clip(moments.vectors @ query[0], -1, 1)
         best = int(cosines.argmax())
         hits.append(
@@ -57,7 +67,7 @@ def search_frame(
                 float(cosines[best]),
                 float(moments.start_seconds[best]),
                 float(moments.end_seconds[best]),
-                _strong_stretches(cosines, moments),
+                _strong_moments(cosines, moments, mean),
             )
         )
     return _best(hits, limit)
@@ -72,25 +82,29 @@ def search_clip(
     mirrored: NDArray[np.float32] | None = None,
     end_seconds: float | None = None,
     scope: Scope = EVERYTHING,
+    effort: Effort | None = None,
 ) -> list[Hit]:
     """vectors (Q, D) float32 of a clip's frames, seconds (Q,) float64 ascending -> items, best first.
 
-    informative (Q,) in 0..1 lets black and flat frames of the clip weigh less; mirrored (Q, D), vectors of the same
-    frames with left and right exchanged, lets a mirrored copy be found and called one; end_seconds says when the last
-    frame ends, where that is known. Finds min(limit, items in scope) items; those in which nothing runs along score
-    near 0. Raises InvalidRequest as search_frame does.
+    informative (Q,) in 0..1 lets black and flat frames of the clip weigh less, and so do frames that many more items
+    hold than hold the rest of the clip: a shared intro is no sign of the same footage (common.py). mirrored (Q, D),
+    vectors of the same frames with left and right exchanged, lets a mirrored copy be found and called one; end_seconds
+    says when the last frame ends, where that is known. Finds min(limit, items in scope) items; those in which nothing
+    runs along score near 0. Raises InvalidRequest as search_frame does.
     """
     query = _checked(collection, vectors, limit)
     ways = [query] if mirrored is None else [query, _checked(collection, mirrored, limit)]
     most = min(MAX_PROBES // len(ways), len(query))
     probes = np.unique(np.linspace(0, len(query) - 1, most).astype(np.int64))
     asked = np.concatenate([way[probes] for way in ways])
-    names = _candidates(collection, asked, limit + SPARE_CANDIDATES, scope)
+    names = _candidates(collection, asked, limit + SPARE_CANDIDATES, scope, effort)
     mean = collection.index.mean()
-    side = clip_side(seconds, np.ones(len(query)) if informative is None else informative, end_seconds)
-    hits = []
     loaded = _load(collection, names)
-    for (item, moments), similarities in zip(loaded, _similarities(ways, [m for _, m in loaded]), strict=True):
+    found = list(_similarities(ways, [moments for _, moments in loaded]))
+    telling = np.ones(len(query)) if informative is None else informative
+    side = clip_side(seconds, telling * rarity(ways, mean, found), end_seconds)
+    hits = []
+    for (item, moments), similarities in zip(loaded, found, strict=True):
         segments = _aligned(ways, similarities, mean, side, moments)
         best = segments[0]
         hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments))
@@ -188,18 +202,20 @@ def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -
     return unit_length(vectors)
 
 
-def _candidates(collection: Collection, query: NDArray[np.float32], wanted: int, scope: Scope) -> list[str]:
+def _candidates(
+    collection: Collection, query: NDArray[np.float32], wanted: int, scope: Scope, effort: Effort | None
+) -> list[str]:
     """query (Q, D) -> ids of min(wanted, items in scope) items, those that the frames find most similar first.
 
-    For Q = 1 these are exactly the items with the most similar frame.
+    For Q = 1 and an exact effort these are exactly the items with the most similar frame.
     """
     index = collection.index
     index.refresh()
     allowed = allowed_vectors(collection, scope)
     frames = len(index) if allowed is None else min(len(index), len(allowed))
-    k = 4 * wanted + 16
+    k = 16 + (4 * wanted if len(query) == 1 else wanted)  # the frames of a clip find different items
     while frames:
-        scores, vector_ids = index.search(query, min(k, frames), allowed)
+        scores, vector_ids = index.search(query, min(k, frames), allowed, effort)
         owners = collection.owners(vector_ids)
         names = list(dict.fromkeys(owners.values()))
         if len(names) >= wanted or k >= frames:
@@ -233,20 +249,20 @@ def _load(collection: Collection, item_ids: list[str]) -> list[tuple[Item, Momen
     return loaded
 
 
-def _strong_stretches(cosines: NDArray[np.float32], moments: Moments) -> list[Segment]:
-    """Runs of frames nearly as similar as the best: the top quarter from its median to its best."""
+def _strong_moments(cosines: NDArray[np.float32], moments: Moments, mean: NDArray[np.float32]) -> list[Segment]:
+    """One moment a shot: its frames nearly as similar as the best, the top quarter from the median to the best."""
     best = cosines.max()
     strong = np.flatnonzero(cosines >= best - (best - np.median(cosines)) / 4)
-    runs = np.split(strong, np.flatnonzero(np.diff(strong) > 1) + 1)
+    cuts = np.flatnonzero(np.diff(shots_of(moments, mean)[strong])) + 1
     segments = [
         Segment(
             0.0,
             0.0,
-            float(moments.start_seconds[run[0]]),
-            float(moments.end_seconds[run[-1]]),
-            float(cosines[run].max()),
+            float(moments.start_seconds[part[0]]),
+            float(moments.end_seconds[part[-1]]),
+            float(cosines[part].max()),
         )
-        for run in runs
+        for part in np.split(strong, cuts)
     ]
     return sorted(segments, key=lambda segment: -segment.score)[:MAX_MOMENTS]
 

@@ -30,6 +30,7 @@ from . import (
 from .auth import Guard, Rates
 from .edge import BodyLimit, Edge, Room, SameOrigin
 from .keys import Keys
+from .metrics import Metrics
 from .openapi import DescribedApp
 from .services import open_services
 
@@ -40,9 +41,11 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     What cannot be opened (bundle, data folder) raises from the lifespan, before the first request.
     """
 
+    metrics = Metrics()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        opened = open_services(settings, engine)
+        opened = open_services(settings, engine, metrics)
         app.state.services = await to_thread.run_sync(opened.__enter__)
         app.state.ready = True
         try:
@@ -57,7 +60,10 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         summary="Vectors for images and clips, and the index that finds where they were seen.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
+        # Spans, metrics and errors go where OTEL_EXPORTER_OTLP_ENDPOINT says, when they are wanted.
+        telemetry={"auto_configure": settings.open_telemetry, "operation_spans": False},
     )
     app.state.ready = False
     problems.install(app)
@@ -76,6 +82,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_jobs,
     ):
         app.include_router(routes.router)
+    app.mount("/docs/static", StaticFiles(directory=routes_house.DOCS), name="docs")
     app.mount("/page", StaticFiles(directory=routes_house.PAGE), name="page")
     # Rings from the inside out: the last one added sees a request first.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, max_json_bytes=settings.max_json_bytes)
@@ -93,7 +100,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         open_to_all=is_loopback(settings.host),
     )
     app.add_middleware(SameOrigin, hosts=host_names(settings.host), keys=keys)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, tell=metrics.tell_request)
     return app
 
 

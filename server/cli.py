@@ -39,6 +39,9 @@ def serve(
     device: DeviceOption = None,
     engine: EngineOption = None,
     sampling: SamplingOption = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="text for people, json for machines (with a line a request) \\[default: text].")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser when ready.")] = False,
 ) -> None:
     """Serve the web page and the HTTP API.
@@ -59,6 +62,7 @@ def serve(
         device=device,
         engine=engine,
         sampling=sampling,
+        log_format=log_format,
     )
     if not (is_loopback(settings.host) or Keys(settings.data.absolute()).list()):
         raise InvalidRequest(

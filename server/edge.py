@@ -7,6 +7,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Collection
+from time import perf_counter
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,10 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import Overloaded
 from .keys import Keys
+from .logs import ACCESS, REQUEST
 from .problems import of_status, problem_of, respond, unexpected
+from .tracing import span_of
 
 log = logging.getLogger("vicmae.server")
 
+access = logging.getLogger(ACCESS)
+
+LEFT = 499  # what is counted for a client who left before the answer
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 TRIPS = re.compile(r"/v1/embeddings(/upload)?|/v1/collections/[^/]+/(items|search|explain)")
 HEADERS = {
@@ -31,25 +38,31 @@ HEADERS = {
 
 
 class Edge:
-    """Gives each request an id, each answer the safe headers, and makes unexpected errors a 500 problem."""
+    """Gives each request its ids, each answer the safe headers, and makes unexpected errors a 500 problem.
 
-    def __init__(self, app: ASGIApp) -> None:
+    tell   is told method, route, status and seconds of each answer
+    """
+
+    def __init__(self, app: ASGIApp, tell: Callable[[str, str, int, float], None]) -> None:
         self.app = app
+        self.tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = uuid.uuid4().hex
+        request_id, began, status = uuid.uuid4().hex, perf_counter(), 0
+        span = span_of(Headers(scope=scope).get("traceparent"))
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        token = REQUEST.set({"request_id": request_id, "trace_id": span.trace_id})
 
         async def send_safely(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
+                headers["traceparent"] = span.traceparent
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -61,9 +74,26 @@ class Edge:
         except Exception:
             # Broad on purpose: what nobody foresaw is logged whole, and told without leaking.
             log.exception("%s %s failed (request %s)", scope["method"], scope["path"], request_id)
-            if started:
+            if status:
                 raise
             await respond(unexpected(request_id), scope)(scope, receive, send_safely)
+        finally:
+            self._tell(scope, status or LEFT, perf_counter() - began)
+            REQUEST.reset(token)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        route = route_of(scope)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.tell(method, route, status, seconds)
+        told = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 1)}
+        key_id = scope.get("state", {}).get("key_id")
+        access.info("%(method)s %(path)s %(status)s", told, extra={**told, **({"key": key_id} if key_id else {})})
+
+
+def route_of(scope: Scope) -> str:
+    """The pattern that a request's path fits, for counting: never the path itself."""
+    template = scope.get("path_template") or getattr(scope.get("route"), "path", None)
+    return str(template) if template else "other"
 
 
 class SameOrigin:

@@ -1,4 +1,4 @@
-"""POST /v1/collections/{c}/align: which stretches do two items share? Stored vectors only; reads no files."""
+"""POST /v1/collections/{c}/align: which stretches do two items share? By stored vectors and a few frames."""
 
 from time import perf_counter
 
@@ -26,6 +26,8 @@ def aligned(name: str, wish: AlignRequest, here: Here) -> AlignAnswer:
         wish.b,
         (wish.a_start_seconds, wish.a_end_seconds),
         (wish.b_start_seconds, wish.b_end_seconds),
+        here.limits,
+        here.decoder,
     )
     shown = [Segment.model_validate(segment, from_attributes=True) for segment in segments]
     return AlignAnswer(a=wish.a, b=wish.b, segments=shown, timing={"index_ms": 1000 * (perf_counter() - began)})

@@ -5,13 +5,15 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
 from ..media.reader import Source
 from .inputs import media_bytes
 from .pipeline import Embedded, Trip
+from .rows import CONTENT, answer_as, form_of
 from .schemas import (
     Embedding,
     Embeddings,
@@ -25,6 +27,8 @@ from .services import Here, Services, on_trip
 from .uploads import received_form
 
 router = APIRouter(prefix="/v1/embeddings", tags=["embeddings"])
+
+Accept = Annotated[str, Header(include_in_schema=False)]
 
 UPLOAD_BODY = {
     "required": True,
@@ -45,8 +49,8 @@ UPLOAD_BODY = {
 }
 
 
-@router.post("", responses={404: {"description": "another model is served"}})
-async def embeddings(wish: EmbeddingsRequest, request: Request, here: Here) -> Embeddings:
+@router.post("", response_model=Embeddings, responses=CONTENT)
+async def embeddings(wish: EmbeddingsRequest, request: Request, here: Here, accept: Accept = "") -> Response:
     """Pictures and short clips as data URLs (or addresses, from hosts the server may fetch from) -> one vector each."""
     check_model(here, wish.model)
     dim = here.engine.spec.dim
@@ -61,15 +65,16 @@ async def embeddings(wish: EmbeddingsRequest, request: Request, here: Here) -> E
         sources = (media_bytes(value, f"input[{i}]") for i, value in enumerate(inputs))
         return embed(here, sources, wish.encoding_format, False, trip)
 
-    return await on_trip(here, request, work)
+    return answer_as(form_of(accept), await on_trip(here, request, work))
 
 
-@router.post("/upload", openapi_extra={"requestBody": UPLOAD_BODY})
+@router.post("/upload", response_model=Embeddings, responses=CONTENT, openapi_extra={"requestBody": UPLOAD_BODY})
 async def embeddings_upload(
     request: Request,
     here: Here,
     frames: Annotated[bool | None, Query(description="also give each frame's vector and second")] = None,
-) -> Embeddings:
+    accept: Accept = "",
+) -> Response:
     """Files of the multipart field `file` -> one vector each, with `frames=true` one a sampled frame too."""
     async with received_form(request, here.incoming, here.settings.max_batch_inputs) as form:
         form.only("model", "encoding_format", "frames")
@@ -79,7 +84,8 @@ async def embeddings_upload(
         paths = [upload.path for upload in form.files]
         if not paths:
             raise InvalidRequest("Expected at least one file in the multipart field 'file', got none.")
-        return await on_trip(here, request, lambda trip: embed(here, paths, encoding, wanted, trip))
+        answer = await on_trip(here, request, lambda trip: embed(here, paths, encoding, wanted, trip))
+        return answer_as(form_of(accept), answer)
 
 
 def embed(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import fastapi_offline
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
@@ -13,6 +14,7 @@ from .services import Here
 router = APIRouter()
 
 PAGE = Path(__file__).parent / "page"
+DOCS = Path(fastapi_offline.__file__).parent / "static"  # Swagger UI, which FastAPI's own page would fetch from afar
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -28,6 +30,17 @@ def page(request: Request) -> FileResponse:
         PAGE / "index.html",
         headers={"content-security-policy": PAGE_POLICY, "cache-control": "no-cache"},
     )
+
+
+# Swagger UI writes its own styles and draws with data URLs.
+DOCS_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+
+
+@router.get("/docs", include_in_schema=False)
+def docs() -> FileResponse:
+    """The API's description, to read and to try."""
+    headers = {"content-security-policy": DOCS_POLICY, "cache-control": "no-cache"}
+    return FileResponse(PAGE / "docs.html", headers=headers)
 
 
 @router.get("/livez", tags=["health"])

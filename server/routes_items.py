@@ -4,12 +4,14 @@ Only files of indexed items are ever served, and only under the type found when 
 """
 
 import json
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import FileResponse, Response
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import FileGone, InvalidRequest, NotFound
@@ -18,6 +20,7 @@ from ..index.collection import Collection
 from ..index.filters import read_filter
 from ..media.sampling import Sampling
 from . import intake, routes_jobs
+from .idempotency import MAX_KEY, Answered
 from .schemas import Accepted, Item, ItemChange, Items, Metadata
 from .services import Here, Services
 from .uploads import received_form
@@ -60,6 +63,10 @@ PUT_BODY = {
         }
     },
 }
+IdempotencyKey = Annotated[
+    str | None,
+    Header(max_length=MAX_KEY, description="the same request under the same key within a day gets the same answer"),
+]
 METADATA: TypeAdapter[dict[str, Any]] = TypeAdapter(Metadata)
 
 
@@ -73,8 +80,17 @@ METADATA: TypeAdapter[dict[str, Any]] = TypeAdapter(Metadata)
     },
     openapi_extra={"requestBody": UPLOAD_BODY},
 )
-async def add_item(name: str, request: Request, here: Here) -> Response:
+async def add_item(name: str, request: Request, here: Here, idempotency_key: IdempotencyKey = None) -> Response:
     """Takes in one file. A picture can be found at once (201); a video when its job is done (202)."""
+    if idempotency_key is None:
+        return await added(name, request, here)
+    key = f"{getattr(request.state, 'key_id', '')} {idempotency_key}"
+    with here.once.running(key):
+        return await added(name, request, here, key)
+
+
+async def added(name: str, request: Request, here: Services, key: str | None = None) -> Response:
+    """The answer for one file; with a key the answer that the same request had before, if it had one."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
     async with received_form(request, here.incoming) as form:
         form.only("id", "metadata", "sampling")
@@ -82,10 +98,16 @@ async def add_item(name: str, request: Request, here: Here) -> Response:
         upload = form.one_file()
         item_id = form.fields.get("id") or None
         sampling = sampling_of(form.fields.get("sampling"))
+        digest = sha256(json.dumps([name, upload.sha256, sorted(form.fields.items())]).encode()).hexdigest()
+        if key is not None and (before := await to_thread.run_sync(here.once.find, key, digest)) is not None:
+            return answer_of(before, {"idempotency-replayed": "true"})
         taken = await here.pipeline.run(
             lambda trip: intake.take_in(here, collection, upload, item_id, metadata, sampling)
         )
-    return answered(collection, taken)
+    answer = await to_thread.run_sync(answered, collection, taken)
+    if key is not None:
+        await to_thread.run_sync(here.once.keep, key, digest, answer)
+    return answer_of(answer)
 
 
 @router.put(
@@ -108,18 +130,24 @@ async def put_item(name: str, item_id: str, request: Request, here: Here) -> Res
         taken = await here.pipeline.run(
             lambda trip: intake.put_in(here, collection, upload, item_id, metadata, sampling)
         )
-    return answered(collection, taken)
+    return answer_of(await to_thread.run_sync(answered, collection, taken))
 
 
-def answered(collection: Collection, taken: intake.Taken) -> Response:
-    """What became of an upload: the item, or its job."""
+def answered(collection: Collection, taken: intake.Taken) -> Answered:
+    """What is told of an upload that was taken in."""
     if taken.job is not None:
-        job = routes_jobs.described(collection, taken.job)
-        return JSONResponse(Accepted(job=job).model_dump(), 202, headers={"location": f"/v1/jobs/{taken.job.id}"})
+        accepted = Accepted(job=routes_jobs.described(collection, taken.job))
+        return Answered(202, f"/v1/jobs/{taken.job.id}", accepted.model_dump_json())
     assert taken.item is not None
     item = described(collection, taken.item)
     location = f"/v1/collections/{collection.name}/items/{item.id}"
-    return JSONResponse(item.model_dump(), 201 if taken.is_new else 200, headers={"location": location})
+    return Answered(201 if taken.is_new else 200, location, item.model_dump_json())
+
+
+def answer_of(answer: Answered, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        answer.body, answer.status, {"location": answer.location, **(headers or {})}, media_type="application/json"
+    )
 
 
 @router.get("")

@@ -1,8 +1,12 @@
 """Jobs: what runs in the background, how far it is, and taking back what has not begun."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from anyio import sleep, to_thread
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
 
 from ..errors import NotFound
 from ..index import jobs as index
@@ -13,6 +17,9 @@ from .services import Here, Services
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+EVENTS = "text/event-stream"
+LOOK_SECONDS = 0.25  # between two looks at a job that somebody watches
+KEEP_ALIVE_SECONDS = 15.0  # proxies close what is silent for longer
 UNITS = {DUPLICATES: "pairs", REEMBED: "items"}
 REPORTS = (DUPLICATES, REEMBED)  # kinds whose report has an address
 
@@ -30,6 +37,33 @@ def list_jobs(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> 
 def get_job(job_id: str, here: Here) -> Job:
     """One job."""
     return described(*find(here, job_id))
+
+
+@router.get("/{job_id}/events", response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
+async def job_events(job_id: str, request: Request, here: Here) -> StreamingResponse:
+    """The job as server-sent events `job`, one whenever it changed, until it has ended. Data is the job as JSON."""
+    await to_thread.run_sync(find, here, job_id)
+    told = changes(job_id, request, here)
+    return StreamingResponse(told, media_type=EVENTS, headers={"cache-control": "no-store"})
+
+
+async def changes(job_id: str, request: Request, here: Services) -> AsyncIterator[bytes]:
+    told, silent_seconds = "", 0.0
+    while request.app.state.ready:
+        try:
+            job = described(*await to_thread.run_sync(find, here, job_id))
+        except NotFound:  # its collection was dropped
+            return
+        if (text := job.model_dump_json()) != told:
+            told, silent_seconds = text, 0.0
+            yield format_sse_event(event="job", data_str=text)
+        elif silent_seconds >= KEEP_ALIVE_SECONDS:
+            silent_seconds = 0.0
+            yield format_sse_event(comment="still there")
+        if job.state not in ("queued", "running"):
+            return
+        await sleep(LOOK_SECONDS)
+        silent_seconds += LOOK_SECONDS
 
 
 @router.delete("/{job_id}")

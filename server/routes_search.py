@@ -20,6 +20,7 @@ from ..errors import InvalidRequest
 from ..index.answers import search_answer
 from ..index.collection import Collection
 from ..index.filters import Filter, parse_filter, read_filter
+from ..index.plan import Effort
 from ..index.query import end_of
 from ..index.refine import CANDIDATES, refine
 from ..index.scope import Scope, question, read_cursor, view_now, write_cursor
@@ -33,7 +34,7 @@ from .uploads import received_form
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
 
-FORM_FIELDS = ("limit", "target", "start_seconds", "end_seconds", "refine", "filter", "cursor")
+FORM_FIELDS = ("limit", "target", "start_seconds", "end_seconds", "refine", "filter", "cursor", "exact", "min_recall")
 BODY = {
     "required": True,
     "content": {
@@ -49,6 +50,8 @@ BODY = {
                     "start_seconds": {"type": "number", "minimum": 0},
                     "end_seconds": {"type": "number", "minimum": 0},
                     "refine": {"type": "boolean", "default": True},
+                    "exact": {"type": "boolean", "default": False},
+                    "min_recall": {"type": "number", "minimum": 0, "maximum": 1},
                     "filter": {"type": "string", "description": "a Filter as JSON text"},
                     "cursor": {"type": "string", "description": "next_cursor of the page before"},
                 },
@@ -146,19 +149,21 @@ async def answered(
     def work(trip: Trip) -> SearchAnswer:
         asked = question(sha256, wish.model_dump(exclude={"limit", "cursor", "query"}))
         view = view_now(collection) if wish.cursor is None else read_cursor(collection, wish.cursor, asked)
+        effort = Effort(wish.exact, wish.min_recall)
         scope = Scope(filter_of(wish), None if wish.cursor is None else view)
         query = query_of(here, collection, wish, media, trip)
         pixels = query.picture if wish.refine and query.target == "frame" else None
         # One hit more than fits tells whether there is another page.
         wanted = wish.limit + 1
         with trip.at("index_ms"):
-            hits = look(collection, query, wanted if pixels is None else max(wanted, CANDIDATES), scope)
+            hits = look(collection, query, wanted if pixels is None else max(wanted, CANDIDATES), scope, effort)
         if pixels is not None:
             with trip.at("refine_ms"):
                 hits = refine(collection, hits, query.as_frame(), pixels, here.limits, here.decoder)
         page, rest = hits[: wish.limit], hits[wish.limit :]
         following = write_cursor(collection, view, [hit.item.id for hit in page], asked) if rest else None
-        return SearchAnswer(**search_answer(collection, page, query.target, len(query.vectors), trip.timing, following))
+        answer = search_answer(collection, page, query.target, len(query.vectors), trip.timing, following, effort)
+        return SearchAnswer(**answer)
 
     return JSONResponse((await on_trip(here, request, work)).model_dump())
 
@@ -224,7 +229,7 @@ def query_of_item(collection: Collection, wish: SearchRequest) -> Query:
     )
 
 
-def look(collection: Collection, query: Query, limit: int, scope: Scope) -> list[Hit]:
+def look(collection: Collection, query: Query, limit: int, scope: Scope, effort: Effort) -> list[Hit]:
     """The best `limit` items in scope, without the one the query was taken from."""
     wanted = limit if query.itself is None else limit + 1
     if query.target == "clip":
@@ -237,7 +242,8 @@ def look(collection: Collection, query: Query, limit: int, scope: Scope) -> list
             query.mirrored,
             query.end_seconds,
             scope,
+            effort,
         )
     else:
-        found = search_frame(collection, query.as_frame(), wanted, scope)
+        found = search_frame(collection, query.as_frame(), wanted, scope, effort)
     return [hit for hit in found if hit.item.id != query.itself][:limit]

@@ -6,7 +6,6 @@ sentence before anything listens.
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import webbrowser
@@ -14,25 +13,35 @@ from collections.abc import Iterator
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from ..errors import InvalidRequest
 from ..export.engine import Engine
 from ..settings import Settings
 from .app import create_app
+from .logs import set_up
 
 BACKLOG = 2048
-GRACE_SECONDS = 10  # for requests under way when the server is told to stop
 
 
 class _Server(uvicorn.Server):
     """uvicorn, whose end is ours to word: a signal stops it, and is not raised again afterwards."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self.app = app
+
+    def end(self, number: int) -> None:
+        """No more connections from here on; who watches a job is let go, so that nobody waits for them."""
+        self.app.state.ready = False
+        self.handle_exit(number, None)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         signals = (signal.SIGINT, signal.SIGTERM)
         for number in signals:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self.end, number)
         try:
             yield
         finally:
@@ -42,8 +51,7 @@ class _Server(uvicorn.Server):
 
 def run(settings: Settings, open_page: bool = False, engine: Engine | None = None) -> None:
     """Serves until a signal comes. VicmaeError for a port, data folder or bundle that cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    set_up(settings.log_format)
     with listening_socket(settings.host, settings.port) as listener:
         asyncio.run(_serve(settings, listener, open_page, engine))
 
@@ -56,9 +64,9 @@ async def _serve(settings: Settings, listener: socket.socket, open_page: bool, e
         log_config=None,
         access_log=False,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    server = _Server(config)
+    server = _Server(config, app)
     async with app.router.lifespan_context(app):
         address = web_address(settings.host, listener)
         ready = asyncio.create_task(_announce(server, address, open_page))

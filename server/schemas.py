@@ -275,6 +275,10 @@ class SearchRequest(Request):
     refine: bool = Field(
         True, description="compare pixels around the best hits of a picture: tells copies apart, names the exact frame"
     )
+    exact: bool = Field(False, description="compare every vector, however many there are")
+    min_recall: float | None = Field(
+        None, ge=0, le=1, description="share of the true nearest vectors that must be found; the server's own if null"
+    )
     filter: JsonValue = Field(None, description="a Filter; its faults are told with their place")
     cursor: str | None = Field(
         None, description="next_cursor of the page before, with the same question; limit may change"
@@ -292,7 +296,7 @@ class Segment(BaseModel):
     likeness: float = Field(description="0 as alike as any two frames of the collection, 1 identical")
     confidence: float = Field(description="0 to 1: how sure it is that both show the same footage")
     speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
-    mirrored: bool = Field(description="whether left and right are exchanged; always false for stored vectors")
+    mirrored: bool = Field(description="whether left and right are exchanged; of stored items, as pixels say")
 
 
 class AlignRequest(Request):
@@ -398,7 +402,10 @@ class Hit(BaseModel):
 
 class SearchAnswer(BaseModel):
     data: list[Hit]
-    plan: dict[str, Any]
+    plan: dict[str, Any] = Field(
+        description="how it was found: target, query_frames, index (exact, ivf, hnsw), segments, vectors, candidates, "
+        "width (lists probed or paths kept), recall_estimate, and under a filter how many vectors were allowed"
+    )
     timing: Timing
     next_cursor: str | None = Field(
         None, description="for the next page of the same ranking, whatever is added or deleted; null on the last one"

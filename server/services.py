@@ -7,22 +7,26 @@ import fcntl
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, get_args
 
 import numpy as np
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
+from opentelemetry import trace
 from starlette.requests import ClientDisconnect
 
 from ..errors import Conflict, ModelMismatch, StorageError
 from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
+from ..index.jobs import JobState, list_jobs
 from ..index.library import Library
+from ..index.plan import IndexOptions
 from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.sandbox import Sandbox
@@ -30,14 +34,16 @@ from ..settings import Settings
 from .batcher import Batcher
 from .canary import Canary
 from .fetch import Fetcher, FetchLimits, hosts_of
+from .idempotency import Once
 from .jobs import Worker
-from .metrics import Metrics
+from .metrics import Metrics, Stock
 from .pipeline import Departed, Pipeline, Trip
 from .thumbnail_cache import ThumbnailCache
 
 log = logging.getLogger("vicmae.server")
 
 DEFAULT_COLLECTION = "default"
+COUNTED = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Services:
     thumbnails: ThumbnailCache
     thumbnail_threads: CapacityLimiter
     incoming: Path
+    once: Once
     metrics: Metrics
     canary: Canary | None  # None for an engine given by the caller, which has no bundle
 
@@ -68,7 +75,9 @@ class Services:
 
 
 @contextmanager
-def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[Services]:
+def open_services(
+    settings: Settings, engine: Engine | None = None, metrics: Metrics | None = None
+) -> Iterator[Services]:
     """Everything ready to serve: the engine warm, `default` there, unfinished jobs running again.
 
     An engine given by the caller stays the caller's to close.
@@ -77,7 +86,7 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
         data = settings.data.absolute()
         stack.enter_context(_alone_in(data))
         incoming = _empty_folder(data / "incoming")
-        metrics = Metrics()
+        metrics = metrics or Metrics()
         canary = None
         if engine is None:
             engine = stack.enter_context(open_engine(settings.bundle, **settings.engine_options))
@@ -86,7 +95,7 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             canary.check()
         metrics.tell_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
         warm_up(engine)
-        library = Library(data)
+        library = Library(data, IndexOptions(**settings.index_options, background=True))
         stack.callback(library.close)
         try:
             library.open_for(DEFAULT_COLLECTION, engine, create=True)
@@ -107,7 +116,7 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             )
         )
         decoder.warm_up()
-        batcher = stack.enter_context(Batcher(engine, settings.batch_wait_seconds))
+        batcher = stack.enter_context(Batcher(engine, settings.batch_wait_seconds, metrics.tell_batch))
         pipeline = Pipeline(
             batcher,
             limits,
@@ -115,8 +124,13 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             max_query_seconds=settings.max_query_seconds,
             max_trips=settings.max_queue,
             decoder=decoder,
+            on_trip=lambda trip: told(metrics, trip),
         )
         stack.callback(pipeline.close)
+        metrics.watch("vicmae_trips_under_way", "Requests decoding or waiting", lambda: pipeline.under_way)
+        metrics.watch("vicmae_trips_limit", "As many as may be under way (max_queue)", lambda: pipeline.max_trips)
+        metrics.watch("vicmae_engine_line", "Requests that wait for the engine", lambda: batcher.waiting)
+        metrics.watch_stock(lambda: stock_of(library))
         worker = stack.enter_context(
             Worker(library, engine, limits, settings.frames_per_second, decoder, settings.sampling)
         )
@@ -132,6 +146,7 @@ def open_services(settings: Settings, engine: Engine | None = None) -> Iterator[
             ThumbnailCache(),
             CapacityLimiter(2),
             incoming,
+            Once(data),
             metrics,
             canary,
         )
@@ -144,6 +159,22 @@ def fetch_limits(settings: Settings) -> FetchLimits:
         settings.max_fetch_bytes,
         settings.max_fetch_seconds,
     )
+
+
+def told(metrics: Metrics, trip: Trip) -> None:
+    """A trip that ended, for Prometheus and for whoever traces."""
+    metrics.tell_trip(trip.timing)
+    trace.get_current_span().set_attributes({f"vicmae.{station}": spent for station, spent in trip.timing.items()})
+
+
+def stock_of(library: Library) -> Stock:
+    """The collections and jobs as they are now."""
+    opened = [library.open(known.name) for known in library.list()]
+    collections = {
+        each.name: {name: float(number) for name, number in each.stats().items() if name in COUNTED} for each in opened
+    }
+    states = Counter(job.state for each in opened for job in list_jobs(each, 10_000))
+    return Stock(collections, {state: states[state] for state in get_args(JobState)})
 
 
 def warm_up(engine: Engine) -> None:

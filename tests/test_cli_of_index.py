@@ -163,7 +163,10 @@ def test_a_video_is_looked_for_as_a_clip(run: Run, media: Path) -> None:
     assert hit["start_seconds"] == pytest.approx(5, abs=1) and hit["end_seconds"] == pytest.approx(10, abs=1)
     assert hit["segments"][0]["query_end_seconds"] == pytest.approx(10, abs=1)
     frame = json.loads(run(*words, "--frame", "--json", "--top", "1"))
-    assert frame["plan"] == {"target": "frame", "index": "exact", "query_frames": 1}
+    plan = frame["plan"]
+    assert (plan["target"], plan["query_frames"], plan["index"], plan["recall_estimate"]) == ("frame", 1, "exact", 1.0)
+    exact = json.loads(run(*words, "--frame", "--json", "--top", "1", "--exact", "--min-recall", "0.5"))
+    assert exact["data"] == frame["data"] and exact["plan"] == plan
     assert frame["data"][0]["start_seconds"] == pytest.approx(5, abs=0.5)
 
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from made_items import ENGINE, new_item, unit_vectors
@@ -139,6 +140,34 @@ def test_a_dismissed_pair_stays_away(collection: Collection) -> None:
         dismiss(collection, a.id, "none")
     with pytest.raises(InvalidRequest, match="itself"):
         dismiss(collection, a.id, a.id)
+
+
+def test_a_mirrored_copy_of_a_stored_film_is_told_by_its_pixels(collection: Collection, tmp_path: Path) -> None:
+    """The vectors are the same, as those of the shipped model are for a mirrored frame."""
+    vectors = unit_vectors(1, 12)
+    film = write_video(tmp_path / "film.mp4", 1, 6.0, fps=10)
+    plain = collection.add(new_item(1, 12, vectors=vectors, path=film))
+    again = collection.add(new_item(2, 12, vectors=vectors, path=write_video(tmp_path / "b.mkv", 1, 6.0, fps=10)))
+    turned = collection.add(new_item(3, 12, vectors=vectors, path=mirrored(film, tmp_path / "turned.mp4")))
+    found = find_duplicates(collection)
+    told = {frozenset((p.a, p.b)): p for _, group in found.groups for p in group}
+    for one, other, is_mirrored in ((plain, turned, True), (plain, again, False)):
+        pair = told[frozenset((one.id, other.id))]
+        assert pair.variant == ("mirrored" if is_mirrored else "same")
+        assert [segment.mirrored for segment in pair.segments] == [is_mirrored]
+        assert [segment.mirrored for segment in align_items(collection, one.id, other.id)] == [is_mirrored]
+
+
+def mirrored(film: Path, path: Path) -> Path:
+    """The film with left and right exchanged."""
+    with av.open(str(film)) as whole, av.open(str(path), "w") as turned:
+        stream = turned.add_stream("libx264", rate=10)
+        stream.width, stream.height = 160, 120
+        for frame in whole.decode(video=0):
+            pixels = frame.to_ndarray(format="rgb24")[:, ::-1].copy()
+            turned.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        turned.mux(stream.encode(None))
+    return path
 
 
 def test_an_empty_collection_has_none(collection: Collection) -> None:

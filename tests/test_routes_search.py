@@ -52,6 +52,17 @@ def test_a_filter_narrows_search_and_list(client: httpx.Client, folder: Path) ->
     assert rest["next_cursor"] is None
 
 
+def test_the_plan_says_how_it_was_found(client: httpx.Client, folder: Path) -> None:
+    plan = found(client, item="p0")["plan"]
+    assert (plan["index"], plan["recall_estimate"], plan["vectors"]) == ("exact", 1.0, 12)
+    assert "allowed" not in plan
+    assert found(client, item="p0", filter=FILMS)["plan"]["allowed"] == 6
+    exact = found(client, item="p0", exact=True, min_recall=0.5)
+    assert names(exact) == names(found(client, item="p0"))
+    assert names(send(client, folder / "0.png", SEARCH, exact="true", min_recall="0.9").json())[0] == "p0"
+    assert problem(client.post(SEARCH, json={"item": "p0", "min_recall": 2}), 422)
+
+
 def test_a_wrong_filter_is_told_with_its_place(client: httpx.Client, folder: Path) -> None:
     wrong = {"must": [{"key": "kind", "match": {"value": "image"}}, {"key": "width", "range": {"gte": "wide"}}]}
     for answer in (

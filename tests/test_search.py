@@ -87,6 +87,39 @@ def test_other_strong_moments_are_told_best_first(collection: Collection) -> Non
     assert hit.start_seconds in (5.0, 5.5, 6.0)
 
 
+def test_a_frame_finds_one_moment_a_shot(collection: Collection) -> None:
+    """The same scene in three shots, each a little different from frame to frame; other shots between two of them."""
+    query, others = unit_vectors(1, 1)[0], unit_vectors(2, 3)
+    shots = [(query, 6), (others[0], 8), (query + 0.1 * others[1], 5), (others[2], 30)]
+    vectors = np.concatenate([np.repeat(shot[None], length, axis=0) for shot, length in shots])
+    vectors[2] = query + 0.4 * unit_vectors(3, 1)[0]  # a frame of the first shot that is not among the strong ones
+    collection.add(new_item(0, len(vectors), vectors=vectors + 0.02 * unit_vectors(4, len(vectors))))
+    (hit,) = search_frame(collection, query, 5)
+    assert [(s.start_seconds, s.end_seconds) for s in hit.segments] == [(0, 3), (7, 9.5)]
+
+
+def test_a_shared_intro_makes_no_false_hit(collection: Collection) -> None:
+    """Ten videos begin with the same eight seconds; a clip of one of them, intro included, is of that one."""
+    intro = unit_vectors(500, 16)
+    own = {seed: unit_vectors(seed, 60) for seed in range(1, 11)}
+    for seed, vectors in own.items():
+        collection.add(new_item(seed, 76, vectors=np.concatenate([intro, vectors])))
+    clip = np.concatenate([intro, own[4][:24]])
+    best, *others = search_clip(collection, clip, np.arange(40) / 2, 10)
+    assert best.item.name == "4.mp4" and best.segments[0].confidence > 0.8
+    assert (best.segments[0].query_start_seconds, best.segments[0].query_end_seconds) == (0, 20)
+    assert max(segment.confidence for hit in others for segment in hit.segments) < 0.3
+
+
+def test_copies_and_the_intro_itself_keep_their_confidence(collection: Collection) -> None:
+    """What many items hold as a whole is no less sure for that."""
+    film = unit_vectors(500, 40)
+    for seed in range(1, 7):
+        collection.add(new_item(seed, 40, vectors=film))
+    hits = search_clip(collection, film[5:30], np.arange(25) / 2, 10)
+    assert len(hits) == 6 and min(hit.segments[0].confidence for hit in hits) > 0.8
+
+
 def test_an_empty_collection_has_no_hits(collection: Collection) -> None:
     assert search_frame(collection, unit_vectors(0, 1)[0], 3) == []
     assert search_clip(collection, unit_vectors(0, 2), np.array([0, 0.5]), 3) == []

@@ -1,0 +1,359 @@
+"""How fast, how small and how sure is the index? Against hnswlib and usearch on the same vectors, in one run.
+
+    python benchmarks/index.py [--vectors 200000] [--rivals hnswlib,usearch] [--real FILE.npz] [--only align]
+
+The vectors are made: 2,000 scenes are points of a normal distribution in 48 dimensions; a vector is a scene plus 0.6
+times normal noise in those 48, turned into 384 dimensions, plus 0.1 times normal noise in all of them, scaled to unit
+length. Queries are made the same way and are not among the vectors. `--real` takes the vectors of
+`vicmae embed -o FILE.npz` instead, a hundredth of them as queries.
+
+Each engine builds in one process and answers in a fresh one, one query after another on one thread, as wide as it must
+for recall@10 >= 0.99: a rival with the narrowest of its settings that does on these queries, while vicmae decides by
+itself, from its own samples. Resident memory is what the process has more than before it opened the index, after all
+queries. Then a clip of 60 frames is found and aligned among 1,000 films of 97 frames. Prints a table and writes
+benchmarks/results/index.json. Needs: pip install hnswlib usearch
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from vicmae.export.engine import FakeEngine
+from vicmae.index.collection import Collection
+from vicmae.index.exact import best_rows, in_blocks
+from vicmae.index.items import NewItem, default_item_id
+from vicmae.index.library import Library
+from vicmae.index.plan import Effort
+from vicmae.index.search import search_clip
+
+RESULTS = Path(__file__).parent / "results"
+DIM = 384
+QUERIES = 500
+K = 10
+LEAST_RECALL = 0.99
+FILTERED = 50  # one vector in so many is allowed: 2 %
+FRAMES_AN_ITEM = 1000
+WIDTHS = (20, 40, 80, 160, 320, 640)
+RIVALS = ("hnswlib", "usearch")
+
+Floats = NDArray[np.float32]
+Ask = Callable[[Floats], NDArray[np.int64]]  # query (D,) -> ids (K,)
+
+
+def made(count: int, seed: int, dim: int = DIM) -> Floats:
+    """(count, dim) float32 unit vectors, as the docstring of this file says."""
+    world = np.random.default_rng(7)
+    turned = np.linalg.qr(world.normal(size=(dim, 48)))[0].T.astype(np.float32)
+    scenes = world.normal(size=(2000, 48)).astype(np.float32)
+    chance = np.random.default_rng(seed)
+    vectors = np.empty((count, dim), np.float32)
+    for start in range(0, count, 50_000):
+        part = vectors[start : start + 50_000]
+        where = scenes[chance.integers(0, len(scenes), len(part))]
+        where = where + 0.6 * chance.standard_normal(where.shape, np.float32)
+        part[:] = where @ turned + 0.1 * chance.standard_normal(part.shape, np.float32)
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return vectors
+
+
+def engine_of(dim: int) -> FakeEngine:
+    """A stand-in for a model of that dimension."""
+    engine = FakeEngine()
+    engine.spec = replace(engine.spec, dim=dim)
+    return engine
+
+
+def item_of(number: int, vectors: Floats, fps: float = 2.0) -> NewItem:
+    uri = f"file:///made/{number}"
+    starts = np.arange(len(vectors)) / fps
+    return NewItem(
+        id=default_item_id(uri),
+        uri=uri,
+        name=f"{number}.mp4",
+        path=Path(f"/made/{number}"),
+        sha256=f"{number:064x}",
+        kind="video",
+        mime="video/mp4",
+        size_bytes=1,
+        mtime_ns=1,
+        width=1,
+        height=1,
+        duration_seconds=len(vectors) / fps,
+        frames_per_second=fps,
+        vectors=vectors,
+        start_seconds=starts,
+        end_seconds=starts + 1 / fps,
+        informative=np.ones(len(vectors), np.float32),
+    )
+
+
+def build_vicmae(folder: Path, vectors: Floats) -> dict[str, Any]:
+    """Every item is a transaction flushed to disk."""
+    with Library(folder) as library:
+        collection = library.create("bench", engine_of(vectors.shape[1]))
+        began = perf_counter()
+        for start in range(0, len(vectors), FRAMES_AN_ITEM):
+            collection.add(item_of(start, vectors[start : start + FRAMES_AN_ITEM]))
+        stored = perf_counter()
+        collection.index.seal(everything=True)
+        return {"ingest_per_second": len(vectors) / (stored - began), "build_seconds": perf_counter() - stored}
+
+
+def ask_vicmae(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict[str, Any]]:
+    library = Library(folder)
+    collection = library.open("bench")
+    collection.index.refresh()
+    allowed = np.arange(1, count + 1, FILTERED)
+    effort = Effort()
+
+    def ask(query: Floats, chosen: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        found = collection.index.search(query[None], K, chosen, effort)[1][0]
+        return np.asarray(found - 1)  # the first vector has the id 1
+
+    ask(made(1, 3, dim)[0])
+    return {"vicmae": ask, "filtered": lambda query: ask(query, allowed)}, {"plan": effort.to_dict()}
+
+
+def build_hnswlib(folder: Path, vectors: Floats) -> dict[str, Any]:
+    import hnswlib
+
+    began = perf_counter()
+    index = hnswlib.Index("ip", vectors.shape[1])
+    index.init_index(len(vectors), M=16, ef_construction=100)
+    index.add_items(vectors)
+    index.save_index(str(folder / "hnswlib"))
+    return {"build_seconds": perf_counter() - began}
+
+
+def ask_hnswlib(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict[str, Any]]:
+    import hnswlib
+
+    index = hnswlib.Index("ip", dim)
+    index.load_index(str(folder / "hnswlib"))
+    index.set_num_threads(1)
+
+    def ask(query: Floats, width: int, filtered: bool = False) -> NDArray[np.int64]:
+        index.set_ef(width)
+        chosen = (lambda label: label % FILTERED == 0) if filtered else None
+        return np.asarray(index.knn_query(query, K, filter=chosen)[0][0], np.int64)
+
+    asks: dict[str, Ask] = {f"ef {width}": lambda query, width=width: ask(query, width) for width in WIDTHS}  # type: ignore[misc]
+    return {**asks, "filtered": lambda query: ask(query, 640, filtered=True)}, {}
+
+
+def build_usearch(folder: Path, vectors: Floats) -> dict[str, Any]:
+    from usearch.index import Index
+
+    began = perf_counter()
+    index = Index(ndim=vectors.shape[1], metric="ip", dtype="f16", connectivity=16, expansion_add=100)
+    index.add(np.arange(len(vectors)), vectors)
+    index.save(str(folder / "usearch"))
+    return {"build_seconds": perf_counter() - began}
+
+
+def ask_usearch(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict[str, Any]]:
+    from usearch.index import Index
+
+    index = Index(ndim=dim, metric="ip", dtype="f16", connectivity=16)
+    index.load(str(folder / "usearch"))
+
+    def ask(query: Floats, width: int) -> NDArray[np.int64]:
+        index.expansion_search = width
+        found: NDArray[np.int64] = index.search(query, K, threads=1).keys.astype(np.int64)
+        return found
+
+    return {f"ef {width}": lambda query, width=width: ask(query, width) for width in WIDTHS}, {}  # type: ignore[misc]
+
+
+BUILD = {
+    "vicmae": build_vicmae,
+    "hnswlib": build_hnswlib,
+    "usearch": build_usearch,
+}
+ASK = {"vicmae": ask_vicmae, "hnswlib": ask_hnswlib, "usearch": ask_usearch}
+
+
+def resident_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return 1024 * int(line.split()[1])
+    raise OSError("this system does not tell a process's memory")
+
+
+def timed(ask: Ask, queries: Floats) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
+    found, seconds = [], []
+    for query in queries:
+        began = perf_counter()
+        found.append(ask(query))
+        seconds.append(perf_counter() - began)
+    return found, np.array(seconds)
+
+
+def recall_of(found: list[NDArray[np.int64]], true: NDArray[np.int64]) -> float:
+    return float(np.mean([np.isin(row, got).mean() for row, got in zip(true, found, strict=True)]))
+
+
+def child(name: str, stage: str, folder: Path) -> dict[str, Any]:
+    """One stage of one engine, in a process of its own."""
+    if stage == "build":
+        return BUILD[name](folder, np.load(folder / "vectors.npy", mmap_mode="r"))
+    queries, true, true_filtered = (np.load(folder / f"{part}.npy") for part in ("queries", "true", "filtered"))
+    count, dim = np.load(folder / "vectors.npy", mmap_mode="r").shape
+    if name != "vicmae":
+        __import__(name)
+    before = resident_bytes()
+    began = perf_counter()
+    asks, facts = ASK[name](folder, count, dim)
+    facts["open_seconds"] = perf_counter() - began
+    for setting, ask in asks.items():
+        if setting == "filtered":
+            continue
+        timed(ask, queries[:20])
+        found, seconds = timed(ask, queries)
+        recall = recall_of(found, true)
+        facts |= {"setting": setting, "recall": recall, **percentiles(seconds)}
+        if recall >= LEAST_RECALL:
+            break
+    facts["resident_bytes"] = resident_bytes() - before
+    if "filtered" in asks:
+        found, seconds = timed(asks["filtered"], queries[:100])
+        facts["filtered_p50_ms"] = 1e3 * float(np.median(seconds))
+        facts["filtered_recall"] = recall_of(found, true_filtered[: len(found)])
+        facts["filtered_full"] = all(len(row) == K and (row >= 0).all() for row in found)
+    return facts
+
+
+def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
+    return {"p50_ms": 1e3 * float(np.median(seconds)), "p99_ms": 1e3 * float(np.quantile(seconds, 0.99))}
+
+
+def run_child(name: str, stage: str, folder: Path) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--child", name, "--stage", stage, "--folder", str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
+def compare(vectors: Floats, queries: Floats, names: list[str], scratch: Path) -> dict[str, dict[str, Any]]:
+    ids = np.arange(len(vectors))
+    np.save(scratch / "vectors.npy", vectors)
+    np.save(scratch / "queries.npy", queries)
+    np.save(scratch / "true.npy", best_rows(queries, in_blocks(vectors, ids, len(queries)), K)[1])
+    every = slice(None, None, FILTERED)
+    np.save(scratch / "filtered.npy", best_rows(queries, [(vectors[every], ids[every])], K)[1])
+    console = Console(stderr=True)
+    results = {}
+    for name in names:
+        console.print(f"{name} builds")
+        results[name] = run_child(name, "build", scratch)
+    for name in names:  # close together, so that other work on the machine is about the same for all
+        console.print(f"{name} answers")
+        results[name] |= run_child(name, "ask", scratch)
+    return results
+
+
+def film(number: int, frames: int = 97, dim: int = 192) -> Floats:
+    """(frames, dim): shots of 12 frames, four films share a place, all frames share a little."""
+    chance = np.random.default_rng(number)
+    common = 0.7 * np.random.default_rng(number // 4).normal(size=dim) + 1.0
+    steps = 0.25 * chance.normal(size=(frames, dim))
+    steps[::12] = 0
+    walked = np.concatenate([np.cumsum(steps[i : i + 12], axis=0) for i in range(0, frames, 12)])
+    shots = np.repeat(chance.normal(size=(-(-frames // 12), dim)), 12, axis=0)[:frames]
+    made = walked + shots + common
+    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
+
+
+def noisy(vectors: Floats, seed: int, amount: float) -> Floats:
+    made = vectors + amount * np.random.default_rng(seed).normal(size=vectors.shape).astype(np.float32)
+    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
+
+
+def alignment(scratch: Path, films: int = 1000, clips: int = 30) -> dict[str, float]:
+    """A clip of 60 frames (30 s) of one of 1,000 films, plain and mirrored: search_clip as the server calls it."""
+    with Library(scratch / "films") as library:
+        collection: Collection = library.create("bench", engine_of(192))
+        for number in range(films):
+            collection.add(item_of(number, film(number)))
+        collection.index.seal(everything=True)
+        seconds, right = [], 0
+        for clip in range(-2, clips):
+            number = (clip * 37) % films
+            query = noisy(film(number)[20:80], clip + 2, 0.02)
+            mirrored = noisy(query, clip + 2, 0.05)
+            began = perf_counter()
+            hits = search_clip(collection, query, np.arange(60) / 2, 10, mirrored=mirrored, end_seconds=30.0)
+            seconds.append(perf_counter() - began)
+            right += hits[0].item.uri.endswith(f"/{number}") and abs(hits[0].start_seconds - 10) <= 1
+        return {**percentiles(np.array(seconds[2:])), "right": right / len(seconds), "frames": len(collection.index)}
+
+
+def tell(results: dict[str, dict[str, Any]]) -> None:
+    table = Table(title="the index, single queries on one thread")
+    for column in ("engine", "p50 ms", "p99 ms", "recall@10", "MB", "open s", "build s", "vectors/s", "2 % filter"):
+        table.add_column(column)
+    for name, facts in results.items():
+        filtered = f"{facts['filtered_p50_ms']:.2f} ms" if "filtered_p50_ms" in facts else "-"
+        if filtered != "-":
+            filtered += f", {facts['filtered_recall']:.3f}{'' if facts['filtered_full'] else ', not full'}"
+        table.add_row(
+            f"{name} ({facts['setting']})",
+            f"{facts['p50_ms']:.2f}",
+            f"{facts['p99_ms']:.2f}",
+            f"{facts['recall']:.3f}",
+            f"{facts['resident_bytes'] / 1e6:.0f}",
+            f"{facts['open_seconds']:.1f}",
+            f"{facts['build_seconds']:.0f}",
+            f"{facts['ingest_per_second']:,.0f}" if "ingest_per_second" in facts else "-",
+            filtered,
+        )
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vectors", type=int, default=200_000)
+    parser.add_argument("--rivals", default=",".join(RIVALS), help="hnswlib, usearch; empty for none")
+    parser.add_argument("--real", type=Path, help="an .npz of `vicmae embed`")
+    parser.add_argument("--only", choices=("index", "align"))
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    told = parser.parse_args()
+    if told.child:
+        print(json.dumps(child(told.child, told.stage, told.folder)))
+        return
+    facts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        if told.only != "align":
+            names = ["vicmae", *filter(None, told.rivals.split(","))]
+            if told.real:
+                vectors = np.load(told.real)["vectors"]
+                asked = np.arange(len(vectors)) % 100 == 0
+                facts["index"] = compare(vectors[~asked], vectors[asked][:QUERIES], names, scratch)
+            else:
+                facts["index"] = compare(made(told.vectors, 0), made(QUERIES, 5), names, scratch)
+            tell(facts["index"])
+        if told.only != "index":
+            facts["align"] = alignment(scratch)
+            Console().print("alignment of a 30 s clip against 1,000 videos:", facts["align"])
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "index.json").write_text(json.dumps({"vectors": told.vectors, **facts}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
