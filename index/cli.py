@@ -61,6 +61,8 @@ def register(app: typer.Typer) -> None:
     collections.command("drop")(drop_collection)
     collections.command("alias")(set_alias)
     collections.command("unalias")(drop_alias)
+    collections.command("export")(export_collection)
+    collections.command("import")(import_collection)
     app.add_typer(collections, name="collections")
 
 
@@ -295,6 +297,34 @@ def drop_alias(
     with Library(load_settings(data=data).data) as library:
         library.drop_alias(alias)
     say(f"{alias} names nothing any more.")
+
+
+def export_collection(
+    name: Annotated[str, typer.Argument(help="The collection.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.parquet or FILE.npz.")],
+    data: DataOption = None,
+) -> None:
+    """Write a collection's vectors for other tools: a row a stored frame, with uri, seconds and metadata."""
+    from .exchange import export_vectors
+    from .library import Library
+
+    with Library(load_settings(data=data).data) as library:
+        items, frames = export_vectors(library.open(name), out)
+    typer.echo(f"{out}: {frames:,} vectors of {items:,} items")
+
+
+def import_collection(
+    file: Annotated[Path, typer.Argument(help="A .parquet or .npz that `vicmae collections export` wrote.")],
+    name: Annotated[str, typer.Argument(help="The new collection; it is bound to the model that the file names.")],
+    data: DataOption = None,
+) -> None:
+    """Take exported vectors in as a new collection. Files indexed from folders are shown where they still lie."""
+    from .exchange import import_vectors
+    from .library import Library
+
+    with Library(load_settings(data=data).data) as library:
+        items = import_vectors(library, file, name).count()
+    say(f"{name} holds {items:,} items now.")
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from ..errors import Conflict, InvalidRequest, ModelMismatch, NotFound, StorageError
 from ..export.engine import Engine
+from ..media.spec import InputSpec
 from .aliases import read_alias, read_aliases, remove_alias, write_alias
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
@@ -39,6 +40,15 @@ class Summary:
     aliases: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Model:
+    """What a collection knows of its model: an engine's name, fingerprint and spec, without the engine."""
+
+    name: str
+    fingerprint: str
+    spec: InputSpec
+
+
 class Library:
     """The collections below `data_dir`. Keeps those it opened until close(); any thread may use it."""
 
@@ -53,7 +63,7 @@ class Library:
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
 
-    def create(self, name: str, engine: Engine, source: str | None = None) -> Collection:
+    def create(self, name: str, engine: Engine | Model, source: str | None = None) -> Collection:
         """The collection `name`, made for the engine's model, or the one that exists for it.
 
         source: the collection that a new one is a re-embedding of. Raises InvalidRequest for an unusable name,
@@ -98,7 +108,7 @@ class Library:
             self._open[name] = _open(self.folder / name, self._options)
             return self._open[name]
 
-    def open_for(self, name: str, engine: Engine, create: bool = False) -> Collection:
+    def open_for(self, name: str, engine: Engine | Model, create: bool = False) -> Collection:
         """The collection, if it is of the engine's model. NotFound (unless `create`), ModelMismatch."""
         check_name(name)
         with self._lock:

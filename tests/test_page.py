@@ -89,6 +89,21 @@ def test_a_dropped_clip_is_searched_and_so_is_a_part_of_it(page: Page, client: h
     expect(page.locator("#query-state")).to_contain_text("most like this picture")
 
 
+def test_one_kind_can_be_shown_and_looked_for(page: Page, client: httpx.Client, folder: Path) -> None:
+    added(client, folder / "video-2.mp4")
+    added(client, folder / "picture.jpg")
+    page.set_input_files("#query-file", folder / "frame.png")
+    expect(page.locator("#hits .card")).to_have_count(2)
+    page.get_by_label("Look among").select_option(label="pictures")
+    expect(page.locator("#hits .card")).to_have_count(1)
+    expect(page.locator("#hits .card")).to_contain_text("picture.jpg")
+    view(page, "Library")
+    expect(page.locator("#items .card")).to_have_count(2)
+    page.locator("#items-kind").select_option(label="videos")
+    expect(page.locator("#items .card")).to_have_count(1)
+    expect(page.locator("#items .card")).to_contain_text("video-2.mp4")
+
+
 def test_find_similar_leads_on(page: Page, client: httpx.Client, folder: Path) -> None:
     added(client, folder / "video-2.mp4")
     added(client, folder / "frame.png")

@@ -65,6 +65,11 @@ async function askedForKey(sent) {
   return Boolean(key);
 }
 
+// The filter that lets through one kind of item, image or video; null for every kind.
+export function ofKind(kind) {
+  return kind ? { must: [{ key: "kind", match: { value: kind } }] } : null;
+}
+
 export function collectionPath(name, rest = "") {
   return `/v1/collections/${encodeURIComponent(name)}${rest}`;
 }

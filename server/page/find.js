@@ -1,6 +1,6 @@
 // The Find view: a file (or an item of the library) goes in, the places where it was seen come out.
 
-import { api, collectionPath } from "./api.js";
+import { api, collectionPath, ofKind } from "./api.js";
 import { $, bar, clock, counted, el, span } from "./dom.js";
 import { play } from "./player.js";
 import { why } from "./why.js";
@@ -11,6 +11,7 @@ const FIRST_PART_SECONDS = 60; // of a long clip that is searched without being 
 
 let page;
 let query = null; // {file} or {item, seconds}
+let wished = {}; // what the last search was told beside the query
 let asked = {}; // the wish of the search that is answered on the page
 let running = null; // AbortController of the search under way
 let address = null; // object URL of the preview
@@ -29,6 +30,7 @@ export const findView = {
       event.preventDefault();
       page.attempt(() => search(part()));
     };
+    $("query-kind").onchange = () => page.attempt(() => search(wished));
     $("query-frame").onclick = () => {
       const video = $("query-preview").firstElementChild;
       page.attempt(() => search({ target: "frame", start_seconds: video.currentTime }));
@@ -127,16 +129,19 @@ function part() {
 }
 
 async function search(wish) {
+  wished = wish;
   running?.abort();
   running = new AbortController();
   const { signal } = running;
   page.quiet();
   $("hits").replaceChildren();
   $("query-state").textContent = "Looking…";
-  let body = { item: query.item?.id, limit: LIMIT, ...wish };
+  const filter = ofKind($("query-kind").value);
+  let body = { item: query.item?.id, limit: LIMIT, filter, ...wish };
   if (query.file) {
     body = new FormData();
     body.append("limit", LIMIT);
+    if (filter) body.append("filter", JSON.stringify(filter));
     for (const [name, value] of Object.entries(wish)) body.append(name, value);
     body.append("file", query.file);
   }

@@ -1,6 +1,6 @@
 // The Library view: what the collection holds, page by page; adding files, and removing them.
 
-import { api, collectionPath } from "./api.js";
+import { api, collectionPath, ofKind } from "./api.js";
 import { ask } from "./ask.js";
 import { $, clock, el } from "./dom.js";
 import { findSimilar } from "./find.js";
@@ -21,6 +21,10 @@ export const libraryView = {
       const files = [...event.target.files];
       event.target.value = "";
       if (files.length) this.take(files);
+    };
+    $("items-kind").onchange = () => {
+      $("items").replaceChildren();
+      page.attempt(reload);
     };
     $("items-more").onclick = () => page.attempt(more);
     $("drop-collection").onclick = () => page.attempt(dropCollection);
@@ -45,24 +49,30 @@ export const libraryView = {
 // From the newest item on, as many as were shown before.
 async function reload() {
   const shown = Math.max(PAGE, $("items").childElementCount);
-  const answer = await api("GET", collectionPath(page.collection.name, `/items?limit=${Math.min(shown, 1000)}`));
+  const answer = await listed({ limit: Math.min(shown, 1000) });
   $("items").replaceChildren(...answer.data.map(card));
   turned(answer);
 }
 
 async function more() {
-  const query = new URLSearchParams({ limit: PAGE, cursor });
-  const answer = await api("GET", collectionPath(page.collection.name, `/items?${query}`));
+  const answer = await listed({ limit: PAGE, cursor });
   const [first] = answer.data.map(card);
   $("items").append(...answer.data.map(card));
   turned(answer);
   first?.querySelector("button")?.focus();
 }
 
+// A page of items of the chosen kind.
+function listed(wish) {
+  const filter = ofKind($("items-kind").value);
+  const query = new URLSearchParams(filter ? { ...wish, filter: JSON.stringify(filter) } : wish);
+  return api("GET", collectionPath(page.collection.name, `/items?${query}`));
+}
+
 function turned(answer) {
   cursor = answer.next_cursor;
   $("items-more").hidden = cursor === null;
-  $("items-none").hidden = $("items").childElementCount > 0;
+  $("items-none").hidden = $("items").childElementCount > 0 || $("items-kind").value !== "";
 }
 
 function card(item) {
