@@ -78,6 +78,7 @@ def build(kind: str, count: int, dim: int, sample: Floats, rows: Rows, stop: Cal
         index = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_8bit, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = HNSW_BUILD_WIDTH
     else:
+        # Centres are compared one by one: found through a graph (IVF…_HNSW16), recall stayed below 0.75 at depth 1,000.
         index = faiss.index_factory(dim, f"IVF{lists_for(count)},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
         index.cp.niter = 8
         index.cp.max_points_per_centroid = TRAINING_ROWS_A_LIST

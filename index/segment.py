@@ -171,11 +171,10 @@ class Segment:
             wanted = np.sort(places[places >= 0])
             similarity = self.file.at(wanted) @ query[0]
             order = np.argsort(-similarity, kind="stable")[:k]
-            missing = k - len(order)
-            return (
-                np.pad(np.clip(similarity[order], -1, 1), (0, missing), constant_values=-1)[None],
-                np.pad(self.ids[wanted[order]], (0, missing), constant_values=-1)[None],
-            )
+            scores, ids = np.full((1, k), -1, np.float32), np.full((1, k), -1, np.int64)
+            scores[0, : len(order)] = np.clip(similarity[order], -1, 1)
+            ids[0, : len(order)] = self.ids[wanted[order]]
+            return scores, ids
         wanted, where = np.unique(places, return_inverse=True)
         rows = self.file.at(np.maximum(wanted, 0))
         similarity = np.take_along_axis(query @ rows.T, where.reshape(places.shape), axis=1)
