@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,21 @@ class Collection:
         """vectors (T, D) float32 unit length, start_seconds (T,) float64 of an item. Raises NotFound."""
         moments = self.moments_of(item_id)
         return moments.vectors, moments.start_seconds
+
+    def vectors_in_blocks(self, rows: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """All stored vectors as (n,) item ids and (n, D) float32 unit length, n <= rows, oldest first."""
+        last = 0
+        while True:
+            with self.catalog.read() as db:
+                found = db.execute(
+                    "SELECT vector_id, media_id, vector FROM frames WHERE vector_id > ? ORDER BY vector_id LIMIT ?",
+                    (last, rows),
+                ).fetchall()
+            if not found:
+                return
+            vector_ids, item_ids, blobs = zip(*found, strict=True)
+            last = vector_ids[-1]
+            yield list(item_ids), unpack_vectors(list(blobs), self.spec.dim)
 
     def owners(self, vector_ids: NDArray[np.int64]) -> dict[int, str]:
         """vector id -> item id, for those that (still) exist."""

@@ -1,23 +1,22 @@
 """Duplicates: which items of a collection are copies of one another, and what else do they share?
 
-Candidates come from the index, a few for each item, never all pairs; they are aligned by their vectors and then looked
-at: a pair whose pixels do not agree is of one kind or place, and is left out. Deletes nothing and changes no file.
+Candidates are told by a few frames of each item (candidates.py); they are aligned by their vectors and then looked at
+(looking.py): a pair whose pixels do not agree is of one kind or place, and is left out. Deletes nothing and changes no
+file.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import NotFound
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
-from .align import LEAST_LIKENESS, Segment
-from .collection import Collection, Moments
+from .align import Segment
+from .candidates import candidate_pairs
+from .collection import Collection
 from .dismissals import dismissed, is_dismissed
 from .items import Item
 from .looking import look
@@ -27,10 +26,6 @@ from .variants import Variant
 Kind = Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
 DUPLICATES = ("exact", "copy", "subclip")
 
-PROBES = 16  # frames of an item that look for candidates
-NEIGHBOURS = 32  # frames found for each, beside the item's own
-MAX_NEIGHBOURS = 2048
-MAX_CANDIDATES = 12  # other items aligned for each item
 MOMENTS_KEPT = 128  # items whose vectors are held in memory at once
 WHOLE = 0.8  # share of an item that must be covered to call it contained
 LEAST_SECONDS = 2.0  # a shorter stretch is a coincidence
@@ -81,7 +76,7 @@ def find_duplicates(
     twins = _by_bytes(items.values())
     ruled_out = dismissed(collection)
     one_of_each = [group[0] for group in twins]
-    candidates = _candidates(collection, one_of_each, on_progress)
+    candidates = candidate_pairs(collection, one_of_each, lambda done, total: on_progress("candidates", done, total))
     open_pairs = [pair for pair in candidates if not is_dismissed(ruled_out, *pair)]
 
     moments = lru_cache(MOMENTS_KEPT)(collection.moments_of)
@@ -134,43 +129,6 @@ def _by_bytes(items: Iterable[Item]) -> list[list[Item]]:
     for item in sorted(items, key=lambda item: (item.created_at, item.id)):
         groups[item.sha256].append(item)
     return list(groups.values())
-
-
-def _candidates(collection: Collection, items: list[Item], on_progress: Progress) -> list[tuple[str, str]]:
-    """Pairs of ids, smaller first, of which some frames are alike; MAX_CANDIDATES an item at most."""
-    index = collection.index
-    index.refresh()
-    mean = index.mean()
-    kinds = {item.id: item.kind for item in items}
-    pairs: dict[tuple[str, str], None] = {}
-    for done, item in enumerate(items):
-        on_progress("candidates", done, len(items))
-        try:
-            moments = collection.moments_of(item.id)
-        except NotFound:
-            continue
-        probes = _probes(moments)
-        k = min(NEIGHBOURS + len(moments.vectors), MAX_NEIGHBOURS, len(index))
-        if not k:
-            return []
-        cosines, vector_ids = index.search(probes, k)
-        usual = np.minimum(probes @ mean, 0.94)[:, None]
-        alike = (cosines - usual) / (1 - usual) >= LEAST_LIKENESS
-        owners = collection.owners(vector_ids[alike])
-        votes: Counter[str] = Counter()
-        for row, marks in zip(vector_ids, alike, strict=True):
-            votes.update({owners[i] for i in row[marks].tolist() if i in owners})
-        del votes[item.id]
-        fitting = [other for other, _ in votes.most_common() if kinds.get(other) == item.kind]
-        for other in fitting[:MAX_CANDIDATES]:
-            pairs[min(item.id, other), max(item.id, other)] = None
-    return sorted(pairs)
-
-
-def _probes(moments: Moments) -> NDArray[np.float32]:
-    """(P, D): evenly chosen telling frames; the most telling one where all are flat."""
-    telling = np.flatnonzero(moments.informative >= 0.5 * moments.informative.max())
-    return moments.vectors[telling[np.unique(np.linspace(0, len(telling) - 1, PROBES).astype(np.int64))]]
 
 
 def _shorter_first(a: Item, b: Item) -> tuple[str, str]:
