@@ -77,19 +77,21 @@ class Caller:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.open: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, wire: bytes) -> int:
-        """Sends a request -> the status of its answer. A connection that the server closed while idle is opened anew."""
-        if not hasattr(self, "reader") or self.reader.at_eof():
-            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
-        self.writer.write(wire)
-        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
-        await self.reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+        """Sends a request -> the status of its answer. One that the server closed while idle is opened anew."""
+        if self.open is None or self.open[0].at_eof():
+            self.open = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
+        reader, writer = self.open
+        writer.write(wire)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
         return int(head.split(b" ", 2)[1])
 
     def close(self) -> None:
-        if hasattr(self, "writer"):
-            self.writer.close()
+        if self.open is not None:
+            self.open[1].close()
 
 
 async def crowd(port: int, wires: list[bytes], callers: int, seconds: float) -> tuple[float, Counter[int]]:
