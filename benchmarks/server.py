@@ -77,10 +77,12 @@ class Caller:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.reader: asyncio.StreamReader | None = None
+        self.writer: asyncio.StreamWriter | None = None
 
     async def ask(self, wire: bytes) -> int:
-        """Sends a request -> the status of its answer. A connection that the server closed while idle is opened anew."""
-        if not hasattr(self, "reader") or self.reader.at_eof():
+        """Sends a request -> the status of its answer. A connection that was closed while idle is opened anew."""
+        if self.reader is None or self.writer is None or self.reader.at_eof():
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
         self.writer.write(wire)
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
@@ -88,7 +90,7 @@ class Caller:
         return int(head.split(b" ", 2)[1])
 
     def close(self) -> None:
-        if hasattr(self, "writer"):
+        if self.writer is not None:
             self.writer.close()
 
 
