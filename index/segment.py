@@ -187,9 +187,10 @@ class Segment:
         """Every row that may be answered, compared."""
         if count == 0:
             return best_rows(query, [], k)
-        if chosen is not None and count <= SCANNED_ROWS:
+        if chosen is not None and (count <= SCANNED_ROWS or DENSE * count <= len(self.ids)):
             places = np.flatnonzero(chosen)
-            return best_rows(query, [(self.file.at(places), self.ids[places])], k)
+            pieces = np.split(places, range(CHUNK_ROWS, count, CHUNK_ROWS))
+            return best_rows(query, ((self.file.at(piece), self.ids[piece]) for piece in pieces), k)
         best = Best(len(query), k)
         for rows, places in self.file.blocks(min(block_rows(len(query)), CHUNK_ROWS)):
             if chosen is None:
