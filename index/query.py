@@ -24,7 +24,8 @@ from .refine import PICTURE
 class Decoded:
     """A file as the engine wants it: pixels (T, S, S, 3) uint8 of frames shown at seconds (T,) float64.
 
-    picture  (P, P, 3) uint8, the only frame in the finer size that refine.py compares; None for a clip
+    picture  (P, P, 3) uint8, the only frame in the finer size that refine.py compares; None for a clip, and where that
+             was not asked for
     """
 
     info: MediaInfo
@@ -61,8 +62,13 @@ def decode(
     max_query_seconds: float = 120.0,
     limits: MediaLimits,
     decoder: Decoder = HERE,
+    finer: InputSpec | None = None,
 ) -> Decoded:
-    """A picture, or the part of a video from start to end. Raises MediaError, InvalidRequest."""
+    """A picture, or the part of a video from start to end. Raises MediaError, InvalidRequest.
+
+    finer: of a single frame a picture of this size is made too, from a decoding of its own, so that the pixels are the
+    same with and without.
+    """
     info = decoder.probe(source, limits)
     if info.kind == "image":
         start_seconds, end_seconds = 0.0, None
@@ -70,23 +76,25 @@ def decode(
     _check_span(last - start_seconds, max_query_seconds)
     pixels: list[NDArray[np.uint8]] = []
     seconds: list[NDArray[np.float64]] = []
-    picture: NDArray[np.uint8] | None = None
     found = decoder.read_frames(
         source,
         frames_per_second,
         limits,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
-        shorter_side=_enough(spec),
+        shorter_side=enough_side(spec),
     )
     with closing(found):
         for frames in found:
             _check_span(float(frames.seconds[-1]) - start_seconds, max_query_seconds)
-            alone = not seconds and len(frames) == 1
-            picture = to_pixels(frames, PICTURE)[0] if alone else None
             pixels.append(to_pixels(frames, spec))
             seconds.append(frames.seconds)
-    return Decoded(info, np.concatenate(pixels), np.concatenate(seconds), picture)
+    shown = np.concatenate(seconds)
+    picture = None
+    if finer is not None and len(shown) == 1:
+        frame = decoder.frame_at(source, float(shown[0]), limits, enough_side(finer))
+        picture = to_pixels(frame, finer)[0]
+    return Decoded(info, np.concatenate(pixels), shown, picture)
 
 
 def decode_moment(
@@ -98,7 +106,8 @@ def decode_moment(
         raise InvalidRequest(
             f"The start, {seconds:g} s, lies beyond the end of the video, {info.duration_seconds:g} s."
         )
-    frames = decoder.frame_at(source, seconds if info.kind == "video" else 0.0, limits, _enough(spec))
+    side = max(enough_side(spec), enough_side(PICTURE))
+    frames = decoder.frame_at(source, seconds if info.kind == "video" else 0.0, limits, side)
     return Decoded(info, to_pixels(frames, spec), frames.seconds, to_pixels(frames, PICTURE)[0])
 
 
@@ -136,6 +145,7 @@ def embed_query(
             max_query_seconds=max_query_seconds,
             limits=limits,
             decoder=decoder,
+            finer=PICTURE,
         )
     target = target or ("clip" if decoded.info.kind == "video" else "frame")
     ready = perf_counter()
@@ -157,10 +167,6 @@ def end_of(info: MediaInfo, end_seconds: float | None) -> float | None:
 def mirrored(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """pixels (N, S, S, 3) with left and right exchanged."""
     return np.ascontiguousarray(pixels[:, :, ::-1])
-
-
-def _enough(spec: InputSpec) -> int:
-    return max(enough_side(spec), enough_side(PICTURE))
 
 
 def _check_span(span_seconds: float, max_query_seconds: float) -> None:

@@ -25,10 +25,12 @@ from ..errors import Overloaded
 from ..index.explain import SHOWN_SIDE, Explanation, explain
 from ..index.query import Decoded, decode, decode_moment, mirrored
 from ..index.reading import informativeness
+from ..index.refine import PICTURE
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.preprocess import enough_side
 from ..media.reader import MediaInfo, Source
+from ..media.spec import InputSpec
 from .batcher import Answer, Batcher
 
 T = TypeVar("T")
@@ -75,7 +77,7 @@ class Embedded:
     """A file as vectors (T, D) float32 of unit length, of frames shown at seconds (T,) float64.
 
     informative  (T,) float32 in 0..1, near 0 for black and flat frames
-    picture      (P, P, 3) uint8, the only frame in the size of index.refine; None for a clip
+    picture      (P, P, 3) uint8, the only frame in the size of index.refine; None for a clip and in embed_many
     mirrored     (T, D) float32 of a clip's frames with left and right exchanged, where they were asked for
     """
 
@@ -176,7 +178,7 @@ class Pipeline:
         as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found.
         """
         with trip.at("decode_ms"), self.batcher.coming():
-            decoded = self._decode(source, start_seconds or 0.0, end_seconds)
+            decoded = self._decode(source, start_seconds or 0.0, end_seconds, PICTURE)
         if not as_clip or decoded.info.kind != "video":
             return self._embedded(decoded, trip)
         turned = replace(decoded, pixels=mirrored(decoded.pixels))
@@ -254,7 +256,9 @@ class Pipeline:
         shows = informativeness(decoded.pixels)
         return Embedded(decoded.info, found.vectors, decoded.seconds, shows, decoded.picture)
 
-    def _decode(self, source: Source, start_seconds: float, end_seconds: float | None) -> Decoded:
+    def _decode(
+        self, source: Source, start_seconds: float, end_seconds: float | None, finer: InputSpec | None = None
+    ) -> Decoded:
         """At most max_query_seconds of a file, at the pipeline's frames per second."""
         return decode(
             source,
@@ -265,4 +269,5 @@ class Pipeline:
             max_query_seconds=self.max_query_seconds,
             limits=self.limits,
             decoder=self.decoder,
+            finer=finer,
         )

@@ -52,11 +52,6 @@ class _Server(uvicorn.Server):
 def run(settings: Settings, open_page: bool = False, engine: Engine | None = None) -> None:
     """Serves until a signal comes. VicmaeError for a port, data folder or bundle that cannot be used."""
     set_up(settings.log_format)
-    with listening_socket(settings.host, settings.port) as listener:
-        asyncio.run(_serve(settings, listener, open_page, engine))
-
-
-async def _serve(settings: Settings, listener: socket.socket, open_page: bool, engine: Engine | None) -> None:
     app = create_app(settings, engine)
     config = uvicorn.Config(
         app,
@@ -66,9 +61,17 @@ async def _serve(settings: Settings, listener: socket.socket, open_page: bool, e
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    server = _Server(config, app)
-    async with app.router.lifespan_context(app):
+    # uvicorn's own choice of a loop: uvloop, where it is installed.
+    with (
+        listening_socket(settings.host, settings.port) as listener,
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+    ):
         address = web_address(settings.host, listener)
+        runner.run(_serve(app, _Server(config, app), listener, address, open_page))
+
+
+async def _serve(app: FastAPI, server: uvicorn.Server, listener: socket.socket, address: str, open_page: bool) -> None:
+    async with app.router.lifespan_context(app):
         ready = asyncio.create_task(_announce(server, address, open_page))
         await server.serve(sockets=[listener])
         ready.cancel()

@@ -45,7 +45,9 @@ def test_a_frame_finds_its_video_and_second(tmp_path: Path, media: Path) -> None
         assert best["score"] > 0.8
         assert len(answer["data"]) == 3
         assert set(answer["timing"]) == {"decode_ms", "queue_ms", "engine_ms", "index_ms", "refine_ms"}
-        assert answer["next_cursor"] is None
+        following = send(client, media / "frame.png", SEARCH, limit="3", cursor=answer["next_cursor"]).json()
+        found = [hit["id"] for hit in (*answer["data"], *following["data"])]
+        assert sorted(found) == sorted(ids.values()) and following["next_cursor"] is None
         picture = client.get(best["thumbnail_url"])
         assert picture.headers["content-type"] == "image/jpeg"
 
@@ -172,7 +174,7 @@ def test_another_model_may_look_but_not_search(tmp_path: Path, media: Path) -> N
             client.put("/v1/collections/default"),
         ):
             assert answer.status_code == 409
-            assert "vicmae index" in answer.json()["detail"]
+            assert "vicmae reembed" in answer.json()["detail"]
 
 
 def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
