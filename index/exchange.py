@@ -10,6 +10,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 
 from ..errors import Conflict, InvalidRequest, NotFound, StorageError
 from ..media.spec import InputSpec
+from .aside import folder_aside
 from .collection import Collection
 from .items import NewItem
-from .library import Library, Model
+from .library import Library, Model, make_collection, open_folder
 from .packing import unpack_vectors
 from .scan import uri_path
 
@@ -106,10 +108,12 @@ def import_vectors(library: Library, path: Path, name: str) -> Collection:
         raise InvalidRequest(f"{refused}: its vectors do not have the {model.spec.dim} numbers of its model.")
     if name in {known.name for known in library.list()} | library.aliases().keys():
         raise Conflict(f"The name {name!r} is taken. Import into a new collection.")
-    collection = library.create(name, model)
-    for new in items:
-        collection.add(new)
-    return collection
+    with folder_aside(library.folder) as folder:
+        make_collection(folder, name, model)
+        with closing(open_folder(folder)) as collection:
+            for new in items:
+                collection.add(new)
+        return library.adopt(folder, name)
 
 
 def _table(collection: Collection) -> Table:
