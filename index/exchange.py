@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO
 
 import numpy as np
 
@@ -19,27 +19,24 @@ from ..media.spec import InputSpec
 from . import exchange_npz
 from .aside import file_aside, folder_aside
 from .collection import Collection
-from .exchange_rows import FACTS, Facts, Frames, Way
+from .exchange_rows import FACTS, Facts, Form, Frames, Way, form_of
 from .items import NewItem
 from .library import Library, Model, check_name, make_collection, open_folder
 from .scan import uri_path
 
 FORMATS = ("vicmae-vectors-1", "vicmae-vectors-2")  # those that are read; the last one is written
 BATCH_FRAMES = 2_000  # that are stored in one transaction
-Form = Literal["npz", "parquet"]
 MAGIC: dict[bytes, Form] = {b"PK\3\4": "npz", b"PAR1": "parquet"}
 
 
 def export_vectors(collection: Collection, out: Path) -> tuple[int, int]:
     """Writes .npz or .parquet by the name's ending, complete when it returns -> items, frames. InvalidRequest."""
-    form = out.suffix.removeprefix(".")
-    if form not in get_args(Form):
-        raise InvalidRequest(f"{out} ends in {out.suffix or 'nothing'!r}; expected .npz or .parquet.")
+    form = form_of(out)
     if not out.parent.is_dir() or out.is_dir():
         raise InvalidRequest(f"{out} cannot be written: expected a file in a folder that exists.")
     try:
         with file_aside(out) as file:
-            return export_to(collection, file, form)  # type: ignore[arg-type]
+            return export_to(collection, file, form)
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror or error}.") from error
 
@@ -58,17 +55,17 @@ def export_to(collection: Collection, file: BinaryIO, form: Form) -> tuple[int, 
     return int(counts[0]), int(counts[1])
 
 
-def import_vectors(library: Library, path: Path, name: str) -> Collection:
+def import_vectors(library: Library, path: Path, name: str, called: str | None = None) -> Collection:
     """A new collection with the items of an exported file, bound to the fingerprint that the file names.
 
-    It is there when it is complete, and not before. Raises NotFound, Conflict when the name is taken, InvalidRequest
-    for another file; then nothing is left behind.
+    It is there when it is complete, and not before. called: how errors name the file. Raises NotFound, Conflict when
+    the name is taken, InvalidRequest for another file; then nothing is left behind.
     """
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
     if check_name(name) in {known.name for known in library.list()} | library.aliases().keys():
         raise Conflict(f"The name {name!r} is taken. Import into a new collection.")
-    refused = f"{path.name} cannot be taken in: expected a file that `vicmae collections export` wrote"
+    refused = f"{called or path} cannot be taken in: expected a file that `vicmae collections export` wrote"
     try:
         with path.open("rb") as file:
             form = MAGIC.get(file.read(4))
@@ -87,7 +84,7 @@ def import_vectors(library: Library, path: Path, name: str) -> Collection:
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise InvalidRequest(f"{refused} ({error}).") from error
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise StorageError(f"{called or path} cannot be read: {error.strerror or error}.") from error
 
 
 def way_of(form: Form) -> Way:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import InvalidRequest
 
 FACTS = (  # of an item, beside its metadata
     "id",
@@ -27,6 +29,7 @@ FACTS = (  # of an item, beside its metadata
     "created_at",
 )
 CHUNK_ROWS = 10_000  # read and written together
+Form = Literal["npz", "parquet"]
 
 
 class Frames(NamedTuple):
@@ -55,6 +58,14 @@ class Way(Protocol):
     def write(self, db: sqlite3.Connection, about: dict[str, Any], file: BinaryIO) -> None: ...
 
     def read(self, path: Path) -> AbstractContextManager[Read]: ...
+
+
+def form_of(out: Path) -> Form:
+    """By the ending of a name that was chosen. InvalidRequest."""
+    for form in get_args(Form):
+        if out.suffix == f".{form}":
+            return cast(Form, form)
+    raise InvalidRequest(f"{out} ends in {out.suffix or 'nothing'!r}; expected .npz or .parquet.")
 
 
 def facts_of(row: tuple[Any, ...]) -> Facts:
