@@ -131,6 +131,15 @@ def cancel_job(collection: Collection, job_id: str) -> Job:
     return job
 
 
+def requeue(collection: Collection, job_id: str) -> None:
+    """Puts a running job back in the queue."""
+    with collection.catalog.write() as db:
+        db.execute(
+            "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? WHERE id = ? AND state = 'running'",
+            (now(), job_id),
+        )
+
+
 def requeue_running(collection: Collection) -> int:
     """Puts jobs that a dead process left running back in the queue; returns how many."""
     with collection.catalog.write() as db:

@@ -1,7 +1,7 @@
 """The background worker: one thread that takes in uploads and folders, looks for duplicates, re-embeds, job by job.
 
 A job is in its collection's catalog before the upload is answered; after a kill the next server finds it and
-runs it again. Knows no HTTP.
+runs it again. One that the disk refuses is tried again until there is room. Knows no HTTP.
 """
 
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
-from ..errors import ModelMismatch, NotFound, Overloaded, VicmaeError
+from ..errors import ModelMismatch, NotFound, Overloaded, StorageError, VicmaeError
 from ..export.engine import Engine
 from ..index import jobs
 from ..index.collection import Collection
@@ -66,6 +66,7 @@ class Worker:
         self.roots = roots
         self._woken = threading.Event()
         self._stopping = False
+        self._stuck: list[tuple[Collection, str]] = []  # jobs that the disk refused, still "running" in the catalog
         self._thread = threading.Thread(target=self._run, name="vicmae-jobs", daemon=True)
 
     def __enter__(self) -> "Worker":
@@ -92,7 +93,11 @@ class Worker:
     def _run(self) -> None:
         while not self._stopping:
             try:
+                self._put_back()
                 worked = any([self._run_next(collection) for collection in self._collections()])
+            except VicmaeError as error:
+                log.error("no job can be started now: %s", error)
+                worked = False
             except Exception:
                 # The thread must outlive whatever one job or one broken collection throws.
                 log.exception("the job worker stumbled")
@@ -132,6 +137,11 @@ class Worker:
         except Overloaded:
             # The decoder was closed under it: the job stays "running" in its catalog, and the next start runs it.
             log.info("job %s waits for the next start", job.id)
+        except StorageError as error:
+            # It was accepted, so it is kept: a full disk has room again some day.
+            log.error("job %s waits for the disk: %s", job.id, error)
+            self._stuck.append((collection, job.id))
+            return False
         except VicmaeError as error:
             log.error("job %s failed: %s", job.id, error)
             self._fail(collection, job, str(error))
@@ -140,6 +150,12 @@ class Worker:
             log.exception("job %s failed", job.id)
             self._fail(collection, job, "Something went wrong in the server; its log tells more.")
         return True
+
+    def _put_back(self) -> None:
+        """Jobs that the disk refused wait in the queue again."""
+        while self._stuck:
+            jobs.requeue(*self._stuck[-1])
+            self._stuck.pop()
 
     def _ingest(self, collection: Collection, job: jobs.Job) -> None:
         def on_progress(done: int, total: int) -> None:
