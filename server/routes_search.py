@@ -12,7 +12,7 @@ import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
@@ -165,7 +165,8 @@ async def answered(
         answer = search_answer(collection, page, query.target, len(query.vectors), trip.timing, following, effort)
         return SearchAnswer(**answer)
 
-    return JSONResponse((await on_trip(here, request, work)).model_dump())
+    answer = await on_trip(here, request, work)
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def filter_of(wish: SearchRequest) -> Filter | None:
