@@ -138,7 +138,7 @@ async def crowd(port: int, wires: list[bytes], callers: int, seconds: float) -> 
             if status == 200:
                 met.took.append(perf_counter() - began)
             if status == 503:
-                await asyncio.sleep(0.2)  # a fifth of what Retry-After asks for: an impatient crowd
+                await asyncio.sleep(0.5)  # half of what Retry-After asks for: an impatient crowd
         await caller.close()
 
     began = perf_counter()

@@ -1,4 +1,4 @@
-"""A CLIP of made weights for `infinity-emb`, whose vision tower is a ViT of the size asked for. Knows nothing of vicmae.
+"""A CLIP of made weights for `infinity-emb`, its vision tower a ViT of the size asked for. Knows nothing of vicmae.
 
     PEER_PYTHON benchmarks/peer_clip.py FOLDER '{"size": 224, "patch": 16, "dim": 384, "depth": 12, "heads": 6}'
 

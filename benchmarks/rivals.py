@@ -1,4 +1,4 @@
-"""Other servers of the same work: one as it is written in an afternoon, and `infinity-emb` in an environment of its own.
+"""Other servers of the same work: one as it is written in an afternoon, and `infinity-emb` of another environment.
 
     python benchmarks/rivals.py PORT BUNDLE     the first of them, with a timm network of the bundle's size
 

@@ -2,7 +2,7 @@
 
     python benchmarks/server.py [--bundle FOLDER] [--seconds 4] [--rounds 3] [--connections 16]
     python benchmarks/server.py --peer-python VENV/bin/python      `infinity-emb` of that environment takes part
-    python benchmarks/server.py --soak-minutes 20                  instead: full load that long, and the memory (soak.py)
+    python benchmarks/server.py --soak-minutes 20                  instead: full load that long, and the memory
 
 Made JPEGs of 640 x 480 go to `vicmae serve` over kept-alive connections, to the same decoder and engine in this
 process (once with decoding in child processes as the server does it, once without that protection), and to the servers
@@ -151,7 +151,11 @@ def overload(port: int, jpegs: list[bytes], args: argparse.Namespace) -> dict[st
     found = {
         f"{when} {name}": value for when, met in (("full", full), ("over", over)) for name, value in told(met).items()
     }
-    found |= {"after per_second": after.per_second, "asked": over.asked, "refused": over.told[503]}
+    found |= {
+        "after per_second": after.per_second,
+        "asked / full": over.asked / over.seconds / full.per_second,
+        "refused": over.told[503],
+    }
     return {**found, "answered": over.told[200], "p99 over / full": over.quantile_ms(0.99) / full.quantile_ms(0.99)}
 
 

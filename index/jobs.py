@@ -1,7 +1,8 @@
 """Jobs: work that outlives a request, as rows in the catalog. Who runs them is the server's business.
 
-A job is queued -> running -> succeeded | failed, or queued -> cancelled. A process that dies leaves its jobs
-"running"; `requeue_running` gives them back at the next start.
+A job is queued -> running -> succeeded | failed; while queued or running it can be cancelled, and who runs it learns
+so when it tells how far it is. A process that dies leaves its jobs "running"; `requeue_running` gives them back at the
+next start.
 """
 
 import json
@@ -76,13 +77,14 @@ def claim_job(collection: Collection) -> Job | None:
     return get_job(collection, row[0])
 
 
-def advance_job(collection: Collection, job_id: str, stage: str, done: int, total: int) -> None:
-    """Says how far a running job is."""
+def advance_job(collection: Collection, job_id: str, stage: str, done: int, total: int) -> bool:
+    """Says how far a running job is -> whether it shall go on; False when it was cancelled."""
     with collection.catalog.write() as db:
-        db.execute(
-            "UPDATE jobs SET stage = ?, done = ?, total = ?, updated_at = ? WHERE id = ?",
+        found = db.execute(
+            "UPDATE jobs SET stage = ?, done = ?, total = ?, updated_at = ? WHERE id = ? RETURNING state",
             (stage, done, total, now(), job_id),
-        )
+        ).fetchone()
+    return found is not None and found[0] == "running"
 
 
 def finish_job(
@@ -92,10 +94,11 @@ def finish_job(
     stage: str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Ends a job; a failed one says at which stage and why."""
+    """Ends a job; a failed one says at which stage and why. One that was cancelled stays so."""
     with collection.catalog.write() as db:
         db.execute(
-            "UPDATE jobs SET state = ?, stage = coalesce(?, stage), reason = ?, updated_at = ? WHERE id = ?",
+            "UPDATE jobs SET state = ?, stage = coalesce(?, stage), reason = ?, updated_at = ? "
+            "WHERE id = ? AND state != 'cancelled'",
             (state, stage, reason, now(), job_id),
         )
 
@@ -118,16 +121,16 @@ def result_of(collection: Collection, job_id: str, kind: str) -> dict[str, Any]:
     return result
 
 
-def cancel_job(collection: Collection, job_id: str) -> Job:
-    """Cancels a job that still waits. Raises NotFound, or Conflict when it has started or ended."""
+def cancel_job(collection: Collection, job_id: str, while_: Literal["queued", "running"] = "queued") -> Job:
+    """Cancels a job in that state; a running one stops at its next step. NotFound; Conflict in another state."""
     with collection.catalog.write() as db:
         cancelled = db.execute(
-            "UPDATE jobs SET state = 'cancelled', updated_at = ? WHERE id = ? AND state = 'queued'",
-            (now(), job_id),
+            "UPDATE jobs SET state = 'cancelled', updated_at = ? WHERE id = ? AND state = ?",
+            (now(), job_id, while_),
         ).rowcount
     job = get_job(collection, job_id)
     if not cancelled:
-        raise Conflict(f"The job {job_id!r} is {job.state}; only a job that still waits can be cancelled.")
+        raise Conflict(f"The job {job_id!r} is {job.state}; one that is {while_} was to be cancelled.")
     return job
 
 

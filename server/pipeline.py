@@ -179,13 +179,15 @@ class Pipeline:
         start_seconds: float | None = None,
         end_seconds: float | None = None,
         as_clip: bool = False,
+        finer: InputSpec | None = PICTURE,
     ) -> Embedded:
         """A picture or a short clip (or a part of a film) as vectors of its frames. Call it inside a trip.
 
+        finer: the size of `picture`; None where nobody looks at it.
         as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found.
         """
         with trip.at("decode_ms"), self.batcher.coming():
-            decoded = self._decode(source, start_seconds or 0.0, end_seconds, PICTURE)
+            decoded = self._decode(source, start_seconds or 0.0, end_seconds, finer)
         if not as_clip or decoded.info.kind != "video":
             return self._embedded(decoded, trip)
         turned = replace(decoded, pixels=mirrored(decoded.pixels))

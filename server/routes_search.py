@@ -22,7 +22,7 @@ from ..index.collection import Collection
 from ..index.filters import Filter, parse_filter, read_filter
 from ..index.plan import Effort
 from ..index.query import end_of
-from ..index.refine import CANDIDATES, refine
+from ..index.refine import CANDIDATES, PICTURE, refine
 from ..index.scope import Scope, question, read_cursor, view_now, write_cursor
 from ..index.search import Hit, search_clip, search_frame
 from .inputs import media_bytes
@@ -190,7 +190,8 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, media:
         embedded = here.pipeline.embed_moment(source, wish.start_seconds, trip)
     else:
         as_clip = wish.target != "frame"
-        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip)
+        finer = PICTURE if wish.refine and wish.target != "clip" else None
+        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip, finer)
     target = wish.target or ("clip" if embedded.info.kind == "video" else "frame")
     return Query(
         embedded.vectors,
