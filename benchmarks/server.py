@@ -1,6 +1,6 @@
 """How much of decode + engine is left over HTTP, against other servers, and how does it bear a crowd?
 
-    python benchmarks/server.py [--bundle FOLDER] [--seconds 4] [--rounds 3] [--connections 16]
+    python benchmarks/server.py [--bundle FOLDER] [--engine auto] [--seconds 4] [--rounds 3] [--connections 16]
     python benchmarks/server.py --peer-python VENV/bin/python      `infinity-emb` of that environment takes part
     python benchmarks/server.py --soak-minutes 20                  instead: full load that long, and the memory
 
@@ -59,14 +59,13 @@ RESULTS = Path(__file__).parent / "results"
 SEARCH = "/v1/collections/default/search"
 MAX_QUEUE = 64
 INDEXED = 64
-ENGINE = "onnxruntime-fp32"
 
 
 @contextmanager
-def ours(bundle: Path) -> Iterator[Running]:
+def ours(bundle: Path, engine: str) -> Iterator[Running]:
     port = free_port()
     with tempfile.TemporaryDirectory() as data:
-        words = ["serve", "--data", data, "--port", str(port), "--engine", ENGINE, "--bundle", str(bundle)]
+        words = ["serve", "--data", data, "--port", str(port), "--engine", engine, "--bundle", str(bundle)]
         with running(sys.executable, "-m", "vicmae", *words, port=port) as server:
             yield server
 
@@ -107,7 +106,7 @@ def throughput(server: Running, jpegs: list[bytes], args: argparse.Namespace) ->
         ways[name] = lambda: hammered(of.port, of.pid, wires, args.connections, args.seconds)
 
     with ExitStack() as stack:
-        engine = stack.enter_context(open_engine(args.bundle, engine=ENGINE, device="cpu"))
+        engine = stack.enter_context(open_engine(args.bundle, engine=args.engine, device="cpu"))
         sandbox = stack.enter_context(Sandbox(4))
         over_http("http", server, [form(UPLOAD, jpeg) for jpeg in jpegs])
         ways["in process, sandboxed"] = lambda: in_process(engine, sandbox, jpegs, args.seconds)
@@ -162,6 +161,7 @@ def overload(port: int, jpegs: list[bytes], args: argparse.Namespace) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
+    parser.add_argument("--engine", default="onnxruntime-fp32", help="auto is what a user gets")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=16)
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--soak-minutes", type=float)
     args = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    with ours(args.bundle) as server:
+    with ours(args.bundle, args.engine) as server:
         if args.soak_minutes:
             soak(server, args.soak_minutes * 60, RESULTS)
             return
@@ -181,7 +181,9 @@ def main() -> None:
             "overload": overload(server.port, jpegs, args),
         }
     show(rates, found)
-    (RESULTS / "server.json").write_text(json.dumps({"bundle": args.bundle.name, **found}, indent=2))
+    (RESULTS / "server.json").write_text(
+        json.dumps({"bundle": args.bundle.name, "engine": args.engine, **found}, indent=2)
+    )
 
 
 def show(rates: dict[str, list[Rate]], found: Mapping[str, Mapping[str, object]]) -> None:

@@ -43,9 +43,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
+def document() -> dict[str, Any]:
+    return create_app(load_settings(data=Path("unused")), FakeEngine()).openapi()
+
+
 def operations() -> list[Any]:
-    app = create_app(load_settings(data=Path("unused")), FakeEngine())
-    found: list[Any] = list(schemathesis.openapi.from_dict(app.openapi()).get_all_operations())
+    found: list[Any] = list(schemathesis.openapi.from_dict(document()).get_all_operations())
     return [operation.ok() for operation in found]
 
 
@@ -63,6 +66,28 @@ def test_every_operation_does_what_it_says(operation: Any, client: httpx.Client)
         case.call_and_validate(base_url=str(client.base_url), checks=CHECKS, timeout=20)
 
     answers_as_described()
+
+
+@pytest.mark.parametrize("status, why", [("404", "Undocumented status code"), ("default", None)])
+def test_a_status_that_is_not_named_is_noticed(status: str, why: str | None, client: httpx.Client) -> None:
+    told = document()
+    responses = told["paths"]["/v1/jobs/{job_id}"]["get"]["responses"]
+    assert (responses.pop(status, None) is None) == (why is None), "nothing is named by default: it would hide all"
+    case = schemathesis.openapi.from_dict(told)["/v1/jobs/{job_id}"]["GET"].Case(path_parameters={"job_id": "none"})
+    if why is None:
+        case.call_and_validate(base_url=str(client.base_url), checks=CHECKS)
+        return
+    with pytest.raises(BaseException, match=why):
+        case.call_and_validate(base_url=str(client.base_url), checks=CHECKS)
+
+
+def test_every_problem_is_named_with_its_types() -> None:
+    for path, found in document()["paths"].items():
+        for method, operation in found.items():
+            for status, answer in operation["responses"].items():
+                if status >= "400" and "text/plain" not in answer.get("content", {}):
+                    schema = answer["content"]["application/problem+json"]["schema"]
+                    assert schema["allOf"][1]["properties"]["type"]["enum"], f"{method} {path} {status}"
 
 
 def broken(dice: np.random.Generator, data: bytes) -> bytes:
