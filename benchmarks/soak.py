@@ -8,7 +8,7 @@ benchmarks/results/soak.json and, where matplotlib is installed, soak.png.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import count, cycle
@@ -75,7 +75,7 @@ async def _soaked(server: Running, seconds: float) -> Soaked:
         assert status < 300, f"an item was not taken in: {status}"
         await caller.close()
     fresh = pictures(256, seed=8)  # other bytes than those that stay
-    scripts = {
+    scripts: dict[str, Callable[[int], Iterator[bytes]]] = {
         "embed": lambda number: cycle([form(UPLOAD, jpeg) for jpeg in jpegs]),
         "search": lambda number: cycle([form(SEARCH, jpeg) for jpeg in jpegs]),
         "items": lambda number: coming_and_going(fresh[number :: CALLERS["items"]], number),
