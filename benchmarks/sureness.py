@@ -4,9 +4,9 @@
     python benchmarks/sureness.py pictures FOLDER [--known 0.9] [--asked 200] [--seed 1]
 
 films: clips cut out of films and edited (made_clips.py) are asked for in a library of those films and of single clips;
-a stretch is right when it lies within 1.5 s of the truth. pictures: edited copies of FOLDER's pictures are asked for in a
-library that holds a share of them; a hit is right when it is the picture that was edited. Of both the table tells what
-vectors alone say, and what is said once pixels were looked at; --json keeps the evidence of each hit, to learn the
+a stretch is right when it lies within 1.5 s of the truth. pictures: edited copies of FOLDER's pictures are asked for in
+a library that holds a share of them; a hit is right when it is the picture that was edited. Of both the table tells
+what vectors alone say, and what is said once pixels were looked at; --json keeps the evidence of each hit, to learn the
 curves of index/chance.py from. Needs: ffmpeg
 """
 

@@ -12,7 +12,7 @@ import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
@@ -22,7 +22,7 @@ from ..index.collection import Collection
 from ..index.filters import Filter, parse_filter, read_filter
 from ..index.plan import Effort
 from ..index.query import end_of
-from ..index.refine import CANDIDATES, refine
+from ..index.refine import CANDIDATES, PICTURE, refine
 from ..index.refine_clip import refine_clip
 from ..index.scope import Scope, question, read_cursor, view_now, write_cursor
 from ..index.search import Hit, search_clip, search_frame
@@ -170,7 +170,8 @@ async def answered(
         answer = search_answer(collection, page, query.target, len(query.vectors), trip.timing, following, effort)
         return SearchAnswer(**answer)
 
-    return JSONResponse((await on_trip(here, request, work)).model_dump())
+    answer = await on_trip(here, request, work)
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def filter_of(wish: SearchRequest) -> Filter | None:
@@ -194,7 +195,8 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, media:
         embedded = here.pipeline.embed_moment(source, wish.start_seconds, trip)
     else:
         as_clip = wish.target != "frame"
-        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip)
+        finer = PICTURE if wish.refine and wish.target != "clip" else None
+        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip, finer)
     target = wish.target or ("clip" if embedded.info.kind == "video" else "frame")
     return Query(
         embedded.vectors,
