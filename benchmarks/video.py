@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--per-edit", type=int, default=20)
     parser.add_argument("--films", type=int, default=40)
     parser.add_argument("--singles", type=int, default=100, help="clips of the library beside the films")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many clips: a set of its own, none shared")
     parser.add_argument("--fps", type=float, default=1.0, choices=(1.0, 2.0), help="frames compared per second")
     parser.add_argument("--work", type=Path, default=RESULTS / "video-work")
     parser.add_argument("--jobs", type=int, default=2, help="ffmpeg processes at once")
@@ -57,6 +58,7 @@ def main() -> None:
         (work / name).mkdir(parents=True, exist_ok=True)
     clips = clips_of(arguments.folder, work)
     random.Random(0).shuffle(clips)
+    clips = clips[arguments.skip :]
     films, queries, singles = made(clips, arguments.films, arguments.per_edit, arguments.singles, work, arguments.jobs)
 
     step = round(STORED_FPS / arguments.fps)
