@@ -207,6 +207,7 @@ def search(
                     query.end_seconds,
                     scope,
                     effort,
+                    query.inset,
                 )
             else:
                 wanted = top if pixels is None else max(top, CANDIDATES)
