@@ -206,6 +206,7 @@ def search(
                     query.end_seconds,
                     scope,
                     effort,
+                    query.inset,
                 )
             else:
                 hits = search_frame(opened, query.vectors[0], wanted, scope, effort)
