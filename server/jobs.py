@@ -71,8 +71,11 @@ class Worker:
 
     def __enter__(self) -> "Worker":
         for collection in self._collections():
-            jobs.requeue_running(collection)
-            sweep_uploads(collection)
+            try:
+                jobs.requeue_running(collection)
+                sweep_uploads(collection)
+            except StorageError as error:
+                log.error("the jobs of %r wait for the next start: %s", collection.name, error)
         self._thread.start()
         return self
 
@@ -95,9 +98,6 @@ class Worker:
             try:
                 self._put_back()
                 worked = any([self._run_next(collection) for collection in self._collections()])
-            except VicmaeError as error:
-                log.error("no job can be started now: %s", error)
-                worked = False
             except Exception:
                 # The thread must outlive whatever one job or one broken collection throws.
                 log.exception("the job worker stumbled")
@@ -112,7 +112,7 @@ class Worker:
         for known in self.library.list():
             try:
                 fitting.append(self.library.open_for(known.name, self.engine))
-            except (ModelMismatch, NotFound):
+            except (ModelMismatch, NotFound, StorageError):
                 continue
         return fitting
 
@@ -120,7 +120,11 @@ class Worker:
         """Runs the collection's oldest waiting job; False when there is none."""
         if self._stopping:
             return False
-        job = jobs.claim_job(collection)
+        try:
+            job = jobs.claim_job(collection)
+        except StorageError as error:
+            log.error("no job of %r can be started now: %s", collection.name, error)
+            return False
         if job is None:
             return False
         try:
@@ -153,9 +157,12 @@ class Worker:
 
     def _put_back(self) -> None:
         """Jobs that the disk refused wait in the queue again."""
-        while self._stuck:
-            jobs.requeue(*self._stuck[-1])
-            self._stuck.pop()
+        stuck, self._stuck = self._stuck, []
+        for collection, job_id in stuck:
+            try:
+                jobs.requeue(collection, job_id)
+            except StorageError:
+                self._stuck.append((collection, job_id))
 
     def _ingest(self, collection: Collection, job: jobs.Job) -> None:
         def on_progress(done: int, total: int) -> None:
