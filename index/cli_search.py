@@ -25,9 +25,7 @@ def search(
     ] = None,
     start: Annotated[float | None, typer.Option(min=0, help="Seconds at which the part to look for begins.")] = None,
     end: Annotated[float | None, typer.Option(min=0, help="Seconds at which it ends.")] = None,
-    refined: Annotated[
-        bool, typer.Option("--refine/--no-refine", help="Compare pixels around the best hits of a picture.")
-    ] = True,
+    refined: Annotated[bool, typer.Option("--refine/--no-refine", help="Compare the pixels of the best hits.")] = True,
     only: Annotated[
         str | None,
         typer.Option("--filter", metavar="JSON", help="Only items that it lets through (docs/collections.md)."),
@@ -52,6 +50,7 @@ def search(
     from .plan import Effort, IndexOptions
     from .query import embed_query
     from .refine import CANDIDATES, refine
+    from .refine_clip import refine_clip
     from .scope import Scope, question, read_cursor, view_now, write_cursor
     from .search import search_clip, search_frame
     from .tables import HIT_COLUMNS, hit_rows, table
@@ -84,14 +83,14 @@ def search(
         )
         timing = {**query.timing, "queue_ms": 0.0}
         wanted = top + 1  # one more tells whether there is another page
-        pixels = query.picture if refined and query.target == "frame" else None
+        looked = max(wanted, CANDIDATES) if refined else wanted
         with _timed(timing, "index_ms"):
             if query.target == "clip":
                 hits = search_clip(
                     opened,
                     query.vectors,
                     query.seconds,
-                    wanted,
+                    looked,
                     query.informative,
                     query.mirrored,
                     query.end_seconds,
@@ -99,11 +98,12 @@ def search(
                     effort,
                 )
             else:
-                looked = wanted if pixels is None else max(wanted, CANDIDATES)
                 hits = search_frame(opened, query.vectors[0], looked, scope, effort)
         with _timed(timing, "refine_ms"):
-            if pixels is not None:
-                hits = refine(opened, hits, query.vectors[0], pixels, limits_of(settings), decoder)
+            if refined and query.target == "clip":
+                hits = refine_clip(hits, file, limits_of(settings), decoder)
+            elif refined and query.picture is not None:
+                hits = refine(opened, hits, query.vectors[0], query.picture, limits_of(settings), decoder)
         page, rest = hits[:top], hits[top:]
         following = write_cursor(opened, view, [hit.item.id for hit in page], asked) if rest else None
         if as_json:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
+from . import chance
 from .align import Segment, Side, align
 from .collection import Collection, Moments
 from .common import rarity
@@ -33,6 +34,7 @@ class Hit:
 
     score     cosine of the best frame; for a clip as align.align says
     segments  the best stretch first, then others, distinct in time; at least one, at most five. For a frame: one a shot
+    confidence  the chance that this is where the query was seen, 0..1 (chance.py)
     """
 
     item: Item
@@ -40,6 +42,7 @@ class Hit:
     start_seconds: float
     end_seconds: float
     segments: list[Segment]
+    confidence: float
 
 
 def search_frame(
@@ -58,6 +61,7 @@ def search_frame(
     hits = []
     loaded = _load(collection, _candidates(collection, query, limit, scope, effort))
     mean = collection.index.mean()
+    usual = float(query[0] @ mean)
     for item, moments in loaded:
         cosines = np.clip(moments.vectors @ query[0], -1, 1)
         best = int(cosines.argmax())
@@ -67,7 +71,8 @@ def search_frame(
                 float(cosines[best]),
                 float(moments.start_seconds[best]),
                 float(moments.end_seconds[best]),
-                _strong_moments(cosines, moments, mean),
+                _strong_moments(cosines, moments, mean, usual),
+                chance.of_frame(_likeness(cosines[best], usual)),
             )
         )
     return _best(hits, limit)
@@ -107,8 +112,8 @@ def search_clip(
     for (item, moments), similarities in zip(loaded, found, strict=True):
         segments = _aligned(ways, similarities, mean, side, moments)
         best = segments[0]
-        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments))
-    return _told_apart(_best(hits, limit))
+        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments, best.confidence))
+    return [_with_chances(hit) for hit in _told_apart(_best(hits, limit))]
 
 
 def clip_side(
@@ -181,6 +186,22 @@ def _told_apart(hits: list[Hit]) -> list[Hit]:
     return told
 
 
+def _with_chances(hit: Hit) -> Hit:
+    """The hit, its segments with chances."""
+    segments = [with_chance(segment) for segment in hit.segments]
+    return replace(hit, segments=segments, confidence=max(s.confidence for s in segments))
+
+
+def with_chance(segment: Segment) -> Segment:
+    """A segment of align.align with the chance in the place of its confidence."""
+    return replace(segment, confidence=chance.of_stretch(segment.confidence))
+
+
+def _likeness(cosine: float, usual: float) -> float:
+    """1 for the very picture, 0 for a cosine that any two frames of the collection have."""
+    return float((cosine - usual) / max(1 - usual, 1e-3))
+
+
 def _same_part(a: Segment, b: Segment) -> bool:
     """Whether a covers most of b's stretch of the query."""
     both = min(a.query_end_seconds, b.query_end_seconds) - max(a.query_start_seconds, b.query_start_seconds)
@@ -249,21 +270,19 @@ def _load(collection: Collection, item_ids: list[str]) -> list[tuple[Item, Momen
     return loaded
 
 
-def _strong_moments(cosines: NDArray[np.float32], moments: Moments, mean: NDArray[np.float32]) -> list[Segment]:
+def _strong_moments(
+    cosines: NDArray[np.float32], moments: Moments, mean: NDArray[np.float32], usual: float
+) -> list[Segment]:
     """One moment a shot: its frames nearly as similar as the best, the top quarter from the median to the best."""
     best = cosines.max()
     strong = np.flatnonzero(cosines >= best - (best - np.median(cosines)) / 4)
     cuts = np.flatnonzero(np.diff(shots_of(moments, mean)[strong])) + 1
-    segments = [
-        Segment(
-            0.0,
-            0.0,
-            float(moments.start_seconds[part[0]]),
-            float(moments.end_seconds[part[-1]]),
-            float(cosines[part].max()),
-        )
-        for part in np.split(strong, cuts)
-    ]
+    segments = []
+    for part in np.split(strong, cuts):
+        score = float(cosines[part].max())
+        likeness = _likeness(score, usual)
+        start, end = float(moments.start_seconds[part[0]]), float(moments.end_seconds[part[-1]])
+        segments.append(Segment(0.0, 0.0, start, end, score, likeness, chance.of_frame(likeness)))
     return sorted(segments, key=lambda segment: -segment.score)[:MAX_MOMENTS]
 
 

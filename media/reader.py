@@ -8,7 +8,7 @@ import io
 import itertools
 import math
 import stat
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -66,11 +66,13 @@ def read_frames(
     shorter_side: int | None = None,
     hardware: bool = False,
     sampling: Sampling = "rate",
+    on_info: Callable[[MediaInfo], None] | None = None,
 ) -> Generator[Frames, None, None]:
     """Sampled frames in chunks of at most `chunk`, fewer where they are large or slow; a picture is one frame at 0.0.
 
     With shorter_side, pictures larger than they need to be may come smaller, but with no side below it. With
-    hardware, a video decoder of the machine's graphics processor does the work where it can.
+    hardware, a video decoder of the machine's graphics processor does the work where it can. on_info is told what
+    probe would say, before the first frame comes; what it raises ends the reading.
 
     Takes the first frame of every 1 / frames_per_second seconds in start_seconds <= seconds < end_seconds
     (sampling.py draws it, and what the other kinds of sampling take), with its true time from the start of the file.
@@ -87,6 +89,8 @@ def read_frames(
         )
     with _opened(source, limits, shorter_side, hardware) as medium:
         info = medium.info
+        if on_info is not None:
+            on_info(info)
         if info.kind == "image":
             start_seconds, end = 0.0, math.inf
         elif start_seconds > info.duration_seconds:

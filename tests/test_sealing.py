@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vicmae.index import segment, upkeep, vectors
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.packing import pack_vectors, unpack_vectors
+from vicmae.index.packing import unpack_vectors
 from vicmae.index.plan import Effort, IndexOptions
 from vicmae.index.upkeep import Sealed, alone_in, next_span
 from vicmae.index.vectors import VectorIndex
@@ -477,13 +477,3 @@ def test_the_plan_of_upkeep() -> None:
     assert next_span([large, middle], [], (950_001, 980_000), 30_000, False) == (900_001, 980_000)
     assert next_span([large], [(5, 9)], (1, 1), 0, False) == (5, 9)
     assert next_span([sealed(1, 100, alive=60), middle], [], (1, 1), 0, False) == (1, 100)
-
-
-@pytest.mark.parametrize("count", [0, 1, 5, 400, 1000])
-def test_rows_are_read_one_by_one_or_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(segment, "CHUNK_ROWS", 300)
-    held = alike(1, 1000)
-    (tmp_path / "rows").write_bytes(b"".join(pack_vectors(held)))
-    file = segment.RowFile(tmp_path / "rows", 1000, DIM)
-    places = np.sort(np.random.default_rng(0).choice(1000, count, replace=False))
-    assert file.at(places) == pytest.approx(held[places], abs=1e-3)
