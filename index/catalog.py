@@ -230,7 +230,10 @@ def _sentence(path: Path, error: Exception) -> str:
     ):
         return f"{folder} cannot be written. Give this user the right to, or choose another --data folder."
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return f"{path} is damaged or no catalog ({error}). Restore a backup, or delete it and index anew."
+        return (
+            f"{path} is damaged or no catalog ({error}). Put a snapshot in its place (`vicmae snapshot restore FILE -c "
+            f"{folder.name} --force`), or remove it (`vicmae collections drop {folder.name}`) and index anew."
+        )
     if code == sqlite3.SQLITE_BUSY:
         return (
             f"{path} was kept busy by another process for {BUSY_TIMEOUT_SECONDS:.0f} s. "

@@ -109,37 +109,46 @@ class Library:
         return collection
 
     def list(self) -> list[Summary]:
-        """Every collection that can be opened, by name; a damaged one is logged, and told by open()."""
-        summaries = []
+        """Every collection that can be opened, by name; a damaged one is logged, and told by survey() and open()."""
+        summaries, damaged = self.survey()
+        for name, reason in damaged.items():
+            log.warning("the collection %r is left out: %s", name, reason)
+        return [*summaries]
+
+    def survey(self) -> tuple[tuple[Summary, ...], dict[str, str]]:
+        """Every collection by name, and for each that cannot be opened or read the reason."""
+        summaries: dict[str, Summary] = {}
+        damaged: dict[str, str] = {}
         aliases = self.aliases()
         for name in self._names():
             try:
                 c = self.open(name)
                 naming = tuple(alias for alias, target in aliases.items() if target == name)
-                summaries.append(Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at, naming))
+                summaries[name] = Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at, naming)
             except StorageError as error:
-                log.warning("the collection %r is left out: %s", name, error)
-        return summaries
+                damaged[name] = str(error)
+        return tuple(summaries.values()), damaged
 
     def drop(self, name: str) -> None:
-        """Removes a collection with its vectors and uploads; files of the user's stay.
+        """Removes a collection with its vectors and uploads, a damaged one too; files of the user's stay.
 
         Raises NotFound, and Conflict for an alias, or while an alias names the collection.
         """
         with self._lock:
-            opened = self.open(name)
-            if opened.name != name:
+            own = self._real(check_name(name))
+            if own != name:
                 raise Conflict(
-                    f"{name!r} is an alias of {opened.name!r}. Remove the alias, or drop the collection by its own "
-                    "name."
+                    f"{name!r} is an alias of {own!r}. Remove the alias, or drop the collection by its own name."
                 )
             if naming := [alias for alias, target in self.aliases().items() if target == name]:
                 raise Conflict(
                     f"The collection {name!r} is what {', '.join(map(repr, naming))} names. Point the alias at another "
                     "collection, or remove it, and drop then."
                 )
-            opened.close()
-            del self._open[name]
+            if not self._exists(name):
+                raise NotFound(f"There is no collection {name!r}. {self._which()}")
+            if name in self._open:
+                self._open.pop(name).close()
             try:
                 aside.remove(self.folder / name)
             except OSError as error:

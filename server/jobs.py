@@ -75,8 +75,11 @@ class Worker:
 
     def __enter__(self) -> "Worker":
         for collection in self._collections():
-            jobs.requeue_running(collection)
-            sweep_uploads(collection)
+            try:
+                jobs.requeue_running(collection)
+                sweep_uploads(collection)
+            except StorageError as error:
+                log.error("the jobs of %r wait for the next start: %s", collection.name, error)
         self._thread.start()
         return self
 
@@ -99,9 +102,6 @@ class Worker:
             try:
                 self._put_back()
                 worked = any([self._run_next(collection) for collection in self._collections()])
-            except VicmaeError as error:
-                log.error("no job can be started now: %s", error)
-                worked = False
             except Exception:
                 # The thread must outlive whatever one job or one broken collection throws.
                 log.exception("the job worker stumbled")
@@ -113,10 +113,10 @@ class Worker:
     def _collections(self) -> list[Collection]:
         """Those whose model runs. Jobs of others wait for their model."""
         fitting = []
-        for known in self.library.list():
+        for known in self.library.survey()[0]:
             try:
                 fitting.append(self.library.open_for(known.name, self.engine))
-            except (ModelMismatch, NotFound):
+            except (ModelMismatch, NotFound, StorageError):
                 continue
         return fitting
 
@@ -124,7 +124,11 @@ class Worker:
         """Runs the collection's oldest waiting job (of those kinds); False when there is none."""
         if self._stopping:
             return False
-        job = jobs.claim_job(collection, kinds)
+        try:
+            job = jobs.claim_job(collection, kinds)
+        except StorageError as error:
+            log.error("no job of %r can be started now: %s", collection.name, error)
+            return False
         if job is None:
             return False
         try:
@@ -159,9 +163,12 @@ class Worker:
 
     def _put_back(self) -> None:
         """Jobs that the disk refused wait in the queue again."""
-        while self._stuck:
-            jobs.requeue(*self._stuck[-1])
-            self._stuck.pop()
+        stuck, self._stuck = self._stuck, []
+        for collection, job_id in stuck:
+            try:
+                jobs.requeue(collection, job_id)
+            except StorageError:
+                self._stuck.append((collection, job_id))
 
     def _progress(
         self, collection: Collection, job: jobs.Job, meanwhile: Callable[[], object] | None = None

@@ -115,8 +115,16 @@ class Collection(BaseModel):
     failed_files: int
 
 
+class DamagedCollection(BaseModel):
+    """A collection that is there and cannot be opened or read; it can be replaced by a snapshot, or deleted."""
+
+    name: str
+    reason: str = Field(description="what is wrong, and what to do")
+
+
 class Collections(BaseModel):
     data: list[Collection]
+    damaged: list[DamagedCollection] = Field(default_factory=list)
 
 
 class ReembedRequest(Request):
