@@ -62,7 +62,9 @@ class Edge:
                 status = message["status"]
                 there = {name for name, _ in message["headers"]}
                 ids = ((b"x-request-id", request_id.encode()), (b"traceparent", span.traceparent.encode()))
-                message["headers"] = [*message["headers"], *ids, *(pair for pair in HEADERS if pair[0] not in there)]
+                safe = (pair for pair in HEADERS if pair[0] not in there)
+                told = scope["state"].get("headers", ())  # by a ring further in
+                message["headers"] = [*message["headers"], *ids, *told, *safe]
             await send(message)
 
         try:
