@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import errors
 from . import keys as known
 from .keys import Key, Keys
-from .problems import problem_of, respond
+from .problems import problem_of, refuse
 
 # A browser cannot send a header with a picture, a film or an event stream: the page lays its key into this cookie.
 COOKIE = "vicmae_key"
@@ -102,7 +102,7 @@ class Guard:
             try:
                 self._check(scope)
             except errors.VicmaeError as refusal:
-                await respond(problem_of(refusal), scope)(scope, receive, send)
+                await refuse(problem_of(refusal), scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
