@@ -45,7 +45,7 @@ from load import (
 from rich.console import Console
 from rich.table import Table
 from rivals import UPLOAD, afternoon, asked_of_afternoon, asked_of_infinity, infinity
-from soak import soak
+from server_soak import soak
 
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine

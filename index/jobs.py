@@ -7,6 +7,7 @@ next start.
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,10 +68,12 @@ def list_jobs(collection: Collection, limit: int = 100, kind: str | None = None)
         return [_job(row) for row in db.execute(rows, (kind, limit))]
 
 
-def claim_job(collection: Collection) -> Job | None:
-    """The oldest queued job, now running and ours; None when nothing waits."""
+def claim_job(collection: Collection, kinds: Sequence[str] | None = None) -> Job | None:
+    """The oldest queued job (of those kinds), now running and ours; None when nothing waits."""
+    among = "" if kinds is None else f" AND kind IN ({', '.join('?' * len(kinds))})"
     with collection.catalog.write() as db:
-        row = db.execute(f"{_JOBS} WHERE state = 'queued' ORDER BY created_at, id LIMIT 1").fetchone()
+        waiting = f"{_JOBS} WHERE state = 'queued'{among} ORDER BY created_at, id LIMIT 1"
+        row = db.execute(waiting, tuple(kinds or ())).fetchone()
         if row is None:
             return None
         db.execute("UPDATE jobs SET state = 'running', updated_at = ? WHERE id = ?", (now(), row[0]))
@@ -132,6 +135,15 @@ def cancel_job(collection: Collection, job_id: str, while_: Literal["queued", "r
     if not cancelled:
         raise Conflict(f"The job {job_id!r} is {job.state}; one that is {while_} was to be cancelled.")
     return job
+
+
+def requeue(collection: Collection, job_id: str) -> None:
+    """Puts a running job back in the queue."""
+    with collection.catalog.write() as db:
+        db.execute(
+            "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? WHERE id = ? AND state = 'running'",
+            (now(), job_id),
+        )
 
 
 def requeue_running(collection: Collection) -> int:
