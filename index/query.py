@@ -77,11 +77,12 @@ def decode(
     finer: of a single frame a picture of this size is made too, from a decoding of its own, so that the pixels are the
     same with and without. look_within: an inset is looked for; where there is one the video is decoded twice.
     """
-    info = decoder.probe(source, limits)
-    if info.kind == "image":
-        start_seconds, end_seconds = 0.0, None
-    last = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
-    _check_span(last - start_seconds, max_query_seconds)
+    told: list[MediaInfo] = []
+
+    def on_info(info: MediaInfo) -> None:
+        told.append(info)
+        last = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
+        _check_span(last - start_seconds, max_query_seconds)
 
     def read() -> Iterator[Frames]:
         found = decoder.read_frames(
@@ -91,6 +92,7 @@ def decode(
             start_seconds=start_seconds,
             end_seconds=end_seconds,
             shorter_side=enough_side(spec),
+            on_info=on_info,
         )
         with closing(found):
             for frames in found:
@@ -114,7 +116,7 @@ def decode(
     if finer is not None and len(shown) == 1:
         frame = decoder.frame_at(source, float(shown[0]), limits, enough_side(finer))
         picture = to_pixels(frame, finer)[0]
-    return Decoded(info, np.concatenate(pixels), shown, picture, inset)
+    return Decoded(told[0], np.concatenate(pixels), shown, picture, inset)
 
 
 def decode_moment(

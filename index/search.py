@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
+from . import chance
 from .align import Segment, Side, align
 from .collection import Collection, Moments
 from .common import rarity
@@ -38,6 +39,7 @@ class Hit:
 
     score     cosine of the best frame; for a clip as align.align says
     segments  the best stretch first, then others, distinct in time; at least one, at most five. For a frame: one a shot
+    confidence  the chance that this is where the query was seen, 0..1 (chance.py)
     """
 
     item: Item
@@ -45,6 +47,7 @@ class Hit:
     start_seconds: float
     end_seconds: float
     segments: list[Segment]
+    confidence: float
 
 
 def search_frame(
@@ -63,6 +66,7 @@ def search_frame(
     hits = []
     loaded = _load(collection, _candidates(collection, query, limit, scope, effort))
     mean = collection.index.mean()
+    usual = float(query[0] @ mean)
     for item, moments in loaded:
         cosines = np.clip(moments.vectors @ query[0], -1, 1)
         best = int(cosines.argmax())
@@ -72,7 +76,8 @@ def search_frame(
                 float(cosines[best]),
                 float(moments.start_seconds[best]),
                 float(moments.end_seconds[best]),
-                _strong_moments(cosines, moments, mean),
+                _strong_moments(cosines, moments, mean, usual),
+                chance.of_frame(_likeness(cosines[best], usual)),
             )
         )
     return _best(hits, limit)
@@ -96,8 +101,8 @@ def search_clip(
     hold than hold the rest of the clip: a shared intro is no sign of the same footage (common.py). mirrored (Q, D),
     vectors of the same frames with left and right exchanged, lets a mirrored copy be found and called one, and inset
     (Q, D), of a film that runs within the same frames, that film; end_seconds says when the last frame ends, where that
-    is known. Finds min(limit, items in scope) items; those in which nothing
-    runs along score near 0. Raises InvalidRequest as search_frame does.
+    is known. Finds min(limit, items in scope) items; those in which nothing runs along score near 0. Raises
+    InvalidRequest as search_frame does.
     """
     query = _checked(collection, vectors, limit)
     given: dict[Way, NDArray[np.float32] | None] = {"mirrored": mirrored, "inset": inset}
@@ -116,10 +121,10 @@ def search_clip(
     for (item, moments), similarities in zip(loaded, found, strict=True):
         segments = _aligned(ways, similarities, mean, side, moments)
         best = segments[0]
-        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments))
+        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments, best.confidence))
     hits = _best(hits, limit)
     told = told_apart([hit.segments for hit in hits], lambda segment: variety(query, mean, seconds, segment))
-    return [replace(hit, segments=segments) for hit, segments in zip(hits, told, strict=True)]
+    return [_with_chances(hit, segments) for hit, segments in zip(hits, told, strict=True)]
 
 
 def clip_side(
@@ -161,7 +166,23 @@ def _aligned(
     best = int(np.argmax(found))  # the plain one where they tie
     way, vectors = list(ways.items())[best]
     segments = align(similarities[best], vectors @ mean, query, side_of(moments))
-    return [replace(segment, mirrored=way == "mirrored") for segment in segments]
+    return [replace(segment, mirrored=way == "mirrored", inset=way == "inset") for segment in segments]
+
+
+def _with_chances(hit: Hit, segments: list[Segment]) -> Hit:
+    """The hit with these segments, and what chance they have."""
+    sure = [with_chance(segment) for segment in segments]
+    return replace(hit, segments=sure, confidence=max(segment.confidence for segment in sure))
+
+
+def with_chance(segment: Segment) -> Segment:
+    """A segment of align.align with the chance in the place of its confidence."""
+    return replace(segment, confidence=chance.of_stretch(segment.confidence))
+
+
+def _likeness(cosine: float, usual: float) -> float:
+    """1 for the very picture, 0 for a cosine that any two frames of the collection have."""
+    return float((cosine - usual) / max(1 - usual, 1e-3))
 
 
 def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -> NDArray[np.float32]:
@@ -226,21 +247,19 @@ def _load(collection: Collection, item_ids: list[str]) -> list[tuple[Item, Momen
     return loaded
 
 
-def _strong_moments(cosines: NDArray[np.float32], moments: Moments, mean: NDArray[np.float32]) -> list[Segment]:
+def _strong_moments(
+    cosines: NDArray[np.float32], moments: Moments, mean: NDArray[np.float32], usual: float
+) -> list[Segment]:
     """One moment a shot: its frames nearly as similar as the best, the top quarter from the median to the best."""
     best = cosines.max()
     strong = np.flatnonzero(cosines >= best - (best - np.median(cosines)) / 4)
     cuts = np.flatnonzero(np.diff(shots_of(moments, mean)[strong])) + 1
-    segments = [
-        Segment(
-            0.0,
-            0.0,
-            float(moments.start_seconds[part[0]]),
-            float(moments.end_seconds[part[-1]]),
-            float(cosines[part].max()),
-        )
-        for part in np.split(strong, cuts)
-    ]
+    segments = []
+    for part in np.split(strong, cuts):
+        score = float(cosines[part].max())
+        likeness = _likeness(score, usual)
+        start, end = float(moments.start_seconds[part[0]]), float(moments.end_seconds[part[-1]])
+        segments.append(Segment(0.0, 0.0, start, end, score, likeness, chance.of_frame(likeness)))
     return sorted(segments, key=lambda segment: -segment.score)[:MAX_MOMENTS]
 
 

@@ -4,6 +4,7 @@
         rows.f16       (N, D) fp16 little-endian, the catalog's own bytes
         ids.i64        (N,) int64 ascending
         codes.faiss    the approximate index of the rows, where it has one
+        signs.u8       of an ivf: (N, B) uint8, a bit a number of each row, for searches under a filter
         manifest.json  what it is, and size and CRC-32 of the other files; written last
 
 A folder is made aside, flushed to disk and renamed, so that a name that looks like a segment is whole or damaged, never
@@ -14,7 +15,6 @@ import json
 import os
 import secrets
 import shutil
-import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -29,16 +29,16 @@ from .catalog import Catalog
 from .exact import Best, Block, Floats, Ids, best_rows, block_rows
 from .packing import unpack_rows
 from .plan import Effort, IndexOptions, PartPlan
+from .rows import CHUNK_ROWS, DENSE, RowFile
+from .signs import Reach, Signs, cheapest_reach, code_bytes, encode, measured_reaches, scaled
 from .tail import Tail, places_of
 
-FORMAT = 1
-MANIFEST, ROWS, IDS, CODES = "manifest.json", "rows.f16", "ids.i64", "codes.faiss"
+FORMAT = 2  # 1: centres as float32, no signs
+MANIFEST, ROWS, IDS, CODES, SIGNS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "signs.u8"
 MAKING = ".making-"
 EXACT_ROWS = 10_000  # up to here a scan of all rows in memory is quick enough
 LEAST_ROWS = 1_000  # an approximate index of fewer is not worth having
-SCANNED_ROWS = 1_000  # of allowed ones, up to which reading them all is quicker than asking the codes
-CHUNK_ROWS = 10_000
-DENSE = 16  # of so many rows at least one is wanted: then the whole file is read in large pieces
+SCANNED_ROWS = 400  # of allowed ones, up to which reading them all is about as quick as asking the codes
 
 
 class Damaged(Exception):
@@ -59,36 +59,8 @@ class Manifest:
     kind: str
     mean: list[float]
     levels: list[dict[str, Any]]
+    reaches: list[dict[str, Any]]
     files: dict[str, list[int]]
-
-
-class RowFile:
-    """rows.f16, read piece by piece; the file stays open, also when its name is gone."""
-
-    def __init__(self, path: Path, count: int, dim: int) -> None:
-        self._file = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
-        self.count, self._dim = count, dim
-
-    def at(self, places: Ids) -> Floats:
-        """places (P,) ascending -> rows (P, D) float32 unit length."""
-        size, file = 2 * self._dim, self._file
-        if DENSE * len(places) < self.count:
-            return unpack_rows(b"".join([os.pread(file, size, size * place) for place in places.tolist()]), self._dim)
-        picked = []
-        for start in range(0, self.count, CHUNK_ROWS):
-            here = places[slice(*np.searchsorted(places, (start, start + CHUNK_ROWS)))]
-            raw = os.pread(file, size * min(CHUNK_ROWS, self.count - start), size * start)
-            picked.append(np.frombuffer(raw, "<f2").reshape(-1, self._dim)[here - start])
-        return unpack_rows(b"".join(part.tobytes() for part in picked), self._dim)
-
-    def blocks(self, rows_a_block: int) -> Iterator[Block]:
-        """All rows with their places."""
-        size = 2 * self._dim
-        for start in range(0, self.count, rows_a_block):
-            end = min(start + rows_a_block, self.count)
-            raw = os.pread(self._file, size * (end - start), size * start)
-            yield unpack_rows(raw, self._dim), np.arange(start, end)
 
 
 @dataclass(frozen=True)
@@ -100,7 +72,9 @@ class Segment:
     ids: Ids
     file: RowFile
     codes: Any
+    signs: Signs | None
     levels: tuple[ann.Level, ...]
+    reaches: tuple[Reach, ...]
     resident: Tail | None
     alive: NDArray[np.bool_] | None = None
 
@@ -118,7 +92,8 @@ class Segment:
         """About how much memory it takes."""
         if self.resident is not None:
             return int(self.resident.rows.nbytes + self.ids.nbytes)
-        return int(self.ids.nbytes) + self.manifest.files[CODES][0]
+        signs = 0 if self.signs is None else self.signs.codes.nbytes + self.signs.lists.nbytes
+        return int(self.ids.nbytes) + self.manifest.files[CODES][0] + signs
 
     def minus(self, ids: Ids) -> "Segment":
         """Without the rows of these ids."""
@@ -139,16 +114,9 @@ class Segment:
             effort.parts.append(PartPlan("exact", len(self), 0, len(self), 1.0))
             return self.resident.search(query, k, allowed)
         chosen, count = self._chosen(allowed)
-        level = None
         if not effort.exact and count > SCANNED_ROWS and 2 * k <= count:
-            depth = k * len(self.ids) / count
-            level = ann.cheapest(self.levels, depth, min_recall)
-        if level is not None:
-            found = self._asked(query, k, chosen, level)
-            if (found[1][:, -1] >= 0).all():  # else k exist but the codes did not lead to them
-                depth = k * len(self.ids) / count
-                wanted = ann.candidates_for(self.manifest.kind, k, level.spare)
-                effort.parts.append(PartPlan(self.manifest.kind, count, level.width, wanted, level.recall_at(depth)))
+            found = self._asked(query, k, chosen, count, min_recall, effort)
+            if found is not None:
                 return found
         effort.parts.append(PartPlan("exact", count, 0, count, 1.0))
         return self._scanned(query, k, chosen, count)
@@ -163,13 +131,33 @@ class Segment:
             chosen &= self.alive
         return chosen, int(np.count_nonzero(chosen))
 
-    def _asked(self, query: Floats, k: int, chosen: NDArray[np.bool_] | None, level: ann.Level) -> tuple[Floats, Ids]:
-        """The best of what the codes lead to, compared with the stored rows."""
-        kind = self.manifest.kind
-        places = ann.candidates(self.codes, kind, query, ann.candidates_for(kind, k, level.spare), level.width, chosen)
+    def _asked(
+        self, query: Floats, k: int, chosen: NDArray[np.bool_] | None, count: int, least: float, effort: Effort
+    ) -> tuple[Floats, Ids] | None:
+        """The best of what codes or signs lead to; None: neither is sure enough, or they lead to fewer than k."""
+        kind, depth = self.manifest.kind, k * len(self.ids) / count
+        level = ann.cheapest(self.levels, depth, least)
+        if chosen is not None and self.signs is not None:
+            reach = cheapest_reach(self.reaches, k, count, self.codes.nlist, least)
+            if reach is not None and (level is None or reach.cost(k, count, self.codes.nlist) < level.cost):
+                wanted, enough = ann.candidates_for(kind, k, reach.spare), scaled(reach.enough, k)
+                places = self.signs.nearest(self.codes, query, np.flatnonzero(chosen), wanted, enough)
+                effort.parts.append(PartPlan(kind, count, min(enough, count), wanted, reach.recall))
+                return self._compared(query, k, places)
+        if level is None:
+            return None
+        wanted = ann.candidates_for(kind, k, level.spare)
+        found = self._compared(query, k, ann.candidates(self.codes, kind, query, wanted, level.width, chosen))
+        if (found[1][:, -1] < 0).any():
+            return None
+        effort.parts.append(PartPlan(kind, count, level.width, wanted, level.recall_at(depth)))
+        return found
+
+    def _compared(self, query: Floats, k: int, places: Ids) -> tuple[Floats, Ids]:
+        """The best of places (Q, C), -1: none, by the stored rows."""
         if len(query) == 1:  # the way of nearly all searches, with the fewest steps
             wanted = np.sort(places[places >= 0])
-            similarity = self.file.at(wanted) @ query[0]
+            similarity = self.file.cosines(wanted, query[0])
             order = np.argsort(-similarity, kind="stable")[:k]
             scores, ids = np.full((1, k), -1, np.float32), np.full((1, k), -1, np.int64)
             scores[0, : len(order)] = np.clip(similarity[order], -1, 1)
@@ -243,9 +231,11 @@ def _write_rows(
     ids = np.concatenate(held) if held else np.empty(0, np.int64)
     (scratch / IDS).write_bytes(ids.astype("<i8").tobytes())
     kind = kind_for(len(ids), dim, options)
+    mean = (total / max(len(ids), 1)).astype(np.float32)
     levels: list[ann.Level] = []
+    reaches: list[Reach] = []
     if kind != "exact":
-        levels = _write_codes(kind, RowFile(scratch / ROWS, len(ids), dim), dim, scratch / CODES, stop)
+        levels, reaches = _write_codes(kind, RowFile(scratch / ROWS, len(ids), dim), mean, scratch, stop)
     manifest = Manifest(
         FORMAT,
         identity_of(catalog),
@@ -254,8 +244,9 @@ def _write_rows(
         len(ids),
         seq[0] if seq else 0,
         kind,
-        (total / max(len(ids), 1)).tolist(),
+        mean.tolist(),
         [asdict(level) for level in levels],
+        [asdict(reach) for reach in reaches],
         {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(scratch.iterdir())},
     )
     (scratch / MANIFEST).write_text(json.dumps(asdict(manifest)))
@@ -263,22 +254,37 @@ def _write_rows(
         _flush(path)
 
 
-def _write_codes(kind: str, file: RowFile, dim: int, path: Path, stop: Callable[[], None]) -> list[ann.Level]:
-    """Builds the approximate index and measures it."""
+def _write_codes(
+    kind: str, file: RowFile, mean: Floats, scratch: Path, stop: Callable[[], None]
+) -> tuple[list[ann.Level], list[Reach]]:
+    """Builds the approximate index and what goes with it, and measures them."""
 
     def rows() -> Iterator[Block]:
         for block in file.blocks(CHUNK_ROWS):
             stop()
             yield block
 
-    def some(count: int) -> Ids:
-        return np.linspace(0, file.count - 1, min(count, file.count)).astype(np.int64)
+    shuffled = np.random.default_rng(0).permutation(file.count)
+    asked = np.sort(shuffled[: min(ann.PROBES, file.count // 2)])  # not among those that teach the lists
+    taught = np.sort(shuffled[len(asked) :][: ann.sample_rows(kind, file.count)])
+    index = ann.build(kind, file.count, len(mean), file.at(taught), rows, stop)
+    ann.write(index, scratch / CODES)
+    asked = np.random.default_rng(1).permutation(asked)
+    probes = np.concatenate([file.at(asked[i : i + 1]) for i in range(len(asked))])
+    true = ann.true_places(probes, asked, rows)
+    levels = ann.measured(index, kind, probes, true, stop)
+    if kind != "ivf":
+        return levels, []
+    with open(scratch / SIGNS, "wb") as out:
+        for block, _ in rows():
+            out.write(encode(block, mean).tobytes())
+    signs = _read_signs(scratch, file.count, index, mean)
+    return levels, measured_reaches(signs, index, probes, true, stop)
 
-    index = ann.build(kind, file.count, dim, file.at(some(ann.sample_rows(kind, file.count))), rows, stop)
-    stop()
-    ann.write(index, path)
-    probes = some(ann.PROBES)
-    return ann.measured(index, kind, file.at(probes), probes, rows)
+
+def _read_signs(folder: Path, count: int, index: Any, mean: Floats) -> Signs:
+    codes = np.fromfile(folder / SIGNS, np.uint8).reshape(count, code_bytes(len(mean)))
+    return Signs(codes, ann.lists_of(index), mean)
 
 
 def kind_for(rows: int, dim: int, options: IndexOptions) -> str:
@@ -304,16 +310,19 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         file = RowFile(folder / ROWS, manifest.rows, dim)
         if len(ids) != manifest.rows or manifest.files[ROWS][0] != 2 * dim * manifest.rows:
             raise Damaged("its files do not fit one another")
-        codes, resident = None, None
+        codes, signs, resident = None, None, None
         if manifest.kind == "exact":
             rows = np.concatenate([np.empty((0, dim), np.float32), *(block for block, _ in file.blocks(CHUNK_ROWS))])
             resident = Tail(rows, ids, np.ones(len(ids), np.bool_))
         else:
             codes = ann.read(folder / CODES)
+        if manifest.kind == "ivf":
+            signs = _read_signs(folder, manifest.rows, codes, np.array(manifest.mean, np.float32))
+        reaches = tuple(Reach(**reach) for reach in manifest.reaches)
         levels = tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
-    segment = Segment(folder, manifest, ids, file, codes, levels, resident)
+    segment = Segment(folder, manifest, ids, file, codes, signs, levels, reaches, resident)
     _check_sample(segment, catalog)
     return segment
 

@@ -8,7 +8,7 @@ import io
 import itertools
 import math
 import stat
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -66,11 +66,13 @@ def read_frames(
     shorter_side: int | None = None,
     hardware: bool = False,
     sampling: Sampling = "rate",
+    on_info: Callable[[MediaInfo], None] | None = None,
 ) -> Generator[Frames, None, None]:
     """Sampled frames in chunks of at most `chunk`, fewer where they are large or slow; a picture is one frame at 0.0.
 
     With shorter_side, pictures larger than they need to be may come smaller, but with no side below it. With
-    hardware, a video decoder of the machine's graphics processor does the work where it can.
+    hardware, a video decoder of the machine's graphics processor does the work where it can. on_info is told what
+    probe would say, before the first frame comes; what it raises ends the reading.
 
     Takes the first frame of every 1 / frames_per_second seconds in start_seconds <= seconds < end_seconds
     (sampling.py draws it, and what the other kinds of sampling take), with its true time from the start of the file.
@@ -86,6 +88,8 @@ def read_frames(
             f"give a start of 0 or more and an end after it."
         )
     with _opened(source, limits, shorter_side, hardware) as medium:
+        if on_info is not None:
+            on_info(medium.info)
         if medium.duration_seconds is None:
             start_seconds, end = 0.0, math.inf
         elif start_seconds > 0 and start_seconds > medium.info.duration_seconds:

@@ -29,7 +29,7 @@ _OPEN = re.compile(r"/|/page/.*|/docs(/.*)?|/openapi\.json|/livez|/readyz|/favic
 _RULES: tuple[tuple[re.Pattern[str], bool, Needed], ...] = (  # path, only to read, what is needed
     (re.compile(r"/metrics|/v1/models"), True, "any"),
     (re.compile(r"/v1/embeddings(/.*)?"), False, "embed"),
-    (re.compile(r"/v1/snapshots(/.*)?|/v1/collections/[^/]+/(snapshots|verify)(/.*)?"), False, "admin"),
+    (re.compile(r"/v1/snapshots(/.*)?|/v1/collections/[^/]+/(snapshots|verify|export|import)(/.*)?"), False, "admin"),
     (re.compile(rf"{_PLACE}/(search|align|explain)"), False, "search"),
     (re.compile(r"/v1/.*"), True, "search"),
     (re.compile(rf"{_PLACE}/(items|duplicates|scan)(/.*)?|/v1/jobs/.*"), False, "index"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,12 +29,12 @@ LEFT = 499  # what is counted for a client who left before the answer
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 TRIPS = re.compile(r"/v1/embeddings(/upload)?|/v1/collections/[^/]+/(items|search|explain)")
-HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "x-frame-options": "DENY",
-}
+HEADERS = (  # given to every answer that does not say otherwise
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+)
 
 
 class Edge:
@@ -60,11 +60,9 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["traceparent"] = span.traceparent
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                there = {name for name, _ in message["headers"]}
+                ids = ((b"x-request-id", request_id.encode()), (b"traceparent", span.traceparent.encode()))
+                message["headers"] = [*message["headers"], *ids, *(pair for pair in HEADERS if pair[0] not in there)]
             await send(message)
 
         try:

@@ -224,7 +224,8 @@ def _empty_folder(folder: Path) -> Path:
     return folder
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
+    """Asynchronous, since FastAPI would send a plain function to a thread for every request."""
     services: Services = request.app.state.services
     return services
 

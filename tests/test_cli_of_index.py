@@ -145,10 +145,10 @@ def test_a_picture_finds_its_film(run: Run, media: Path, tmp_path: Path) -> None
     run("index", media)
     frame_of(3, 12.0, fps=10).save(tmp_path / "frame.png")
     header, best, *_ = run("search", tmp_path / "frame.png").splitlines()
-    assert header.split() == ["#", "score", "time", "file"]
-    rank, score, time, file = best.split()
+    assert header.split() == ["#", "sure", "score", "time", "file"]
+    rank, sure, score, time, file = best.split()
     assert (rank, time, file) == ("1", "0:12.00–0:12.50", str(media / "film.mp4"))
-    assert float(score) > 0.9
+    assert float(score) > 0.9 and int(sure.rstrip("%")) > 50
 
 
 def test_a_video_is_looked_for_as_a_clip(run: Run, media: Path) -> None:

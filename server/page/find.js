@@ -6,7 +6,7 @@ import { play } from "./player.js";
 import { why } from "./why.js";
 
 const LIMIT = 24;
-const LEAST_SURE = 0.3; // confidence of a segment that is shown as the same footage
+const LEAST_SURE = 0.5; // confidence of a segment that is shown as the same footage
 const FIRST_PART_SECONDS = 60; // of a long clip that is searched without being asked
 
 let page;
@@ -178,8 +178,8 @@ function card(hit, isClip) {
     ),
     el("div", { class: "card-words" },
       el("p", { class: "card-name", title: hit.name }, hit.name),
-      el("div", { class: "score", title: "How alike the two are: 1 is the same picture" },
-        bar(hit.score), el("span", {}, hit.score.toFixed(3))),
+      el("div", { class: "score", title: `The chance that this is where it was seen; alike by ${hit.score.toFixed(3)}` },
+        bar(hit.confidence), el("span", {}, `${Math.round(100 * hit.confidence)} % sure`)),
       isClip && isVideo ? alignment(hit, open) : null,
       !isClip && others.length
         ? el("div", { class: "chips" }, el("span", { class: "quiet" }, "also at"),
@@ -216,6 +216,7 @@ function alignment(hit, open) {
       const ways = [
         segment.speed === 1 ? null : `runs ${segment.speed.toFixed(2)} times as fast`,
         segment.mirrored ? "mirrored" : null,
+        segment.inset ? "within the picture" : null,
       ].filter(Boolean).join(", ");
       return el("li", {},
         el("button", { type: "button", class: "plain", onclick: () => open([segment]) }, times),
