@@ -6,7 +6,7 @@ import numpy as np
 from made_items import unit_vectors
 
 from vicmae.index.align import Segment
-from vicmae.index.rivals import told_apart, variety
+from vicmae.index.rivals import STILL_SURE, told_apart, variety
 
 LONG = Segment(0.0, 20.0, 100.0, 120.0, score=0.99, likeness=0.99, confidence=0.9)
 SHORT = Segment(4.0, 8.0, 0.0, 4.0, score=0.2, likeness=0.99, confidence=0.6)
@@ -18,20 +18,21 @@ def test_much_more_alike_wins() -> None:
 
 
 def test_a_still_part_of_a_longer_stretch_is_not_sure() -> None:
-    ((best,), (other,)) = told_apart([[LONG], [SHORT]], lambda segment: 0.0)
+    ((best,), (other,)) = told_apart([[LONG], [SHORT]], lambda segment: float(segment is LONG))
     assert best.confidence == LONG.confidence and other.confidence == 0
 
 
-def test_an_excerpt_that_moves_stays_sure_and_so_does_a_still_one_without_a_rival() -> None:
+def test_an_excerpt_that_moves_stays_sure() -> None:
     ((_,), (excerpt,)) = told_apart([[LONG], [SHORT]], lambda segment: 1.0)
-    ((alone,), (elsewhere,)) = told_apart([[SHORT], [replace(LONG, query_start_seconds=10.0)]], lambda segment: 0.0)
     assert excerpt.confidence == SHORT.confidence
-    assert (alone.confidence, elsewhere.confidence) == (SHORT.confidence, LONG.confidence)
 
 
-def test_copies_of_one_length_stay_sure_though_they_are_still() -> None:
-    told = told_apart([[LONG], [LONG], [LONG]], lambda segment: 0.0)
-    assert [segment.confidence for (segment,) in told] == [LONG.confidence] * 3
+def test_a_still_scene_without_a_better_rival_is_less_sure_but_not_unsure() -> None:
+    """Alone, beside another part of the clip, and among copies of itself."""
+    ((alone,), (elsewhere,)) = told_apart([[SHORT], [replace(LONG, query_start_seconds=10.0)]], lambda segment: 0.0)
+    copies = told_apart([[LONG], [LONG], [LONG]], lambda segment: 0.0)
+    assert alone.confidence == SHORT.confidence * STILL_SURE
+    assert {s.confidence for s in (elsewhere, *(copy for (copy,) in copies))} == {LONG.confidence * STILL_SURE}
 
 
 def test_variety_is_that_of_the_stretch() -> None:
