@@ -37,7 +37,7 @@ def search(
     ] = None,
     cursor: Annotated[
         str | None,
-        typer.Option(metavar="CURSOR", help="Go on after that page: next_cursor of the same search with --json."),
+        typer.Option(metavar="CURSOR", help="Go on after that page: next_cursor of the same search in --json."),
     ] = None,
     data: DataOption = None,
     bundle: BundleOption = None,
