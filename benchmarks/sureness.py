@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=24)
     parser.add_argument("--per-edit", type=int, default=6)
     parser.add_argument("--singles", type=int, default=60, help="clips of the library beside the films")
+    parser.set_defaults(nowhere=0, jobs=2)
     parser.add_argument("--known", type=float, default=0.9, help="share of the pictures that the library holds")
     parser.add_argument("--asked", type=int, default=200, help="pictures that are edited and asked for")
     parser.add_argument("--work", type=Path, default=RESULTS / "sureness-work")
@@ -82,12 +83,19 @@ def of_films(engine: Engine, store: Library, arguments: argparse.Namespace) -> I
         (work / name).mkdir(exist_ok=True)
     clips = clips_of(arguments.folder, work)
     random.Random(arguments.seed).shuffle(clips)
-    films, queries, singles = made(clips, arguments.films, arguments.per_edit, arguments.singles, work, 2)
+    films, queries, singles, _ = made(clips, arguments, work)
     collection = filled(store, engine, films + singles)
     for query in track(queries, "queries"):
         asked = embed_query(engine, query.path)
         hits = search_clip(
-            collection, asked.vectors, asked.seconds, CANDIDATES, asked.informative, asked.mirrored, asked.end_seconds
+            collection,
+            asked.vectors,
+            asked.seconds,
+            CANDIDATES,
+            asked.informative,
+            asked.mirrored,
+            asked.end_seconds,
+            inset=asked.inset,
         )
         looked = {hit.item.id: hit for hit in refine_clip(hits, query.path, LIMITS)}
         for hit in hits:

@@ -36,7 +36,8 @@ def search(
         typer.Option(min=0, max=1, help="Share of the nearest vectors that must be found \\[default: 0.99]."),
     ] = None,
     cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Go on after the page that gave it, with the same question.")
+        str | None,
+        typer.Option(metavar="CURSOR", help="Go on after that page: next_cursor of the same search in --json."),
     ] = None,
     data: DataOption = None,
     bundle: BundleOption = None,
@@ -96,6 +97,7 @@ def search(
                     query.end_seconds,
                     scope,
                     effort,
+                    query.inset,
                 )
             else:
                 hits = search_frame(opened, query.vectors[0], looked, scope, effort)
@@ -113,8 +115,6 @@ def search(
         say("Looking for the clip as it runs; --frame looks for one picture of it.")
     if page:
         typer.echo(table([HIT_COLUMNS, *hit_rows(page)]))
-        if following is not None:
-            say(f"For more, the same again with --cursor {following}")
     elif cursor is not None:
         say("There is nothing more.")
     elif only is not None:

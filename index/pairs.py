@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from ..errors import InvalidRequest
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
-from .align import LEAST_LIKENESS, Segment
+from .align import LEAST_LIKENESS, Segment, align
 from .collection import Collection, Moments
 from .refine_clip import looked_at
-from .search import align_ways, side_of, with_chance
+from .search import side_of, with_chance
 
 
 def align_items(
@@ -39,7 +39,7 @@ def align_items(
 
 def shared(a: Moments, b: Moments, mean: NDArray[np.float32]) -> list[Segment]:
     """mean (D,) of frames in general -> the stretches in which a and b look alike, best first; may be none."""
-    segments = align_ways([a.vectors], mean, side_of(a), b)
+    segments = align(a.vectors @ b.vectors.T, a.vectors @ mean, side_of(a), side_of(b))
     return [with_chance(segment) for segment in segments if segment.likeness >= LEAST_LIKENESS]
 
 

@@ -41,7 +41,7 @@ def refine_clip(hits: Sequence[Hit], source: Source, limits: MediaLimits, decode
 def looked_at(source: Source, item: Item, segment: Segment, limits: MediaLimits, decoder: Decoder) -> Segment:
     """The segment as the pixels of both sides tell it."""
     evidence = evidence_of(source, item, segment, limits, decoder)
-    if evidence is None:
+    if evidence is None or (segment.inset and evidence.variant != "crop"):  # what is around an inset is another film
         return segment
     mirrored = segment.mirrored if evidence.variant is None else evidence.variant == "mirrored"
     return replace(segment, confidence=chance.with_pixels(segment.confidence, evidence), mirrored=mirrored)

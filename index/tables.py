@@ -39,5 +39,9 @@ def _stretch(hit: Hit) -> str:
     stretch = f"{clock(hit.start_seconds)}–{clock(hit.end_seconds)}"
     if best.confidence < SURE:
         return stretch
-    fast = "" if best.speed == 1 else f", {best.speed:.2f} times as fast"
-    return f"{stretch}{fast}{', mirrored' if best.mirrored else ''}"
+    ways = [
+        f"{best.speed:.2f} times as fast" if best.speed != 1 else "",
+        "mirrored" if best.mirrored else "",
+        "within the picture" if best.inset else "",
+    ]
+    return ", ".join([stretch, *filter(None, ways)])

@@ -9,7 +9,7 @@ import itertools
 import math
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
@@ -88,17 +88,16 @@ def read_frames(
             f"give a start of 0 or more and an end after it."
         )
     with _opened(source, limits, shorter_side, hardware) as medium:
-        info = medium.info
         if on_info is not None:
-            on_info(info)
-        if info.kind == "image":
+            on_info(medium.info)
+        if medium.duration_seconds is None:
             start_seconds, end = 0.0, math.inf
-        elif start_seconds > info.duration_seconds:
+        elif start_seconds > 0 and start_seconds > medium.info.duration_seconds:
             raise InvalidRequest(
                 f"The part begins at {start_seconds} seconds, but the video lasts "
-                f"{info.duration_seconds:.2f} seconds: give an earlier start."
+                f"{medium.info.duration_seconds:.2f} seconds: give an earlier start."
             )
-        length = min(end, info.duration_seconds) - start_seconds
+        length = min(end, medium.duration_seconds or 0.0) - start_seconds
         if sampling in ("rate", "auto"):
             limits.check_frames(math.floor(max(length, 0.0) * frames_per_second))
         cells = Cells(frames_per_second, start_seconds, end)
@@ -107,7 +106,7 @@ def read_frames(
             came = True
             yield frames
         if not came:
-            raise _nothing_decoded()
+            raise _nothing_decoded(medium)
 
 
 def read_key_frames(
@@ -128,7 +127,12 @@ def read_key_frames(
     end = math.inf if end_seconds is None else end_seconds
     with _opened(source, limits, shorter_side, hardware) as medium:
         found = (shown for shown in medium.key_frames(start_seconds) if shown.seconds >= start_seconds)
-        yield from _chunks(itertools.takewhile(lambda shown: shown.seconds < end, found), chunk, limits)
+        came = False
+        for frames in _chunks(itertools.takewhile(lambda shown: shown.seconds < end, found), chunk, limits):
+            came = True
+            yield frames
+        if not came:
+            _ = medium.info  # a film that shows nothing at all is refused
 
 
 def frame_at(
@@ -141,7 +145,7 @@ def frame_at(
     with _opened(source, limits, shorter_side) as medium:
         shown = shown_at(medium.shown(max(seconds, 0.0)), seconds)
         if shown is None:
-            raise _nothing_decoded()
+            raise _nothing_decoded(medium)
         return _frames([shown.render()], [shown.seconds])
 
 
@@ -172,7 +176,8 @@ def _opened(
         if name:
             yield ImageMedium(file, name, limits, shorter_side)
         else:
-            yield VideoMedium(file, head, limits, shorter_side, hardware)
+            with closing(VideoMedium(file, head, limits, shorter_side, hardware)) as film:
+                yield film
 
 
 @contextmanager
@@ -220,5 +225,7 @@ def _frames(pictures: list[Picture], seconds: list[float]) -> Frames:
     return Frames(np.stack(pictures), np.array(seconds, np.float64))
 
 
-def _nothing_decoded() -> CorruptMedia:
+def _nothing_decoded(medium: Medium) -> CorruptMedia:
+    """Raises itself what `info` has to say, if that is more."""
+    _ = medium.info
     return CorruptMedia("Not one frame of this file can be decoded. Send it again from its source.")

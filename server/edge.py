@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import Overloaded
 from .keys import Keys
 from .logs import ACCESS, REQUEST
-from .problems import of_status, problem_of, respond, unexpected
+from .problems import of_status, problem_of, refuse, respond, unexpected
 from .tracing import span_of
 
 log = logging.getLogger("vicmae.server")
@@ -62,7 +62,9 @@ class Edge:
                 status = message["status"]
                 there = {name for name, _ in message["headers"]}
                 ids = ((b"x-request-id", request_id.encode()), (b"traceparent", span.traceparent.encode()))
-                message["headers"] = [*message["headers"], *ids, *(pair for pair in HEADERS if pair[0] not in there)]
+                safe = (pair for pair in HEADERS if pair[0] not in there)
+                told = scope["state"].get("headers", ())  # by a ring further in
+                message["headers"] = [*message["headers"], *ids, *told, *safe]
             await send(message)
 
         try:
@@ -109,7 +111,7 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refusal(scope)):
-            await respond(of_status(403, refusal), scope)(scope, receive, send)
+            await refuse(of_status(403, refusal), scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -145,7 +147,7 @@ class Room:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and TRIPS.fullmatch(scope["path"]):
             if (refusal := self.full()) is not None:
-                await respond(problem_of(refusal), scope)(scope, receive, send)
+                await refuse(problem_of(refusal), scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -172,7 +174,7 @@ class BodyLimit:
         detail = f"The body is larger than {limit} bytes, the limit set by {setting}."
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limit:
-            await respond(of_status(413, detail), scope)(scope, receive, send)
+            await refuse(of_status(413, detail), scope, receive, send)
             return
         taken = 0
 

@@ -79,6 +79,7 @@ class Embedded:
     pixels       (T, S, S, 3) uint8 that they were made of
     picture      (P, P, 3) uint8, the only frame in the size of index.refine; None for a clip and in embed_many
     mirrored     (T, D) float32 of a clip's frames with left and right exchanged, where they were asked for
+    inset        (T, D) float32 of a film that runs within a clip's frames, where it was asked for and there is one
     """
 
     info: MediaInfo
@@ -87,6 +88,7 @@ class Embedded:
     pixels: NDArray[np.uint8]
     picture: NDArray[np.uint8] | None
     mirrored: NDArray[np.float32] | None = None
+    inset: NDArray[np.float32] | None = None
 
     @property
     def clip(self) -> NDArray[np.float32]:
@@ -184,16 +186,18 @@ class Pipeline:
         """A picture or a short clip (or a part of a film) as vectors of its frames. Call it inside a trip.
 
         finer: the size of `picture`; None where nobody looks at it.
-        as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found.
+        as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found, and so is a film
+        that runs within them.
         """
         with trip.at("decode_ms"), self.batcher.coming():
-            decoded = self._decode(source, start_seconds or 0.0, end_seconds, finer)
+            decoded = self._decode(source, start_seconds or 0.0, end_seconds, finer, as_clip)
         if not as_clip or decoded.info.kind != "video":
             return self._embedded(decoded, trip)
-        turned = replace(decoded, pixels=mirrored(decoded.pixels))
-        both = [self.batcher.submit(each.pixels, trip.left) for each in (decoded, turned)]
-        embedded, other = (self._arrived(decoded, answer, trip) for answer in both)
-        return replace(embedded, mirrored=other.vectors)
+        ways = [decoded.pixels, mirrored(decoded.pixels), decoded.inset]
+        answers = [self.batcher.submit(pixels, trip.left) for pixels in ways if pixels is not None]
+        embedded, turned, *within = [self._arrived(decoded, answer, trip) for answer in answers]
+        inset = within[0].vectors if within else None
+        return replace(embedded, mirrored=turned.vectors, inset=inset)
 
     def embed_moment(self, source: Source, seconds: float, trip: Trip) -> Embedded:
         """The one frame shown at that second; a picture is itself at any second. Call it inside a trip."""
@@ -273,7 +277,12 @@ class Pipeline:
         return Embedded(decoded.info, found.vectors, decoded.seconds, decoded.pixels, decoded.picture)
 
     def _decode(
-        self, source: Source, start_seconds: float, end_seconds: float | None, finer: InputSpec | None = None
+        self,
+        source: Source,
+        start_seconds: float,
+        end_seconds: float | None,
+        finer: InputSpec | None = None,
+        look_within: bool = False,
     ) -> Decoded:
         """At most max_query_seconds of a file, at the pipeline's frames per second."""
         return decode(
@@ -286,4 +295,5 @@ class Pipeline:
             limits=self.limits,
             decoder=self.decoder,
             finer=finer,
+            look_within=look_within,
         )

@@ -3,9 +3,11 @@
 Knows no routes. Answers under /v1/embeddings also carry OpenAI's `error` member, for its clients.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import ceil
@@ -14,10 +16,11 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from .. import errors
 
@@ -25,6 +28,8 @@ log = logging.getLogger("vicmae.server")
 
 TYPE_PREFIX = "urn:vicmae:problem:"
 MAX_NAMED_FAULTS = 20
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,37 @@ def respond(problem: Problem, scope: Scope) -> Response:
         headers=dict(problem.headers),
         media_type="application/problem+json",
     )
+
+
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers a request whose body nobody has read: at once, and then reads on for a moment.
+
+    Who still sends when the connection closes gets a reset in place of the answer; a proxy then tells of a bad gateway.
+    """
+    headers = Headers(scope=scope)
+    answer = respond(problem, scope)
+    if not {"content-length", "transfer-encoding"} & set(headers) or "expect" in headers:  # nothing comes unasked
+        await answer(scope, receive, send)
+        return
+
+    async def send_but_stay(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await answer(scope, receive, send_but_stay)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            await _pass_by(receive)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _pass_by(receive: Receive) -> None:
+    """Reads and forgets at most LINGER_BYTES of a body."""
+    passed = 0
+    while passed < LINGER_BYTES:
+        message = await receive()
+        if not message.get("more_body"):
+            return
+        passed += len(message["body"])
 
 
 def install(app: FastAPI) -> None:

@@ -71,6 +71,7 @@ class Query:
     picture  (P, P, 3) uint8, the one picture that was sent: tells copies apart (index.refine)
     itself  id of the item the query was taken from: it is not its own answer
     mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None where only vectors are known
+    inset  the same of a film that runs within a clip's frames; None where there is none
     end_seconds  when the clip ends, where known
     source  the file that was asked for, to be looked at again; None where there is none
     """
@@ -82,6 +83,7 @@ class Query:
     picture: NDArray[np.uint8] | None = None
     itself: str | None = None
     mirrored: NDArray[np.float32] | None = None
+    inset: NDArray[np.float32] | None = None
     end_seconds: float | None = None
     source: Source | None = None
 
@@ -205,6 +207,7 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, media:
         target,
         embedded.picture,
         mirrored=embedded.mirrored,
+        inset=embedded.inset,
         end_seconds=end_of(embedded.info, wish.end_seconds),
         source=source,
     )
@@ -252,6 +255,7 @@ def look(collection: Collection, query: Query, limit: int, scope: Scope, effort:
             query.end_seconds,
             scope,
             effort,
+            query.inset,
         )
     else:
         found = search_frame(collection, query.as_frame(), wanted, scope, effort)

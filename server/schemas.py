@@ -304,7 +304,8 @@ class Segment(BaseModel):
     likeness: float = Field(description="0 as alike as any two frames of the collection, 1 identical")
     confidence: float = Field(description="0 to 1: the chance that both show the same footage")
     speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
-    mirrored: bool = Field(description="whether left and right are exchanged; of stored items, as pixels say")
+    mirrored: bool = Field(description="whether left and right are exchanged; as pixels say, where they were looked at")
+    inset: bool = Field(description="whether the item runs as a small film within the query's pictures")
 
 
 class AlignRequest(Request):

@@ -252,6 +252,7 @@ function alignment(hit, open) {
       const ways = [
         segment.speed === 1 ? null : `runs ${segment.speed.toFixed(2)} times as fast`,
         segment.mirrored ? "mirrored" : null,
+        segment.inset ? "within the picture" : null,
       ].filter(Boolean).join(", ");
       return el("li", {},
         el("button", { type: "button", class: "plain", onclick: () => open([segment]) }, times),
