@@ -19,6 +19,7 @@ from made_media import (
 from PIL import Image
 
 from vicmae.errors import CorruptMedia, InvalidRequest, MediaError, MediaTooLarge, UnsupportedMedia
+from vicmae.media import film, video
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import Source, frame_at, probe, read_frames
 
@@ -281,3 +282,26 @@ def test_nonsense_about_colours_does_not_cost_the_picture(tmp_path: Path) -> Non
         container.mux(stream.encode(av.VideoFrame.from_ndarray(scene_at(4, 0.0), format="rgb24")))
         container.mux(stream.encode(None))
     assert difference(frame_at(path, 0.0).data[0], scene_at(4, 0.0)) < 20
+
+
+def test_a_film_is_opened_once_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "film.mp4", 1)
+    opened: list[object] = []
+
+    def counted(*args: object) -> film.Film:
+        opened.append(args)
+        return film.open_film(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(video, "open_film", counted)
+    for read in (lambda: list(read_frames(path, 1.0)), lambda: list(read_frames(path, 1.0, sampling="keyframes"))):
+        opened.clear()
+        assert read() and len(opened) == 1
+
+
+def test_small_key_frames_look_like_the_frames_themselves(tmp_path: Path) -> None:
+    """They are not smoothed before they are shrunk."""
+    path = write_video(tmp_path / "film.mp4", 1, size=(320, 240))
+    (keys,) = read_frames(path, 1.0, shorter_side=60, sampling="keyframes")
+    (frames,) = read_frames(path, 1.0, shorter_side=60)
+    assert keys.seconds.tolist() == frames.seconds.tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.abs(keys.data.astype(np.int64) - frames.data).mean() < 1.0
