@@ -158,7 +158,8 @@ def child(name: str, stage: str, folder: Path) -> dict[str, Any]:
         import_module(MODULES[name])
     before = resident_bytes()
     began = perf_counter()
-    asks, facts = ENGINES[name][1](folder, count, dim)
+    opened: tuple[dict[str, Ask], dict[str, Any]] = ENGINES[name][1](folder, count, dim)
+    asks, facts = opened
     facts["open_seconds"] = perf_counter() - began
     for setting, ask in asks.items():
         if setting == "filtered":
