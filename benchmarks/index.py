@@ -22,12 +22,13 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from index_rivals import FILTERED, RIVALS, Ask, Floats, K
+from index_rivals import FILTERED, MODULES, RIVALS, Ask, Floats, K
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -149,12 +150,16 @@ def recall_of(found: list[NDArray[np.int64]], true: NDArray[np.int64]) -> float:
 def child(name: str, stage: str, folder: Path) -> dict[str, Any]:
     """One stage of one engine, in a process of its own."""
     if stage == "build":
-        return ENGINES[name][0](folder, np.load(folder / "vectors.npy", mmap_mode="r"))
+        built: dict[str, Any] = ENGINES[name][0](folder, np.load(folder / "vectors.npy", mmap_mode="r"))
+        return built
     queries, true, true_filtered = (np.load(folder / f"{part}.npy") for part in ("queries", "true", "filtered"))
     count, dim = np.load(folder / "vectors.npy", mmap_mode="r").shape
+    if name in MODULES:  # a library's own code is no part of its index
+        import_module(MODULES[name])
     before = resident_bytes()
     began = perf_counter()
-    asks, facts = ENGINES[name][1](folder, count, dim)
+    opened: tuple[dict[str, Ask], dict[str, Any]] = ENGINES[name][1](folder, count, dim)
+    asks, facts = opened
     facts["open_seconds"] = perf_counter() - began
     for setting, ask in asks.items():
         if setting == "filtered":

@@ -182,3 +182,10 @@ RIVALS: dict[
     "qdrant-edge": (build_qdrant, ask_qdrant),
     "sqlite-vec": (build_sqlite_vec, ask_sqlite_vec),
 }
+MODULES = {
+    "hnswlib": "hnswlib",
+    **dict.fromkeys(("usearch-f16", "usearch-bf16", "usearch-i8"), "usearch.index"),
+    "lancedb": "lancedb",
+    "qdrant-edge": "qdrant_edge",
+    "sqlite-vec": "pysqlite3",
+}

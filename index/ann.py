@@ -171,18 +171,17 @@ def _cost(index: Any, kind: str, width: int, spare: int) -> float:
     if kind == "ivf":
         looked_at = index.ntotal * min(1.0, width / index.nlist) * CODE_MICROSECONDS + width * LIST_MICROSECONDS
     else:
-        looked_at = width * HNSW_LINKS * LINK_MICROSECONDS
+        looked_at = max(width, candidates_for(kind, DEPTHS[0], spare)) * HNSW_LINKS * LINK_MICROSECONDS
     return float(looked_at + candidates_for(kind, DEPTHS[0], spare) * ROW_MICROSECONDS)
 
 
 def _recalls(index: Any, kind: str, probes: Floats, true: Ids, width: int) -> list[float]:
     """The share of `true` (P, depth) among the candidates, which is what comparing again leaves, for each of SPARES."""
     depth = true.shape[1] + 1  # a probe finds itself, too
-    found = candidates(index, kind, probes, candidates_for(kind, depth, SPARES[-1]), width)
     bounds = []
-    for spare in SPARES:
-        taken = found[:, : candidates_for(kind, depth, spare)]
-        hits = [np.isin(wanted[wanted >= 0], got) for wanted, got in zip(true, taken, strict=True)]
+    for spare in SPARES:  # each asked by itself: a graph finds more the more it is asked for
+        found = candidates(index, kind, probes, candidates_for(kind, depth, spare), width)
+        hits = [np.isin(wanted[wanted >= 0], got) for wanted, got in zip(true, found, strict=True)]
         bounds.append(lower_bound(np.array([hit.mean() if len(hit) else 1.0 for hit in hits])))
     return bounds
 

@@ -39,6 +39,8 @@ MAKING = ".making-"
 EXACT_ROWS = 10_000  # up to here a scan of all rows in memory is quick enough
 SPARSE = 16  # of so many rows at most one is wanted: then those are compared one by one, else whole blocks
 LEAST_ROWS = 1_000  # an approximate index of fewer is not worth having
+SLOW_MICROSECONDS = 200.0  # a search by an ivf, above which a graph is built instead
+GRAPH_BYTES = 150  # of a row, beside its numbers
 SCANNED_ROWS = 1000  # of allowed ones, up to which comparing them all is about as quick as asking the codes
 
 
@@ -229,7 +231,11 @@ def _write_rows(
     levels: list[ann.Level] = []
     reaches: list[Reach] = []
     if kind != "exact":
-        levels, reaches = _write_codes(kind, RowFile(scratch / ROWS, len(ids), dim, factors), dim, scratch, stop)
+        file = RowFile(scratch / ROWS, len(ids), dim, factors)
+        levels, reaches = _write_codes(kind, file, dim, scratch, stop)
+        if options.kind == "auto" and _graph_is_worth_it(levels, len(ids), dim, options):
+            kind = "hnsw"
+            levels, reaches = _write_codes(kind, file, dim, scratch, stop)
     manifest = Manifest(
         FORMAT,
         identity_of(catalog),
@@ -269,6 +275,12 @@ def _write_codes(
     levels = ann.measured(index, kind, probes, true, stop)
     lists = ann.lists_of(index) if kind == "ivf" else None
     return levels, [] if lists is None else measured_reaches(index, lists, probes, true, stop)
+
+
+def _graph_is_worth_it(levels: list[ann.Level], rows: int, dim: int, options: IndexOptions) -> bool:
+    """Whether an ivf with these levels is so slow on these vectors that a graph is worth its time and memory."""
+    level = ann.cheapest(levels, ann.DEPTHS[0], options.min_recall)
+    return (level is None or level.cost > SLOW_MICROSECONDS) and rows * (dim + GRAPH_BYTES) <= options.memory_bytes
 
 
 def kind_for(rows: int, dim: int, options: IndexOptions) -> str:
