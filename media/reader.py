@@ -5,7 +5,6 @@ nothing of models: how a frame becomes an encoder's input is in preprocess.py.
 """
 
 import io
-import itertools
 import math
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -25,7 +24,7 @@ from .sampling import Cells, Sampling, sample, sample_shots, sample_with_cuts, s
 from .shots import mark_cuts
 from .video import VideoMedium
 
-__all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames", "read_key_frames"]
+__all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames"]
 
 Source = Path | bytes
 
@@ -107,32 +106,6 @@ def read_frames(
             yield frames
         if not came:
             raise _nothing_decoded(medium)
-
-
-def read_key_frames(
-    source: Source,
-    limits: MediaLimits = _DEFAULT_LIMITS,
-    *,
-    start_seconds: float = 0.0,
-    end_seconds: float | None = None,
-    chunk: int = 16,
-    shorter_side: int | None = None,
-    hardware: bool = False,
-) -> Generator[Frames, None, None]:
-    """The key frames in start_seconds <= seconds < end_seconds, in chunks like read_frames: the cheapest sampling.
-
-    Where they stand is the encoder's choice: at cuts, or every few seconds. None may lie in the part. Raises what
-    probe raises.
-    """
-    end = math.inf if end_seconds is None else end_seconds
-    with _opened(source, limits, shorter_side, hardware) as medium:
-        found = (shown for shown in medium.key_frames(start_seconds) if shown.seconds >= start_seconds)
-        came = False
-        for frames in _chunks(itertools.takewhile(lambda shown: shown.seconds < end, found), chunk, limits):
-            came = True
-            yield frames
-        if not came:
-            _ = medium.info  # a film that shows nothing at all is refused
 
 
 def frame_at(
