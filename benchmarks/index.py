@@ -1,17 +1,18 @@
 """How fast, how small and how sure is the index? Against hnswlib and usearch on the same vectors, in one run.
 
-    python benchmarks/index.py [--vectors 200000] [--rivals hnswlib,usearch] [--real FILE.npz] [--only align]
+    python benchmarks/index.py [--vectors 200000] [--rivals hnswlib,usearch-f16] [--vectors-from FILE] [--only align]
 
 The vectors are made: 2,000 scenes are points of a normal distribution in 48 dimensions; a vector is a scene plus 0.6
 times normal noise in those 48, turned into 384 dimensions, plus 0.1 times normal noise in all of them, scaled to unit
-length. Queries are made the same way and are not among the vectors. `--real` takes the vectors of
-`vicmae embed -o FILE.npz` instead, a hundredth of them as queries.
+length. Queries are made the same way and are not among the vectors. `--vectors-from` takes others: an .npy of (N, D),
+or what `vicmae embed -o FILE.npz` wrote; a hundredth of them are the queries.
 
 Each engine builds in one process and answers in a fresh one, one query after another on one thread, as wide as it must
 for recall@10 >= 0.99: a rival with the narrowest of its settings that does on these queries, while vicmae decides by
 itself, from its own samples. Resident memory is what the process has more than before it opened the index, after all
 queries. Then a clip of 60 frames is found and aligned among 1,000 films of 97 frames. Prints a table and writes
-benchmarks/results/index.json. Needs: pip install hnswlib usearch
+benchmarks/results/index.json. Rivals stand in
+index_rivals.py; those not asked for with --rivals need not be installed. Needs: pip install '.[bench]'
 """
 
 import argparse
@@ -20,13 +21,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from index_rivals import FILTERED, RIVALS, Ask, Floats, K
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -42,15 +43,10 @@ from vicmae.index.search import search_clip
 RESULTS = Path(__file__).parent / "results"
 DIM = 384
 QUERIES = 500
-K = 10
 LEAST_RECALL = 0.99
-FILTERED = 50  # one vector in so many is allowed: 2 %
 FRAMES_AN_ITEM = 1000
-WIDTHS = (20, 40, 80, 160, 320, 640)
-RIVALS = ("hnswlib", "usearch")
-
-Floats = NDArray[np.float32]
-Ask = Callable[[Floats], NDArray[np.int64]]  # query (D,) -> ids (K,)
+FEW_QUERIES = 50  # for an engine that takes SLOW_SECONDS for one
+SLOW_SECONDS = 0.02
 
 
 def made(count: int, seed: int, dim: int = DIM) -> Floats:
@@ -127,63 +123,7 @@ def ask_vicmae(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict
     return {"vicmae": ask, "filtered": lambda query: ask(query, allowed)}, {"plan": effort.to_dict()}
 
 
-def build_hnswlib(folder: Path, vectors: Floats) -> dict[str, Any]:
-    import hnswlib
-
-    began = perf_counter()
-    index = hnswlib.Index("ip", vectors.shape[1])
-    index.init_index(len(vectors), M=16, ef_construction=100)
-    index.add_items(vectors)
-    index.save_index(str(folder / "hnswlib"))
-    return {"build_seconds": perf_counter() - began}
-
-
-def ask_hnswlib(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict[str, Any]]:
-    import hnswlib
-
-    index = hnswlib.Index("ip", dim)
-    index.load_index(str(folder / "hnswlib"))
-    index.set_num_threads(1)
-
-    def ask(query: Floats, width: int, filtered: bool = False) -> NDArray[np.int64]:
-        index.set_ef(width)
-        chosen = (lambda label: label % FILTERED == 0) if filtered else None
-        return np.asarray(index.knn_query(query, K, filter=chosen)[0][0], np.int64)
-
-    asks: dict[str, Ask] = {f"ef {width}": lambda query, width=width: ask(query, width) for width in WIDTHS}  # type: ignore[misc]
-    return {**asks, "filtered": lambda query: ask(query, 640, filtered=True)}, {}
-
-
-def build_usearch(folder: Path, vectors: Floats) -> dict[str, Any]:
-    from usearch.index import Index
-
-    began = perf_counter()
-    index = Index(ndim=vectors.shape[1], metric="ip", dtype="f16", connectivity=16, expansion_add=100)
-    index.add(np.arange(len(vectors)), vectors)
-    index.save(str(folder / "usearch"))
-    return {"build_seconds": perf_counter() - began}
-
-
-def ask_usearch(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict[str, Any]]:
-    from usearch.index import Index
-
-    index = Index(ndim=dim, metric="ip", dtype="f16", connectivity=16)
-    index.load(str(folder / "usearch"))
-
-    def ask(query: Floats, width: int) -> NDArray[np.int64]:
-        index.expansion_search = width
-        found: NDArray[np.int64] = index.search(query, K, threads=1).keys.astype(np.int64)
-        return found
-
-    return {f"ef {width}": lambda query, width=width: ask(query, width) for width in WIDTHS}, {}  # type: ignore[misc]
-
-
-BUILD = {
-    "vicmae": build_vicmae,
-    "hnswlib": build_hnswlib,
-    "usearch": build_usearch,
-}
-ASK = {"vicmae": ask_vicmae, "hnswlib": ask_hnswlib, "usearch": ask_usearch}
+ENGINES = {"vicmae": (build_vicmae, ask_vicmae), **RIVALS}
 
 
 def resident_bytes() -> int:
@@ -209,21 +149,20 @@ def recall_of(found: list[NDArray[np.int64]], true: NDArray[np.int64]) -> float:
 def child(name: str, stage: str, folder: Path) -> dict[str, Any]:
     """One stage of one engine, in a process of its own."""
     if stage == "build":
-        return BUILD[name](folder, np.load(folder / "vectors.npy", mmap_mode="r"))
+        return ENGINES[name][0](folder, np.load(folder / "vectors.npy", mmap_mode="r"))
     queries, true, true_filtered = (np.load(folder / f"{part}.npy") for part in ("queries", "true", "filtered"))
     count, dim = np.load(folder / "vectors.npy", mmap_mode="r").shape
-    if name != "vicmae":
-        __import__(name)
     before = resident_bytes()
     began = perf_counter()
-    asks, facts = ASK[name](folder, count, dim)
+    asks, facts = ENGINES[name][1](folder, count, dim)
     facts["open_seconds"] = perf_counter() - began
     for setting, ask in asks.items():
         if setting == "filtered":
             continue
-        timed(ask, queries[:20])
-        found, seconds = timed(ask, queries)
-        recall = recall_of(found, true)
+        warming = timed(ask, queries[:20])[1]
+        asked = queries if np.median(warming) < SLOW_SECONDS else queries[:FEW_QUERIES]
+        found, seconds = timed(ask, asked)
+        recall = recall_of(found, true[: len(found)])
         facts |= {"setting": setting, "recall": recall, **percentiles(seconds)}
         if recall >= LEAST_RECALL:
             break
@@ -326,8 +265,8 @@ def tell(results: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, default=200_000)
-    parser.add_argument("--rivals", default=",".join(RIVALS), help="hnswlib, usearch; empty for none")
-    parser.add_argument("--real", type=Path, help="an .npz of `vicmae embed`")
+    parser.add_argument("--rivals", default="hnswlib,usearch-f16", help=f"of {', '.join(RIVALS)}; empty for none")
+    parser.add_argument("--vectors-from", type=Path, help="an .npy of vectors (N, D), or an .npz of `vicmae embed`")
     parser.add_argument("--only", choices=("index", "align"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--stage", help=argparse.SUPPRESS)
@@ -341,8 +280,9 @@ def main() -> None:
         scratch = Path(name)
         if told.only != "align":
             names = ["vicmae", *filter(None, told.rivals.split(","))]
-            if told.real:
-                vectors = np.load(told.real)["vectors"]
+            if told.vectors_from:
+                stored = np.load(told.vectors_from)
+                vectors = stored["vectors"] if told.vectors_from.suffix == ".npz" else stored
                 asked = np.arange(len(vectors)) % 100 == 0
                 facts["index"] = compare(vectors[~asked], vectors[asked][:QUERIES], names, scratch)
             else:

@@ -69,7 +69,7 @@ class Mix:
         self.stop = threading.Event()
         self.next = items
         self.held = [item_of(number, np.zeros((1, 1), np.float32)).id for number in range(items)]
-        self.pool = made(100_000, 11)
+        self.pool = made(20_000, 11)
         self.queries = made(2000, 3)
         self.counts = dict.fromkeys(("adds", "deletes", "searches", "missed"), 0)
         self.spent: list[float] = []

@@ -26,8 +26,10 @@ PROBES = 256  # vectors of a segment that ask for their neighbours
 DEEP_PROBES = 64  # those of them that ask for as many as the last of DEPTHS
 WIDTHS = {"ivf": (2, 4, 8, 16, 32, 64, 128, 256, 512), "hnsw": (24, 32, 48, 64, 128, 256, 512, 1024)}
 SPARES = (1, 2, 8)  # times the usual number of candidates
-CODES_A_ROW = 50  # codes that are scanned in the time it takes to read and compare one stored row
-LIST_IN_ROWS = 5  # stored rows that are read in the time it takes to begin with a list
+LIST_MICROSECONDS = 7.0  # to begin with a list
+CODE_MICROSECONDS = 0.01  # to compare with a code of a list
+LINK_MICROSECONDS = 0.2  # with one of a graph
+ROW_MICROSECONDS = 0.15  # with a stored row
 GOOD_ENOUGH = 0.9995  # recall at the deepest depth beyond which no wider search is measured
 HNSW_LINKS = 16
 HNSW_BUILD_WIDTH = 100
@@ -44,7 +46,7 @@ Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places 
 class Level:
     """How wide to search and how many times the usual candidates to take, and the recall measured at each of DEPTHS.
 
-    cost: of a query, in stored rows read, about; it orders the levels.
+    cost: of a query, in microseconds, about; it orders the levels.
     """
 
     width: int
@@ -110,8 +112,12 @@ def whole(vectors: Floats) -> Floats:
     All by one factor, so that cosines keep their order. A number so large that it does not fit is rare beyond a few
     dimensions, and is cut.
     """
-    scale = 127 / min(1.0, LARGEST / vectors.shape[1] ** 0.5)
-    return np.asarray(np.clip(np.rint(vectors * np.float32(scale)), -127, 127), np.float32)
+    return np.asarray(np.clip(np.rint(vectors * _scale(vectors.shape[1])), -127, 127), np.float32)
+
+
+@lru_cache(16)
+def _scale(dim: int) -> np.float32:
+    return np.float32(127 / min(1.0, LARGEST / dim**0.5))
 
 
 def lists_for(count: int) -> int:
@@ -161,12 +167,12 @@ def lower_bound(shares: NDArray[np.float64]) -> float:
 
 
 def _cost(index: Any, kind: str, width: int, spare: int) -> float:
-    """Of a query, in stored rows read, about."""
+    """Microseconds of a query, about."""
     if kind == "ivf":
-        scanned = index.ntotal * min(1.0, width / index.nlist) / CODES_A_ROW + LIST_IN_ROWS * width
+        looked_at = index.ntotal * min(1.0, width / index.nlist) * CODE_MICROSECONDS + width * LIST_MICROSECONDS
     else:
-        scanned = width * HNSW_LINKS / CODES_A_ROW
-    return float(scanned + candidates_for(kind, DEPTHS[0], spare))
+        looked_at = width * HNSW_LINKS * LINK_MICROSECONDS
+    return float(looked_at + candidates_for(kind, DEPTHS[0], spare) * ROW_MICROSECONDS)
 
 
 def _recalls(index: Any, kind: str, probes: Floats, true: Ids, width: int) -> list[float]:
@@ -181,23 +187,49 @@ def _recalls(index: Any, kind: str, probes: Floats, true: Ids, width: int) -> li
     return bounds
 
 
-def candidates(
-    index: Any, kind: str, query: Floats, count: int, width: int, allowed: NDArray[np.bool_] | None = None
-) -> Ids:
-    """query (Q, D) -> places (Q, count), nearest first as far as the codes tell; -1: none left. allowed (N,)."""
-    faiss.omp_set_num_threads(1 if len(query) < MANY_QUERIES else os.cpu_count() or 1)
+def candidates(index: Any, kind: str, query: Floats, count: int, width: int) -> Ids:
+    """query (Q, D) -> places (Q, count), nearest first as far as the codes tell; -1: none left."""
+    faiss.omp_set_num_threads(_threads(query))
     wide = max(width, count) if kind == "hnsw" else min(width, index.nlist)
-    if allowed is None:
-        params = _kept_parameters(kind, wide)
-    else:
-        bits = np.packbits(allowed, bitorder="little")
-        params = _parameters(kind, wide, faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
+    params = _parameters(kind, wide, None)
     return np.asarray(index.search(whole(query), min(count, index.ntotal), params=params)[1], np.int64)
 
 
+def refining(index: Any, rows: Any) -> Any:
+    """What refined() asks: candidates by the index, compared by FAISS with the rows (RowFile.mapped)."""
+    both = faiss.IndexRefine(index, rows)
+    both.own_fields = both.own_refine_index = False
+    return both
+
+
+def refined(
+    both: Any, kind: str, query: Floats, k: int, count: int, width: int, allowed: NDArray[np.bool_] | None
+) -> tuple[Floats, Ids]:
+    """query (Q, D) -> products with the stored rows (Q, k), places (Q, k), -1: none left, of the best of `count`."""
+    faiss.omp_set_num_threads(_threads(query))
+    wide = max(width, count) if kind == "hnsw" else width
+    if allowed is None:
+        params = _kept_parameters(kind, wide, count / k)
+    else:
+        bits = np.packbits(allowed, bitorder="little")
+        params = _refining_parameters(kind, wide, count / k, faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
+    scale = _scale(query.shape[1])
+    products, places = both.search(np.maximum(np.minimum(query * scale, 127), -127), k, params=params)
+    products /= scale
+    return products, places
+
+
+def _threads(query: Floats) -> int:
+    return 1 if len(query) < MANY_QUERIES else os.cpu_count() or 1
+
+
 @lru_cache(256)
-def _kept_parameters(kind: str, width: int) -> Any:
-    return _parameters(kind, width, None)
+def _kept_parameters(kind: str, width: int, factor: float) -> Any:
+    return _refining_parameters(kind, width, factor, None)
+
+
+def _refining_parameters(kind: str, width: int, factor: float, selector: Any) -> Any:
+    return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=_parameters(kind, width, selector))
 
 
 def _parameters(kind: str, width: int, selector: Any) -> Any:

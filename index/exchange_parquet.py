@@ -52,7 +52,7 @@ def write(db: sqlite3.Connection, about: dict[str, Any], file: BinaryIO) -> None
 @contextmanager
 def read(path: Path) -> Iterator[Read]:
     """The file, a batch of rows at a time."""
-    with pq.ParquetFile(path) as held:
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as held:
         about = json.loads((held.schema_arrow.metadata or {})[b"vicmae"])
         yield Read(about, _pieces(held))
 

@@ -32,18 +32,12 @@ def halves(raw: bytes) -> NDArray[np.float32]:
     return numbers
 
 
-def cosines(raw: bytes, query: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The bytes of T rows and a query (D,) of unit length -> (T,) float32, as with unpack_rows."""
-    rows = halves(raw).reshape(-1, len(query))
-    return np.asarray(rows @ query / _lengths(rows), np.float32)
-
-
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """vectors (..., D) scaled to length 1; a zero vector stays zero (it is similar to nothing)."""
-    return np.asarray(vectors / _lengths(vectors)[..., None], np.float32)
+    return np.asarray(vectors / row_lengths(vectors)[..., None], np.float32)
 
 
-def _lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., D) -> (...), 1 for a zero vector."""
+def row_lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(..., D) -> (...) float32, 1 for a zero vector."""
     lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))
     return np.asarray(np.where(lengths == 0, 1, lengths))

@@ -1,52 +1,105 @@
-"""A file of vectors, one after another, read piece by piece: what is not looked at takes no memory."""
+"""A file of vectors, one after another: read in pieces, or mapped and compared where it lies. Knows row numbers only.
+
+The file is a FAISS index of fp16 (a head of some hundred bytes, then the rows as the catalog has them), so that FAISS
+maps it and compares its rows without copying them. What is mapped is the page cache's: it counts as this process's
+memory once it was looked at, and the system takes it back when memory is short.
+"""
 
 import os
 import weakref
-from collections.abc import Iterator
-from itertools import repeat
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import faiss as untyped_faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from .exact import Block, Floats, Ids
-from .packing import cosines, unpack_rows
+from .packing import halves, row_lengths, unpack_rows
+
+faiss: Any = untyped_faiss  # its stubs know neither its factories nor keyword parameters
 
 CHUNK_ROWS = 10_000
 DENSE = 16  # of so many rows at least one is wanted: then the whole file is read in large pieces
 
 
 class RowFile:
-    """(N, D) fp16 little-endian; the file stays open, also when its name is gone."""
+    """(N, D) fp16 little-endian; the file stays open, also when its name is gone.
 
-    def __init__(self, path: Path, count: int, dim: int) -> None:
-        self._file = os.open(path, os.O_RDONLY)
+    factors  (N,) float32: by which a product with the stored row is a cosine, since rounding changed its length
+    """
+
+    def __init__(self, path: Path, count: int, dim: int, factors: Floats) -> None:
+        self._path, self._file = path, os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
-        self.count, self._dim = count, dim
+        self._head = os.fstat(self._file).st_size - 2 * dim * count
+        self.count, self._dim, self.factors = count, dim, factors
+
+    @cached_property
+    def mapped(self) -> Any:
+        """The rows as a FAISS index, for products. Raises RuntimeError when the file is none."""
+        return faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC)
+
+    @cached_property
+    def _mapped_bytes(self) -> NDArray[np.uint8]:
+        size = 2 * self._dim
+        raw = faiss.rev_swig_ptr(self.mapped.codes.data(), size * self.count)
+        return np.asarray(raw).reshape(self.count, size)
 
     def at(self, places: Ids) -> Floats:
         """places (P,) ascending -> rows (P, D) float32 unit length."""
-        size, file = 2 * self._dim, self._file
+        size = 2 * self._dim
         if DENSE * len(places) < self.count:
-            return unpack_rows(self._raw(places), self._dim)
+            return unpack_rows(b"".join([self._read(place, 1) for place in places.tolist()]), self._dim)
         picked = []
         for start in range(0, self.count, CHUNK_ROWS):
             here = places[slice(*np.searchsorted(places, (start, start + CHUNK_ROWS)))]
-            raw = os.pread(file, size * min(CHUNK_ROWS, self.count - start), size * start)
-            picked.append(np.frombuffer(raw, "<f2").reshape(-1, self._dim)[here - start])
+            raw = self._read(start, min(CHUNK_ROWS, self.count - start))
+            picked.append(np.frombuffer(raw, np.uint8).reshape(-1, size)[here - start])
         return unpack_rows(b"".join(part.tobytes() for part in picked), self._dim)
-
-    def cosines(self, places: Ids, query: Floats) -> Floats:
-        """places (P,), few, and a query (D,) of unit length -> (P,) float32."""
-        return cosines(self._raw(places), query)
 
     def blocks(self, rows_a_block: int) -> Iterator[Block]:
         """All rows with their places."""
-        size = 2 * self._dim
         for start in range(0, self.count, rows_a_block):
             end = min(start + rows_a_block, self.count)
-            raw = os.pread(self._file, size * (end - start), size * start)
-            yield unpack_rows(raw, self._dim), np.arange(start, end)
+            yield unpack_rows(self._read(start, end - start), self._dim), np.arange(start, end)
 
-    def _raw(self, places: Ids) -> bytes:
+    def best(self, query: Floats, k: int, places: Ids) -> tuple[Floats, Ids]:
+        """query (1, D) -> cosines (1, k) and places (1, k) of the best among `places` (P,), k <= P; in no order."""
+        faiss.omp_set_num_threads(1)
+        few = _empty(self._dim)
+        few.add_sa_codes(self._mapped_bytes[places])
+        products, found = few.search(query, k)
+        best = places[found]
+        return products * self.factors[best], best
+
+    def _read(self, place: int, rows: int) -> bytes:
         size = 2 * self._dim
-        return b"".join(map(os.pread, repeat(self._file), repeat(size), (size * places).tolist()))
+        return os.pread(self._file, size * rows, self._head + size * place)
+
+
+def write_rows(path: Path, dim: int, pieces: Iterable[bytes]) -> Floats:
+    """Writes the rows, D little-endian fp16 each, and gives their factors (N,). Raises OSError."""
+    factors = [np.empty(0, np.float32)]
+    with open(path, "wb") as file:
+        file.write(_head(dim, 0))
+        for raw in pieces:
+            file.write(raw)
+            factors.append(np.reciprocal(row_lengths(halves(raw).reshape(-1, dim))))
+        file.seek(0)
+        file.write(_head(dim, sum(map(len, factors))))
+    return np.concatenate(factors)
+
+
+def _head(dim: int, count: int) -> bytes:
+    """What FAISS writes before that many rows: it ends with the number of bytes that follow."""
+    index = _empty(dim)
+    index.ntotal = count
+    head: bytes = faiss.serialize_index(index).tobytes()
+    return head[:-8] + (2 * dim * count).to_bytes(8, "little")
+
+
+def _empty(dim: int) -> Any:
+    return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)

@@ -1,14 +1,14 @@
 """A sealed segment: vectors of a span of ids, in a folder of files that never change. Writes and opens them.
 
     index/seg-FIRST-LAST-TOKEN/   every vector that was alive in the ids FIRST..LAST when it was made
-        rows.f16       (N, D) fp16 little-endian, the catalog's own bytes
+        rows.f16       (N, D) fp16 little-endian, the catalog's own bytes, behind a head (rows.py)
+        factors.f32    (N,) float32, which make products with them cosines
         ids.i64        (N,) int64 ascending
         codes.faiss    the approximate index of the rows, where it has one
-        signs.u8       of an ivf: (N, B) uint8, a bit a number of each row, for searches under a filter
         manifest.json  what it is, and size and CRC-32 of the other files; written last
 
 A folder is made aside, flushed to disk and renamed, so that a name that looks like a segment is whole or damaged, never
-half made. Rows of an approximate segment stay on disk and are read where they are needed.
+half made. Rows of an approximate segment stay on disk and are mapped.
 """
 
 import json
@@ -27,18 +27,19 @@ from numpy.typing import NDArray
 from . import ann
 from .catalog import Catalog
 from .exact import Best, Block, Floats, Ids, best_rows, block_rows
+from .narrow import Reach, best_allowed, cheapest_reach, enough_for, measured_reaches
 from .packing import unpack_rows
 from .plan import Effort, IndexOptions, PartPlan
-from .rows import CHUNK_ROWS, DENSE, RowFile
-from .signs import Reach, Signs, cheapest_reach, code_bytes, encode, measured_reaches, scaled
+from .rows import CHUNK_ROWS, RowFile, write_rows
 from .tail import Tail, places_of
 
-FORMAT = 2  # 1: centres as float32, no signs
-MANIFEST, ROWS, IDS, CODES, SIGNS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "signs.u8"
+FORMAT = 3  # 1: centres as float32; 2: rows without a head
+MANIFEST, ROWS, IDS, CODES, FACTORS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "factors.f32"
 MAKING = ".making-"
 EXACT_ROWS = 10_000  # up to here a scan of all rows in memory is quick enough
+SPARSE = 16  # of so many rows at most one is wanted: then those are compared one by one, else whole blocks
 LEAST_ROWS = 1_000  # an approximate index of fewer is not worth having
-SCANNED_ROWS = 400  # of allowed ones, up to which reading them all is about as quick as asking the codes
+SCANNED_ROWS = 1000  # of allowed ones, up to which comparing them all is about as quick as asking the codes
 
 
 class Damaged(Exception):
@@ -72,7 +73,8 @@ class Segment:
     ids: Ids
     file: RowFile
     codes: Any
-    signs: Signs | None
+    refining: Any
+    lists: NDArray[np.uint16] | None
     levels: tuple[ann.Level, ...]
     reaches: tuple[Reach, ...]
     resident: Tail | None
@@ -92,8 +94,7 @@ class Segment:
         """About how much memory it takes."""
         if self.resident is not None:
             return int(self.resident.rows.nbytes + self.ids.nbytes)
-        signs = 0 if self.signs is None else self.signs.codes.nbytes + self.signs.lists.nbytes
-        return int(self.ids.nbytes) + self.manifest.files[CODES][0] + signs
+        return sum(size for size, _ in self.manifest.files.values()) + 2 * len(self.ids)
 
     def minus(self, ids: Ids) -> "Segment":
         """Without the rows of these ids."""
@@ -113,78 +114,67 @@ class Segment:
         if self.resident is not None:
             effort.parts.append(PartPlan("exact", len(self), 0, len(self), 1.0))
             return self.resident.search(query, k, allowed)
-        chosen, count = self._chosen(allowed)
+        places = None if allowed is None else self._alive(places_of(self.ids, allowed))
+        count = len(self) if places is None else len(places)
         if not effort.exact and count > SCANNED_ROWS and 2 * k <= count:
-            found = self._asked(query, k, chosen, count, min_recall, effort)
+            found = self._asked(query, k, places, count, min_recall, effort)
             if found is not None:
                 return found
         effort.parts.append(PartPlan("exact", count, 0, count, 1.0))
-        return self._scanned(query, k, chosen, count)
+        return self._scanned(query, k, places)
 
-    def _chosen(self, allowed: Ids | None) -> tuple[NDArray[np.bool_] | None, int]:
-        """Which rows (N,) may be answered, None: all; and how many they are."""
-        if allowed is None:
-            return self.alive, len(self)
-        chosen = np.zeros(len(self.ids), np.bool_)
-        chosen[places_of(self.ids, allowed)] = True
-        if self.alive is not None:
-            chosen &= self.alive
-        return chosen, int(np.count_nonzero(chosen))
+    def _alive(self, places: Ids) -> Ids:
+        return places if self.alive is None else places[self.alive[places]]
+
+    def _mask(self, places: Ids | None) -> NDArray[np.bool_] | None:
+        """Which rows (N,) may be answered; None: all."""
+        if places is None:
+            return self.alive
+        mask = np.zeros(len(self.ids), np.bool_)
+        mask[places] = True
+        return mask
 
     def _asked(
-        self, query: Floats, k: int, chosen: NDArray[np.bool_] | None, count: int, least: float, effort: Effort
+        self, query: Floats, k: int, places: Ids | None, count: int, least: float, effort: Effort
     ) -> tuple[Floats, Ids] | None:
-        """The best of what codes or signs lead to; None: neither is sure enough, or they lead to fewer than k."""
+        """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
         kind, depth = self.manifest.kind, k * len(self.ids) / count
         level = ann.cheapest(self.levels, depth, least)
-        if chosen is not None and self.signs is not None:
-            reach = cheapest_reach(self.reaches, k, count, self.codes.nlist, least)
+        if places is not None and self.lists is not None:
+            reach = cheapest_reach(self.reaches, least)
             if reach is not None and (level is None or reach.cost(k, count, self.codes.nlist) < level.cost):
-                wanted, enough = ann.candidates_for(kind, k, reach.spare), scaled(reach.enough, k)
-                places = self.signs.nearest(self.codes, query, np.flatnonzero(chosen), wanted, enough)
-                effort.parts.append(PartPlan(kind, count, min(enough, count), wanted, reach.recall))
-                return self._compared(query, k, places)
+                enough = enough_for(reach.enough, k)
+                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall))
+                return self._answer(*best_allowed(self.codes, self.lists, self.file, query, k, places, enough))
         if level is None:
             return None
         wanted = ann.candidates_for(kind, k, level.spare)
-        found = self._compared(query, k, ann.candidates(self.codes, kind, query, wanted, level.width, chosen))
-        if (found[1][:, -1] < 0).any():
+        cosines, found = ann.refined(self.refining, kind, query, k, wanted, level.width, self._mask(places))
+        if found.min() < 0:
             return None
         effort.parts.append(PartPlan(kind, count, level.width, wanted, level.recall_at(depth)))
-        return found
+        cosines *= self.file.factors[found]
+        return self._answer(cosines, found)
 
-    def _compared(self, query: Floats, k: int, places: Ids) -> tuple[Floats, Ids]:
-        """The best of places (Q, C), -1: none, by the stored rows."""
-        if len(query) == 1:  # the way of nearly all searches, with the fewest steps
-            wanted = np.sort(places[places >= 0])
-            similarity = self.file.cosines(wanted, query[0])
-            order = np.argsort(-similarity, kind="stable")[:k]
-            scores, ids = np.full((1, k), -1, np.float32), np.full((1, k), -1, np.int64)
-            scores[0, : len(order)] = np.clip(similarity[order], -1, 1)
-            ids[0, : len(order)] = self.ids[wanted[order]]
-            return scores, ids
-        wanted, where = np.unique(places, return_inverse=True)
-        rows = self.file.at(np.maximum(wanted, 0))
-        similarity = np.take_along_axis(query @ rows.T, where.reshape(places.shape), axis=1)
-        similarity[places < 0] = -np.inf
-        best = Best(len(query), k)
-        best.add(similarity, self.ids[np.maximum(places, 0)])
-        return best.result()
+    def _answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
+        """cosines (Q, k) and places (Q, k) in any order -> as VectorIndex.search."""
+        rows, order = np.arange(len(places))[:, None], np.lexsort((places, -cosines))
+        return np.maximum(np.minimum(cosines[rows, order], 1), -1), self.ids[places[rows, order]]
 
-    def _scanned(self, query: Floats, k: int, chosen: NDArray[np.bool_] | None, count: int) -> tuple[Floats, Ids]:
+    def _scanned(self, query: Floats, k: int, places: Ids | None) -> tuple[Floats, Ids]:
         """Every row that may be answered, compared."""
-        if count == 0:
-            return best_rows(query, [], k)
-        if chosen is not None and (count <= SCANNED_ROWS or DENSE * count <= len(self.ids)):
-            places = np.flatnonzero(chosen)
-            pieces = np.split(places, range(CHUNK_ROWS, count, CHUNK_ROWS))
-            return best_rows(query, ((self.file.at(piece), self.ids[piece]) for piece in pieces), k)
-        best = Best(len(query), k)
-        for rows, places in self.file.blocks(min(block_rows(len(query)), CHUNK_ROWS)):
-            if chosen is None:
-                best.add(query @ rows.T, self.ids[places])
-            elif (here := chosen[places]).any():
-                best.add(query @ rows[here].T, self.ids[places[here]])
+        if places is not None and k <= len(places) and len(places) * len(query) <= len(self.ids) // SPARSE:
+            found = [self.file.best(one, k, places) for one in query[:, None]]
+            return self._answer(*map(np.concatenate, zip(*found, strict=True)))
+        if places is not None and SPARSE * len(places) <= len(self.ids):
+            pieces = np.split(places, range(CHUNK_ROWS, len(places), CHUNK_ROWS))
+            return best_rows(query, ((self.file.at(piece), self.ids[piece]) for piece in pieces if len(piece)), k)
+        mask, best = self._mask(places), Best(len(query), k)
+        for rows, block in self.file.blocks(min(block_rows(len(query)), CHUNK_ROWS)):
+            if mask is None:
+                best.add(query @ rows.T, self.ids[block])
+            elif (here := mask[block]).any():
+                best.add(query @ rows[here].T, self.ids[block[here]])
         return best.result()
 
 
@@ -219,23 +209,27 @@ def _write_rows(
 ) -> None:
     held: list[NDArray[np.int64]] = []
     total = np.zeros(dim)
-    with catalog.read() as db, open(scratch / ROWS, "wb") as file:
+    with catalog.read() as db:
         seq = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'removed'").fetchone()
         found = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
-        while chunk := found.fetchmany(CHUNK_ROWS):
-            stop()
-            raw = b"".join([row[1] for row in chunk])
-            file.write(raw)
-            total += unpack_rows(raw, dim).sum(axis=0)
-            held.append(np.array([row[0] for row in chunk], np.int64))
+
+        def pieces() -> Iterator[bytes]:
+            while chunk := found.fetchmany(CHUNK_ROWS):
+                stop()
+                raw = b"".join([row[1] for row in chunk])
+                total[:] += unpack_rows(raw, dim).sum(axis=0)
+                held.append(np.array([row[0] for row in chunk], np.int64))
+                yield raw
+
+        factors = write_rows(scratch / ROWS, dim, pieces())
+    (scratch / FACTORS).write_bytes(factors.astype("<f4").tobytes())
     ids = np.concatenate(held) if held else np.empty(0, np.int64)
     (scratch / IDS).write_bytes(ids.astype("<i8").tobytes())
     kind = kind_for(len(ids), dim, options)
-    mean = (total / max(len(ids), 1)).astype(np.float32)
     levels: list[ann.Level] = []
     reaches: list[Reach] = []
     if kind != "exact":
-        levels, reaches = _write_codes(kind, RowFile(scratch / ROWS, len(ids), dim), mean, scratch, stop)
+        levels, reaches = _write_codes(kind, RowFile(scratch / ROWS, len(ids), dim, factors), dim, scratch, stop)
     manifest = Manifest(
         FORMAT,
         identity_of(catalog),
@@ -244,7 +238,7 @@ def _write_rows(
         len(ids),
         seq[0] if seq else 0,
         kind,
-        mean.tolist(),
+        (total / max(len(ids), 1)).tolist(),
         [asdict(level) for level in levels],
         [asdict(reach) for reach in reaches],
         {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(scratch.iterdir())},
@@ -255,9 +249,9 @@ def _write_rows(
 
 
 def _write_codes(
-    kind: str, file: RowFile, mean: Floats, scratch: Path, stop: Callable[[], None]
+    kind: str, file: RowFile, dim: int, scratch: Path, stop: Callable[[], None]
 ) -> tuple[list[ann.Level], list[Reach]]:
-    """Builds the approximate index and what goes with it, and measures them."""
+    """Builds the approximate index and measures it."""
 
     def rows() -> Iterator[Block]:
         for block in file.blocks(CHUNK_ROWS):
@@ -267,24 +261,14 @@ def _write_codes(
     shuffled = np.random.default_rng(0).permutation(file.count)
     asked = np.sort(shuffled[: min(ann.PROBES, file.count // 2)])  # not among those that teach the lists
     taught = np.sort(shuffled[len(asked) :][: ann.sample_rows(kind, file.count)])
-    index = ann.build(kind, file.count, len(mean), file.at(taught), rows, stop)
+    index = ann.build(kind, file.count, dim, file.at(taught), rows, stop)
     ann.write(index, scratch / CODES)
     asked = np.random.default_rng(1).permutation(asked)
     probes = np.concatenate([file.at(asked[i : i + 1]) for i in range(len(asked))])
     true = ann.true_places(probes, asked, rows)
     levels = ann.measured(index, kind, probes, true, stop)
-    if kind != "ivf":
-        return levels, []
-    with open(scratch / SIGNS, "wb") as out:
-        for block, _ in rows():
-            out.write(encode(block, mean).tobytes())
-    signs = _read_signs(scratch, file.count, index, mean)
-    return levels, measured_reaches(signs, index, probes, true, stop)
-
-
-def _read_signs(folder: Path, count: int, index: Any, mean: Floats) -> Signs:
-    codes = np.fromfile(folder / SIGNS, np.uint8).reshape(count, code_bytes(len(mean)))
-    return Signs(codes, ann.lists_of(index), mean)
+    lists = ann.lists_of(index) if kind == "ivf" else None
+    return levels, [] if lists is None else measured_reaches(index, lists, probes, true, stop)
 
 
 def kind_for(rows: int, dim: int, options: IndexOptions) -> str:
@@ -307,22 +291,24 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
             if (folder / name).stat().st_size != size or _checksum(folder / name) != checksum:
                 raise Damaged(f"{name} is not what was written")
         ids = np.frombuffer((folder / IDS).read_bytes(), "<i8").astype(np.int64)
-        file = RowFile(folder / ROWS, manifest.rows, dim)
-        if len(ids) != manifest.rows or manifest.files[ROWS][0] != 2 * dim * manifest.rows:
+        factors = np.fromfile(folder / FACTORS, "<f4").astype(np.float32)
+        if not len(ids) == len(factors) == manifest.rows:
             raise Damaged("its files do not fit one another")
-        codes, signs, resident = None, None, None
+        file = RowFile(folder / ROWS, manifest.rows, dim, factors)
+        codes, refining, lists, resident = None, None, None, None
         if manifest.kind == "exact":
             rows = np.concatenate([np.empty((0, dim), np.float32), *(block for block, _ in file.blocks(CHUNK_ROWS))])
             resident = Tail(rows, ids, np.ones(len(ids), np.bool_))
         else:
             codes = ann.read(folder / CODES)
+            refining = ann.refining(codes, file.mapped)
         if manifest.kind == "ivf":
-            signs = _read_signs(folder, manifest.rows, codes, np.array(manifest.mean, np.float32))
+            lists = ann.lists_of(codes)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
         levels = tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
-    segment = Segment(folder, manifest, ids, file, codes, signs, levels, reaches, resident)
+    segment = Segment(folder, manifest, ids, file, codes, refining, lists, levels, reaches, resident)
     _check_sample(segment, catalog)
     return segment
 

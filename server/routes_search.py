@@ -67,7 +67,7 @@ BODY = {
 class Query:
     """What to look for and how to compare: vectors (Q, D) float32 of frames at seconds (Q,) float64.
 
-    informative  (Q,) float32 in 0..1, near 0 for black and flat frames
+    informative  (Q,) float32 in 0..1, near 0 for black and flat frames; 1 where a frame is looked for, which never asks
     picture  (P, P, 3) uint8, the one picture that was sent: tells copies apart (index.refine)
     itself  id of the item the query was taken from: it is not its own answer
     mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None where only vectors are known
@@ -203,7 +203,7 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, media:
     return Query(
         embedded.vectors,
         embedded.seconds,
-        embedded.informative,
+        embedded.informative if target == "clip" else np.ones(len(embedded.seconds), np.float32),
         target,
         embedded.picture,
         mirrored=embedded.mirrored,

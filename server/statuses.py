@@ -42,6 +42,7 @@ _RULES: tuple[Rule, ...] = (
     (rf"{_PLACE}/align", "POST", (*_DECODING, errors.FileGone)),
     (rf"{_PLACE}/duplicates", "POST", (errors.ModelMismatch,)),
     (rf"{_PLACE}/reembed", "POST", (errors.Conflict, errors.ModelMismatch)),
+    (rf"{_PLACE}/import", "POST", (errors.Conflict, errors.ModelMismatch)),
     (rf"{_PLACE}/(snapshots|verify)", "POST", (errors.Conflict,)),
     (r"/v1/snapshots/.*", "POST DELETE", (errors.Conflict, errors.InvalidRequest, errors.NotFound)),
     (r"/v1/jobs/{job_id}", "DELETE", (errors.Conflict,)),

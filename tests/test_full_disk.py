@@ -170,12 +170,17 @@ def test_over_http(disk: Path, tmp_path: Path) -> None:
         added(client, picture, id="a")
         added(client, film, id="film")
         snapshot = client.post("/v1/collections/default/snapshots").json()["name"]
+        away = tmp_path / "away.npz"
+        away.write_bytes(client.get("/v1/collections/default/export?format=npz").content)
         wishes: list[Callable[[], httpx.Response]] = [
             lambda: send(client, other, id="b"),
             lambda: send(client, write_video(tmp_path / "long.mp4", 4, 8.0, fps=10), id="long"),
             lambda: client.put("/v1/collections/new", json={}),
             lambda: client.put("/v1/aliases/now", json={"collection": "default"}),
             lambda: client.post("/v1/collections/default/snapshots"),
+            lambda: client.get("/v1/collections/default/export?format=npz"),
+            lambda: client.get("/v1/collections/default/export?format=parquet"),
+            lambda: send(client, away, "/v1/collections/imported/import"),
             lambda: client.post("/v1/snapshots/restore", json={"snapshot": snapshot, "collection": "again"}),
         ]
         with full(disk):

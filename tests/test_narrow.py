@@ -1,0 +1,87 @@
+"""vicmae.index.narrow and ann: few allowed rows are found, and recalls are promised with care."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_items import DIM, unit_vectors
+from numpy.typing import NDArray
+
+from vicmae.index import ann, narrow, rows
+from vicmae.index.packing import pack_vectors, unpack_vectors
+
+COUNT = 2000
+Made = tuple[Any, rows.RowFile, NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """An ivf of 2,000 rows, its file, and the rows (N, D) as they are stored."""
+    path = tmp_path_factory.mktemp("d") / "rows"
+    blobs = pack_vectors(unit_vectors(0, COUNT))
+    file = rows.RowFile(path, COUNT, DIM, rows.write_rows(path, DIM, [b"".join(blobs)]))
+    held = unpack_vectors(blobs, DIM)
+    index = ann.build("ivf", COUNT, DIM, held, lambda: file.blocks(500), lambda: None)
+    return index, file, held
+
+
+@pytest.mark.parametrize("one_in", [2, 10, 50])
+def test_comparing_enough_finds_all_and_fewer_finds_most(made: Made, one_in: int) -> None:
+    index, file, held = made
+    allowed = np.arange(0, COUNT, one_in)
+    query = unit_vectors(5, 20)
+    true = allowed[np.argsort(-(query @ held[allowed].T), axis=1)[:, :5]]
+    lists = ann.lists_of(index)
+    for enough, least in ((COUNT, 1.0), (max(20, len(allowed) // 2), 0.6)):
+        cosines, found = narrow.best_allowed(index, lists, file, query, 5, allowed, enough)
+        assert np.isin(found, allowed).all()
+        assert cosines == pytest.approx(np.einsum("qd,qkd->qk", query, held[found]), abs=1e-6)
+        assert np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)]) >= least
+
+
+def test_allowed_rows_are_found_wherever_they_are(made: Made) -> None:
+    """Those that are far from the query too: lists are taken until they hold enough."""
+    index, file, held = made
+    query = held[:1]
+    far = np.sort(np.argsort(held @ query[0])[:100])
+    cosines, found = narrow.best_allowed(index, ann.lists_of(index), file, query, 10, far, 20)
+    assert np.isin(found, far).all() and len(set(found[0])) == 10
+    assert cosines.max() == pytest.approx((held[far] @ query[0]).max(), abs=0.05)
+
+
+def test_every_row_is_in_the_list_that_the_ivf_put_it_in(made: Made) -> None:
+    index, _, held = made
+    lists = ann.lists_of(index)
+    nearest = [ann.nearest_lists(index, row[None], 1)[0] for row in held[:50]]
+    assert np.mean(lists[:50] == nearest) >= 0.95  # a tie may go either way
+
+
+def test_reaches_promise_more_for_more_rows(made: Made) -> None:
+    index, file, held = made
+    probes = held[:100]
+    true = ann.true_places(probes, np.arange(100), lambda: file.blocks(500))
+    assert not (true == np.arange(100)[:, None]).any()  # nobody finds himself
+    reaches = narrow.measured_reaches(index, ann.lists_of(index), probes, true, lambda: None)
+    assert [reach.enough for reach in reaches] == list(narrow.ENOUGH)
+    assert all(a.recall <= b.recall + 0.02 for a, b in zip(reaches, reaches[1:], strict=False))
+    assert narrow.cheapest_reach(tuple(reaches), 1.0) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=300))
+def test_a_bound_is_below_the_mean_and_never_certain(shares: list[float]) -> None:
+    bound = ann.lower_bound(np.array(shares))
+    assert 0 <= bound <= np.mean(shares) + 1e-9 and bound < 1
+
+
+def test_more_queries_promise_more() -> None:
+    assert ann.lower_bound(np.ones(50)) < 0.9905 < ann.lower_bound(np.ones(256))
+
+
+def test_whole_numbers_keep_the_order_and_fit_a_byte() -> None:
+    vectors = unit_vectors(3, 200)
+    whole = ann.whole(vectors)
+    assert np.abs(whole).max() <= 127 and np.array_equal(whole, np.rint(whole))
+    cosines = (whole @ whole[0]) / np.linalg.norm(whole, axis=1) / np.linalg.norm(whole[0])
+    assert cosines == pytest.approx(vectors @ vectors[0], abs=0.02)
