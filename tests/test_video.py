@@ -22,6 +22,7 @@ from vicmae.errors import CorruptMedia, InvalidRequest, MediaError, MediaTooLarg
 from vicmae.media import film, video
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import Source, frame_at, probe, read_frames
+from vicmae.media.sampling import Sampling
 
 CONTAINERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "film.mp4": ({}, "h264", "video/mp4"),
@@ -293,9 +294,10 @@ def test_a_film_is_opened_once_to_be_read(tmp_path: Path, monkeypatch: pytest.Mo
         return film.open_film(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(video, "open_film", counted)
-    for read in (lambda: list(read_frames(path, 1.0)), lambda: list(read_frames(path, 1.0, sampling="keyframes"))):
+    samplings: tuple[Sampling, ...] = ("rate", "keyframes")
+    for sampling in samplings:
         opened.clear()
-        assert read() and len(opened) == 1
+        assert list(read_frames(path, 1.0, sampling=sampling)) and len(opened) == 1
 
 
 def test_small_key_frames_look_like_the_frames_themselves(tmp_path: Path) -> None:
