@@ -63,12 +63,14 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=24, help="of a set")
     parser.add_argument("--singles", type=int, default=60, help="clips of a set's library beside the films")
     parser.add_argument("--nowhere", type=int, default=20, help="queries of a set that are in none of its videos")
+    parser.add_argument("--skip", type=int, default=0, help="clips left out: others than those of an earlier run")
     parser.add_argument("--fps", type=float, default=1.0, choices=(1.0, 2.0), help="frames compared per second")
     parser.add_argument("--work", type=Path, default=RESULTS / "video-work")
     parser.add_argument("--jobs", type=int, default=2, help="ffmpeg processes at once")
     arguments = parser.parse_args()
     clips = clips_of(arguments.folder, arguments.work)
     random.Random(0).shuffle(clips)
+    clips = clips[arguments.skip :]
     size = arguments.films * CLIPS_A_FILM + OTHERS + arguments.singles + CLIPS_NOWHERE * arguments.nowhere
     with open_engine(SHIPPED_BUNDLE, threads=1) as engine:
         sets, libraries = [], []
