@@ -7,7 +7,7 @@ once a round, in turn, so that other work on the machine meets all of them; told
 those of `ffmpeg -f null` in the same rounds, by the clock and by the processor's time (the children's too). All use
 their decoders' own choice of threads: FFmpeg's is one more than there are cores. Then: what smaller pictures do to the
 vectors, and which reading pays at which rate. Expected on two cores: exact sampling at 1 frame/s below 0.65 of
-ffmpeg, key frames below 0.10.
+ffmpeg, key frames about 0.10.
 """
 
 import argparse
