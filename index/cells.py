@@ -7,12 +7,14 @@ vectors lie in a file without a name, in half precision as in the catalog; in me
 import math
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import StorageError
 from .collection import Collection
 
 BLOCK_ROWS = 8192  # vectors compared at a time
@@ -51,15 +53,17 @@ class Cells:
 
 @contextmanager
 def in_cells(collection: Collection, places: dict[str, int]) -> Iterator[Cells]:
-    """All stored vectors of a collection; places: of the items that count, by id."""
-    owners: list[Ids] = [np.zeros(0, np.int64)]
+    """All stored vectors of a collection; places: of the items that count, by id. StorageError without room."""
     dim = collection.spec.dim
-    with tempfile.TemporaryFile(dir=collection.folder) as file:
-        for held_by, vectors in collection.vectors_in_blocks(BLOCK_ROWS):
-            owners.append(np.array([places.get(item_id, -1) for item_id in held_by], np.int64))
-            file.write(vectors.astype(np.float16).tobytes())
-        file.flush()
-        count = sum(map(len, owners))
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.TemporaryFile(dir=collection.folder))
+            owners = _copied(collection, places, file)
+        except OSError as error:
+            raise StorageError(
+                f"The vectors to compare cannot be laid out in {collection.folder}: {error.strerror}. Make room there."
+            ) from error
+        count = len(owners)
         stored = np.memmap(file, np.float16, "r", shape=(count, dim)) if count else np.zeros((0, dim), np.float16)
         centres = _centres(stored)
         blocks = (stored[first : first + BLOCK_ROWS] for first in range(0, count, BLOCK_ROWS))
@@ -67,7 +71,17 @@ def in_cells(collection: Collection, places: dict[str, int]) -> Iterator[Cells]:
         cells = np.concatenate([np.zeros(0, np.int64), *nearest])
         order = np.argsort(cells, kind="stable")
         ends = np.searchsorted(cells[order], np.arange(len(centres) + 1))
-        yield Cells(stored, np.concatenate(owners), centres, order, ends)
+        yield Cells(stored, owners, centres, order, ends)
+
+
+def _copied(collection: Collection, places: dict[str, int], file: IO[bytes]) -> Ids:
+    """Writes every stored vector in half precision; -> their owners (N,)."""
+    owners: list[Ids] = [np.zeros(0, np.int64)]
+    for held_by, vectors in collection.vectors_in_blocks(BLOCK_ROWS):
+        owners.append(np.array([places.get(item_id, -1) for item_id in held_by], np.int64))
+        file.write(vectors.astype(np.float16).tobytes())
+    file.flush()
+    return np.concatenate(owners)
 
 
 def _centres(vectors: NDArray[np.float16]) -> Floats:

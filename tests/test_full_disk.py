@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from vicmae.errors import StorageError
 from vicmae.export import choice
 from vicmae.index import cli, upkeep
+from vicmae.index.duplicates import find_duplicates
 from vicmae.index.exchange import export_vectors, import_vectors
 from vicmae.index.library import Library
 from vicmae.index.snapshot import create, verify_snapshot
@@ -104,6 +105,7 @@ def test_each_work_on_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -
             lambda: export_vectors(library.open("c"), away / "d.parquet"),
             lambda: import_vectors(library, away / "c.npz", "f"),
             lambda: Keys(data).create("me", ["admin"]),
+            lambda: find_duplicates(library.open("c")),
         ]
         before, files = everything(library), sorted(path.name for path in away.iterdir())
         with full(disk):
