@@ -21,7 +21,10 @@ from vicmae.index.items import NewItem, default_item_id
 from vicmae.index.library import Library
 from vicmae.index.query import mirrored
 from vicmae.index.reading import informativeness
-from vicmae.index.search import search_clip
+from vicmae.index.refine_clip import refine_clip
+from vicmae.index.search import Hit, search_clip
+from vicmae.media.insets import find_inset, glances
+from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import to_pixels
 from vicmae.media.reader import probe, read_frames
 
@@ -31,10 +34,13 @@ VPDQ_BITS = 31  # of 256: two frames at most so far apart match
 
 @dataclass(frozen=True)
 class Seen:
-    """Sampled frames of one file: vectors (T, D), a query's mirrored ones too, hashes (T, 64), (T, 256) of bits."""
+    """Sampled frames of one file: vectors (T, D), a query's mirrored ones and those of an inset too (else the same),
+    hashes (T, 64), (T, 256) of bits. path: the file; none where several were joined."""
 
+    path: Path
     vectors: NDArray[np.float32]
     mirrored: NDArray[np.float32]
+    inset: NDArray[np.float32]
     seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
     hashes: NDArray[np.bool_]
@@ -49,17 +55,17 @@ class Seen:
         return self._cut(slice(frames), float(self.seconds[min(frames, len(self.seconds)) - 1]))
 
     def _cut(self, part: slice, duration_seconds: float) -> "Seen":
-        names = ("vectors", "mirrored", "seconds", "informative", "hashes", "long_hashes")
+        names = ("vectors", "mirrored", "inset", "seconds", "informative", "hashes", "long_hashes")
         return replace(self, **{name: getattr(self, name)[part] for name in names}, duration_seconds=duration_seconds)
 
     @staticmethod
     def joined(parts: "list[Seen]") -> "Seen":
         """One after the other."""
         begins = np.cumsum([0.0, *(part.duration_seconds for part in parts)])
-        names = ("vectors", "mirrored", "informative", "hashes", "long_hashes")
+        names = ("vectors", "mirrored", "inset", "informative", "hashes", "long_hashes")
         together = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         seconds = np.concatenate([part.seconds + begin for part, begin in zip(parts, begins, strict=False)])
-        return Seen(**together, seconds=seconds, duration_seconds=float(begins[-1]))
+        return Seen(Path(), **together, seconds=seconds, duration_seconds=float(begins[-1]))
 
     @property
     def ends(self) -> NDArray[np.float64]:
@@ -77,17 +83,23 @@ Videos = dict[str, Seen]
 
 
 def read_seen(engine: Engine, path: Path, fps: float, kept: Path, is_query: bool = False) -> Seen:
-    """Decodes, embeds and hashes a file once; the next time it is read from `kept`. Only queries are also mirrored."""
+    """Decodes, embeds and hashes a file once; the next time it is read from `kept`.
+
+    Only queries are also mirrored and looked within.
+    """
     file = kept / f"{engine.fingerprint[:8]}-{path.parent.name}-{path.name}.npz"
     if not file.exists():
         frames = list(read_frames(path, fps))
         pixels = np.concatenate([to_pixels(chunk, engine.spec) for chunk in frames])
         seconds = np.concatenate([chunk.seconds for chunk in frames])
+        where = find_inset(np.concatenate([glances(chunk) for chunk in frames])) if is_query else None
+        within = [] if where is None else [to_pixels(where.cut_out(chunk), engine.spec) for chunk in frames]
         pictures = [Image.fromarray(picture) for chunk in frames for picture in chunk.data]
         np.savez(
             file,
             vectors=(vectors := engine.embed(pixels)),
             mirrored=engine.embed(mirrored(pixels)) if is_query else vectors,
+            inset=engine.embed(np.concatenate(within)) if within else vectors,
             seconds=seconds,
             informative=informativeness(pixels),
             hashes=np.stack([imagehash.phash(picture).hash.ravel() for picture in pictures]),
@@ -96,7 +108,7 @@ def read_seen(engine: Engine, path: Path, fps: float, kept: Path, is_query: bool
         )
     with np.load(file) as held:
         values = {name: held[name] for name in held.files}
-    return Seen(**{**values, "duration_seconds": float(values["duration_seconds"])})
+    return Seen(path, **{**values, "duration_seconds": float(values["duration_seconds"])})
 
 
 def our_library(store: Library, engine: Engine, videos: Videos) -> Collection:
@@ -106,7 +118,7 @@ def our_library(store: Library, engine: Engine, videos: Videos) -> Collection:
         uri = f"file:///{name}"
         collection.add(
             NewItem(
-                id=default_item_id(uri), uri=uri, name=name, path=Path("/") / name, sha256=name, kind="video",
+                id=default_item_id(uri), uri=uri, name=name, path=seen.path, sha256=name, kind="video",
                 mime="video/mp4", size_bytes=1, mtime_ns=0, width=1, height=1, frames_per_second=1.0,
                 duration_seconds=seen.duration_seconds, vectors=seen.vectors, start_seconds=seen.seconds,
                 end_seconds=seen.ends, informative=seen.informative,
@@ -116,21 +128,37 @@ def our_library(store: Library, engine: Engine, videos: Videos) -> Collection:
 
 
 def ours(collection: Collection, videos: Videos) -> Ask:
-    def ask(query: Seen) -> list[Answer]:
-        hits = search_clip(
-            collection, query.vectors, query.seconds, LIMIT, query.informative, query.mirrored, query.duration_seconds
-        )
-        return [
-            Answer(
-                Box(h.item.name, s.query_start_seconds, s.query_end_seconds, s.start_seconds, s.end_seconds),
-                s.confidence,
-            )
-            for h in hits
-            for s in h.segments
-            if s.confidence > 0
-        ]
+    """What `vicmae search` answers: by vectors, the likeliest stretches then looked at."""
+    return lambda query: _answers(refine_clip(_found(collection, query), query.path, MediaLimits()))
 
-    return ask
+
+def by_vectors(collection: Collection, videos: Videos) -> Ask:
+    """The same with refine=false."""
+    return lambda query: _answers(_found(collection, query))
+
+
+def _found(collection: Collection, query: Seen) -> list[Hit]:
+    return search_clip(
+        collection,
+        query.vectors,
+        query.seconds,
+        LIMIT,
+        query.informative,
+        query.mirrored,
+        query.duration_seconds,
+        inset=None if np.array_equal(query.inset, query.vectors) else query.inset,
+    )
+
+
+def _answers(hits: list[Hit]) -> list[Answer]:
+    return [
+        Answer(
+            Box(h.item.name, s.query_start_seconds, s.query_end_seconds, s.start_seconds, s.end_seconds),
+            s.confidence,
+        )
+        for h in hits
+        for s in h.segments
+    ]
 
 
 def best_frame(collection: Collection, videos: Videos) -> Ask:
@@ -190,6 +218,7 @@ def mean_vector(collection: Collection, videos: Videos) -> Ask:
 
 METHODS: dict[str, Callable[[Collection, Videos], Ask]] = {
     "ours": ours,
+    "ours, vectors alone": by_vectors,
     "best single frame": best_frame,
     "bag of frame hashes": bag_of_frames,
     "mean clip vector": mean_vector,

@@ -33,7 +33,7 @@ from vicmae.media.decoding import HERE
 from vicmae.media.frames import Shown
 from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import to_pixels
-from vicmae.media.reader import read_frames, read_key_frames
+from vicmae.media.reader import read_frames
 from vicmae.media.sampling import Cells, sample
 from vicmae.media.sandbox import Sandbox
 from vicmae.media.video import VideoMedium
@@ -108,7 +108,7 @@ def in_sandbox(sandbox: Sandbox) -> Reading:
 
 
 def keys(path: Path) -> int:
-    return sum(len(f) for f in read_key_frames(path, shorter_side=256))
+    return sum(len(f) for f in read_frames(path, RATE, shorter_side=256, sampling="keyframes"))
 
 
 def picked(choose: Callable[[VideoMedium], Iterator[Shown]]) -> Reading:

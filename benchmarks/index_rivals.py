@@ -170,7 +170,9 @@ def ask_sqlite_vec(folder: Path, count: int, dim: int) -> tuple[Asks, dict[str, 
     return {"exact": ask}, {}
 
 
-RIVALS: dict[str, tuple[Callable[[Path, Floats], dict[str, Any]], Callable[[Path, int, int], tuple[Asks, Any]]]] = {
+RIVALS: dict[
+    str, tuple[Callable[[Path, Floats], dict[str, Any]], Callable[[Path, int, int], tuple[Asks, dict[str, Any]]]]
+] = {
     "hnswlib": (build_hnswlib, ask_hnswlib),
     **{
         f"usearch-{numbers}": (partial(build_usearch, numbers=numbers), partial(ask_usearch, numbers=numbers))

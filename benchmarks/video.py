@@ -1,11 +1,12 @@
 """From when to when is a clip in a film? VCSL's segment precision, recall and F against three plain rivals, in one run.
 
-    python benchmarks/video.py [FOLDER] [--per-edit 20] [--films 40] [--fps 1] [--work FOLDER]
+    python benchmarks/video.py [FOLDER] [--per-edit 6] [--films 24] [--fps 1] [--work FOLDER]
 
-Makes films of the clips of FOLDER (default: the video packs of ../shared/data), cuts and edits queries out of them
-(made_clips.py), and asks every method (clip_methods.py) for segments in the whole library: films and single clips.
-Each method's score threshold is chosen for its best F on one half of the queries and applied to the other. Then
-measures how long a 30 s clip takes to align in a library of 1,000 videos, joined from the vectors of these.
+Makes two sets of films of the clips of FOLDER (default: the video packs of ../shared/data), no clip in both, cuts and
+edits queries out of them (made_clips.py), and asks every method (clip_methods.py) for segments in the set's library:
+films and single clips. Each method's score threshold is chosen for its best F on one set and applied to the other,
+and to queries of clips that are in no video too. Then measures how long a 30 s clip takes to align in a library of
+1,000 videos, joined from the vectors of these.
 
 Files and vectors are kept in the work folder, so that a second run only compares. Needs: ffmpeg, pip install imagehash
 """
@@ -16,6 +17,8 @@ import random
 import tarfile
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -40,40 +43,66 @@ PACKS = (SHARED / "eval" / "video_action.tar", SHARED / "pretrain" / "videos-000
 STORED_FPS = 2.0
 LARGE_LIBRARY = 1000
 LONG_QUERY_SECONDS = 30.0
+OTHERS = 30  # clips of a set that queries are put beside
+CLIPS_NOWHERE = 2  # joined to a query that is in no video
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One set of films with its queries, and what each method answered: the queries' answers, those of no film."""
+
+    queries: list[Query]
+    answers: dict[str, list[list[Answer]]]
+    of_nowhere: dict[str, list[list[Answer]]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--per-edit", type=int, default=20)
-    parser.add_argument("--films", type=int, default=40)
-    parser.add_argument("--singles", type=int, default=100, help="clips of the library beside the films")
+    parser.add_argument("--per-edit", type=int, default=6, help="queries for each edit and set")
+    parser.add_argument("--films", type=int, default=24, help="of a set")
+    parser.add_argument("--singles", type=int, default=60, help="clips of a set's library beside the films")
+    parser.add_argument("--nowhere", type=int, default=20, help="queries of a set that are in none of its videos")
+    parser.add_argument("--skip", type=int, default=0, help="clips left out: others than those of an earlier run")
     parser.add_argument("--fps", type=float, default=1.0, choices=(1.0, 2.0), help="frames compared per second")
     parser.add_argument("--work", type=Path, default=RESULTS / "video-work")
     parser.add_argument("--jobs", type=int, default=2, help="ffmpeg processes at once")
     arguments = parser.parse_args()
-    work: Path = arguments.work
-    for name in ("films", "queries", "seen"):
-        (work / name).mkdir(parents=True, exist_ok=True)
-    clips = clips_of(arguments.folder, work)
+    clips = clips_of(arguments.folder, arguments.work)
     random.Random(0).shuffle(clips)
-    films, queries, singles = made(clips, arguments.films, arguments.per_edit, arguments.singles, work, arguments.jobs)
-
-    step = round(STORED_FPS / arguments.fps)
+    clips = clips[arguments.skip :]
+    size = arguments.films * CLIPS_A_FILM + OTHERS + arguments.singles + CLIPS_NOWHERE * arguments.nowhere
     with open_engine(SHIPPED_BUNDLE, threads=1) as engine:
-        library = {path.name: read_seen(engine, path, STORED_FPS, work / "seen") for path in track(films + singles)}
-        asked = {
-            query.path.name: read_seen(engine, query.path, STORED_FPS, work / "seen", True) for query in track(queries)
-        }
-        library = {name: seen.every(step) for name, seen in library.items()}
-        asked = {name: seen.every(step) for name, seen in asked.items()}
-        answers: dict[str, list[list[Answer]]] = {}
-        for name, method in METHODS.items():
-            with tempfile.TemporaryDirectory() as scratch, Library(Path(scratch)) as store:
-                answer = method(our_library(store, engine, library), library)
-                answers[name] = [answer(asked[query.path.name]) for query in track(queries, name)]
-        milliseconds = latency(engine, list(library.values()))
-    report(queries, answers, arguments.fps, len(library), milliseconds)
+        sets, libraries = [], []
+        for place in (0, 1):
+            library, found = asked(engine, clips[place * size : (place + 1) * size], arguments, f"set-{place}")
+            sets.append(found)
+            libraries.append(library)
+        milliseconds = latency(engine, [seen for library in libraries for seen in library.values()])
+    report(sets, arguments.fps, sum(map(len, libraries)), milliseconds)
+
+
+def asked(engine: Engine, clips: list[Path], arguments: argparse.Namespace, name: str) -> tuple[dict[str, Seen], Asked]:
+    """The library of one set, and what every method answers its queries."""
+    work: Path = arguments.work / name
+    for folder in ("films", "queries", "seen"):
+        (work / folder).mkdir(parents=True, exist_ok=True)
+    films, queries, singles, nowhere = made(clips, arguments, work)
+    step = round(STORED_FPS / arguments.fps)
+
+    def seen(path: Path, is_query: bool = False) -> Seen:
+        return read_seen(engine, path, STORED_FPS, work / "seen", is_query).every(step)
+
+    library = {path.name: seen(path) for path in track(films + singles)}
+    of_films = [seen(query.path, True) for query in track(queries)]
+    of_none = [seen(path, True) for path in track(nowhere)]
+    found = Asked(queries, {}, {})
+    for method_name, method in METHODS.items():
+        with tempfile.TemporaryDirectory() as scratch, Library(Path(scratch)) as store:
+            answer = method(our_library(store, engine, library), library)
+            found.answers[method_name] = [answer(query) for query in track(of_films, method_name)]
+            found.of_nowhere[method_name] = [answer(query) for query in of_none]
+    return library, found
 
 
 def clips_of(folder: Path | None, work: Path) -> list[Path]:
@@ -91,30 +120,34 @@ def clips_of(folder: Path | None, work: Path) -> list[Path]:
 
 
 def made(
-    clips: list[Path], films: int, per_edit: int, singles: int, work: Path, jobs: int
-) -> tuple[list[Path], list[Query], list[Path]]:
-    """Films, queries cut out of them, and single clips for the library. No clip serves twice."""
-    used = films * CLIPS_A_FILM
-    others, alone = clips[used : used + 30], clips[used + 30 : used + 30 + singles]
-    paths = [work / "films" / f"film{i:03}.mp4" for i in range(films)]
+    clips: list[Path], arguments: argparse.Namespace, work: Path
+) -> tuple[list[Path], list[Query], list[Path], list[Path]]:
+    """Films, queries cut out of them, single clips for the library, queries of other clips. No clip serves twice."""
+    parts = iter(clips)
+    film_parts = [list(islice(parts, CLIPS_A_FILM)) for _ in range(arguments.films)]
+    others, singles = list(islice(parts, OTHERS)), list(islice(parts, arguments.singles))
+    nowhere_parts = [list(islice(parts, CLIPS_NOWHERE)) for _ in range(arguments.nowhere)]
+    films = [work / "films" / f"film{i:03}.mp4" for i in range(arguments.films)]
+    nowhere = [work / "queries" / f"nowhere-{i:02}.mp4" for i in range(arguments.nowhere)]
 
-    def film(i: int) -> None:
-        if not paths[i].exists():
-            make_film(paths[i], clips[i * CLIPS_A_FILM : (i + 1) * CLIPS_A_FILM])
+    def film(made_of: tuple[Path, list[Path]]) -> None:
+        if not made_of[0].exists():
+            make_film(*made_of)
 
     def query(place: tuple[int, str]) -> Query:
         i, edit = place
         dice = random.Random(f"{i} {edit}")
-        source = dice.choice(paths)
+        source = dice.choice(films)
         path = work / "queries" / f"{edit.replace(' ', '-')}-{i:02}.mp4"
         return make_query(path, edit, source, lengths[source], others, dice)
 
-    wanted = [(i, edit) for i in range(per_edit) for edit in EDITS]
-    with ThreadPoolExecutor(jobs) as pool:
-        list(track(pool.map(film, range(films)), "films", films))
-        lengths = {path: probe(path).duration_seconds for path in paths}
+    wanted = [(i, edit) for i in range(arguments.per_edit) for edit in EDITS]
+    joined = [*zip(films, film_parts, strict=True), *zip(nowhere, nowhere_parts, strict=True)]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(track(pool.map(film, joined), "films", len(joined)))
+        lengths = {path: probe(path).duration_seconds for path in films}
         queries = list(track(pool.map(query, wanted), "queries", len(wanted)))
-    return paths, queries, alone
+    return films, queries, singles, nowhere
 
 
 def latency(engine: Engine, seen: list[Seen]) -> dict[str, float]:
@@ -137,30 +170,28 @@ def latency(engine: Engine, seen: list[Seen]) -> dict[str, float]:
     return {"videos": LARGE_LIBRARY, "frames": frames, **{name: float(value) for name, value in figures.items()}}
 
 
-def report(
-    queries: list[Query],
-    answers: dict[str, list[list[Answer]]],
-    fps: float,
-    videos: int,
-    milliseconds: dict[str, float],
-) -> None:
-    """The tables on the screen, the figures in results/."""
-    truths = [Box(q.truth.film, *_times(q)) for q in queries]
-    halves = [np.arange(len(queries)) % 22 < 11, np.arange(len(queries)) % 22 >= 11]  # whole rounds of EDITS
-    kept: dict[str, list[list[Answer]]] = {}
-    for name, given in answers.items():
-        kept[name] = [[] for _ in queries]
-        for learnt, applied in (halves, halves[::-1]):
-            bar: Threshold = best_threshold([(truths[i], given[i]) for i in np.flatnonzero(learnt)])
-            for i in np.flatnonzero(applied):
-                kept[name][i] = [a for a in given[i] if a.score >= bar]
+def report(sets: list[Asked], fps: float, videos: int, milliseconds: dict[str, float]) -> None:
+    """The tables on the screen, the figures in results/. Each set is judged by the threshold learnt on the other."""
+    names = list(METHODS)
+    queries = [query for found in sets for query in found.queries]
+    truths = [Box(query.truth.film, *_times(query)) for query in queries]
+    kept: dict[str, list[list[Answer]]] = {name: [] for name in names}
+    alarms: dict[str, float] = {}
+    for name in names:
+        false = []
+        for judged, other in (sets, sets[::-1]):
+            own = [Box(query.truth.film, *_times(query)) for query in other.queries]
+            bar: Threshold = best_threshold(list(zip(own, other.answers[name], strict=True)))
+            kept[name] += [[a for a in given if a.score >= bar] for given in judged.answers[name]]
+            false += [any(a.score >= bar for a in given) for given in judged.of_nowhere[name]]
+        alarms[name] = float(np.mean(false)) if false else 0.0
     title = f"segment F (precision, recall): {videos} videos, {len(queries)} queries at {fps:g} frame/s"
-    table = Table("edit", *answers, title=title)
+    table = Table("edit", *names, title=title)
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for edit in [*EDITS, "all"]:
         chosen = [i for i, query in enumerate(queries) if edit in (query.edit, "all")]
         figures[edit] = {}
-        for name in answers:
+        for name in names:
             score: Score = scored([(truths[i], kept[name][i]) for i in chosen])
             figures[edit][name] = {"f": score.f, "precision": score.precision, "recall": score.recall}
         table.add_row(
@@ -168,12 +199,15 @@ def report(
         )
     errors = {name: boundary_errors(list(zip(truths, given, strict=True))) for name, given in kept.items()}
     medians = {name: float(np.median(found)) if found else float("inf") for name, found in errors.items()}
-    table.add_row("median boundary error", *(f"{medians[name]:.2f} s" for name in answers))
+    table.add_row("median boundary error", *(f"{medians[name]:.2f} s" for name in names))
+    asked_in_vain = sum(len(found.of_nowhere[names[0]]) for found in sets)
+    table.add_row(f"found, of {asked_in_vain} that are in no video", *(f"{alarms[name]:.2f}" for name in names))
     Console(width=160).print(table)
     Console().print(milliseconds)
     RESULTS.mkdir(exist_ok=True)
     facts = {"videos": videos, "queries": len(queries), "fps": fps, "edits": figures, "boundary_seconds": medians}
-    (RESULTS / "video.json").write_text(json.dumps({**facts, "align_ms": milliseconds}, indent=2) + "\n")
+    told = {**facts, "found_though_nowhere": alarms, "align_ms": milliseconds}
+    (RESULTS / "video.json").write_text(json.dumps(told, indent=2) + "\n")
 
 
 def _times(query: Query) -> tuple[float, float, float, float]:

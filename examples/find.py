@@ -22,7 +22,7 @@ def main() -> None:
             item = vicmae.finished(vicmae.add(path))
             print(f"{item.name}: {item.frames} frames")
         for hit in vicmae.search(args.query, target="frame", limit=3).data:
-            print(f"{hit.score:.3f}  {hit.start_seconds:.1f} s  {hit.name}")
+            print(f"{hit.confidence:.0%}  {hit.start_seconds:.1f} s  {hit.name}")
 
 
 if __name__ == "__main__":

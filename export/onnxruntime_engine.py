@@ -63,6 +63,8 @@ class OnnxRuntimeEngine(Engine):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.log_severity_level = 3
+        # A waiting thread sleeps: spinning took as much processor time again as computing, from those who decode.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             if device != "cpu":
                 onnxruntime.preload_dlls()

@@ -56,16 +56,26 @@ class OpenVinoEngine(Engine):
         except Exception as error:  # OpenVINO raises plain RuntimeErrors, and others where a file is damaged
             raise EngineError(f"{path} does not start in OpenVINO {openvino.__version__}: {error}") from error
         self._idle = [self._model.create_infer_request()]
+        self.gives_patches = len(self._model.outputs) > 1
 
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        (vectors,) = self._infer(pixels, outputs=1)
+        return vectors
+
+    def _run_with_patches(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        vectors, patches = self._infer(pixels, outputs=2)
+        return vectors, patches
+
+    def _infer(self, pixels: NDArray[np.uint8], outputs: int) -> list[NDArray[np.float32]]:
+        """The first `outputs` of the graph, copied: the request's own memory is used again by the next run."""
         try:
             request = self._idle.pop()
         except IndexError:  # all are at work in other threads
             request = self._model.create_infer_request()
         request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True)
-        vectors = np.array(request.get_output_tensor(0).data, np.float32)
+        results = [np.array(request.get_output_tensor(i).data, np.float32) for i in range(outputs)]
         self._idle.append(request)
-        return vectors
+        return results
 
 
 @cache

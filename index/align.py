@@ -33,10 +33,11 @@ class Segment:
 
     score     the mean cosine times the share of the query that is covered
     likeness  how alike the pictures are: 0 as any two frames of the collection, 1 identical; at most 1
-    confidence  how sure it is that both show the same footage, 0..1: likeness over SURE_SECONDS or more of frames
-        that tell
+    confidence  how sure it is that both show the same footage, 0..1. Here: likeness over SURE_SECONDS or more of
+        frames that tell; in the answer of a search: the chance that chance.py makes of it
     speed     seconds of the item that pass in one second of the query: 1.5 where the query runs faster
     mirrored  whether the query's pictures look like the item's when left and right are exchanged
+    inset     whether the item runs as a small film within the query's pictures
     """
 
     query_start_seconds: float
@@ -48,6 +49,7 @@ class Segment:
     confidence: float = 0.0
     speed: float = 1.0
     mirrored: bool = False
+    inset: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def hit_dict(collection: Collection, hit: Hit) -> dict[str, Any]:
         "kind": item.kind,
         "mime": item.mime,
         "score": hit.score,
+        "confidence": hit.confidence,
         "start_seconds": hit.start_seconds,
         "end_seconds": hit.end_seconds,
         "segments": [asdict(segment) for segment in hit.segments],

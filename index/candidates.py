@@ -1,23 +1,23 @@
-"""Which items may share something? A few frames of every item against all stored vectors, in blocks; reads no files.
+"""Which items may share something? A few frames of every item against the stored vectors near them; reads no media.
 
 Every frame that is alike counts, not only the nearest few, and the work is matrix products: asking FAISS for one item
-at a time took several times as long (docs/benchmarks.md). Memory is bounded by BATCH_ITEMS and BLOCK_ROWS.
+at a time took several times as long (docs/benchmarks.md). Memory is bounded by BATCH_ITEMS and what cells.py tells.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NotFound
 from .align import LEAST_LIKENESS
+from .cells import Cells, Ids, in_cells
 from .collection import Collection, Moments
 from .items import Item
 
 PROBES = 16  # frames of an item that look for candidates
 MAX_CANDIDATES = 12  # other items aligned for each item
 BATCH_ITEMS = 128  # whose probes meet the stored vectors in one pass
-BLOCK_ROWS = 8192  # stored vectors at a time
 MAX_USUAL = 0.94
 
 
@@ -27,39 +27,48 @@ def candidate_pairs(
     """Pairs of ids of items of one kind, smaller first, of which some frames are alike; MAX_CANDIDATES an item."""
     collection.index.refresh()
     mean = collection.index.mean()
-    places = {item.id: place for place, item in enumerate(items)}
     are_videos = np.array([item.kind == "video" for item in items])
     pairs: dict[tuple[str, str], None] = {}
-    for first in range(0, len(items), BATCH_ITEMS):
-        on_progress(first, len(items))
-        batch = items[first : first + BATCH_ITEMS]
-        votes = _votes(collection, batch, places, mean)
-        for row, item in enumerate(batch):
-            votes[row, (are_videos != are_videos[places[item.id]]) | (np.arange(len(items)) == places[item.id])] = 0
-            best = np.argsort(-votes[row].astype(np.int64), kind="stable")[:MAX_CANDIDATES]
-            for other in best[votes[row, best] > 0].tolist():
-                pairs[min(item.id, items[other].id), max(item.id, items[other].id)] = None
+    with in_cells(collection, {item.id: place for place, item in enumerate(items)}) as cells:
+        for first in range(0, len(items), BATCH_ITEMS):
+            on_progress(first, len(items))
+            batch = items[first : first + BATCH_ITEMS]
+            ones, others, votes = _votes(collection, cells, batch, len(items), mean)
+            fit = (ones + first != others) & (are_videos[ones + first] == are_videos[others])
+            for row, own in _by_row(ones[fit], others[fit], votes[fit]):
+                for other in own[:MAX_CANDIDATES].tolist():
+                    one_id, other_id = batch[row].id, items[other].id
+                    pairs[min(one_id, other_id), max(one_id, other_id)] = None
     return sorted(pairs)
 
 
 def _votes(
-    collection: Collection, batch: list[Item], places: dict[str, int], mean: NDArray[np.float32]
-) -> NDArray[np.int32]:
-    """(batch, items) int32: to how many probes of the one some frame of the other is alike."""
+    collection: Collection, cells: Cells, batch: list[Item], items: int, mean: NDArray[np.float32]
+) -> tuple[Ids, Ids, Ids]:
+    """(V,) places in the batch, places of other items, and to how many probes of the one some frame of those is alike.
+
+    A probe votes once for an item, however many of its frames are alike: a still scene has no more to say.
+    """
     probes, owners = _probes_of(collection, batch)
-    votes = np.zeros((len(batch), len(places)), np.int32)
-    if not len(probes):
-        return votes
     usual = np.minimum(probes @ mean, MAX_USUAL)
-    least = (usual + LEAST_LIKENESS * (1 - usual))[:, None]
-    for held_by, vectors in collection.vectors_in_blocks(BLOCK_ROWS):
-        known = np.array([places.get(item_id, -1) for item_id in held_by])
-        rows, columns = np.nonzero(probes @ vectors.T >= least)
-        met = known[columns] >= 0
-        # A probe votes once for an item, however many of its frames are alike: a still scene has no more to say.
-        once = np.unique(rows[met] * len(places) + known[columns[met]])
-        np.add.at(votes, (owners[once // len(places)], once % len(places)), 1)
-    return votes
+    least = usual + LEAST_LIKENESS * (1 - usual)
+    votes_of_probes: list[Ids] = [np.zeros(0, np.int64)]
+    for rows, vectors, held_by in cells.met(probes):
+        met, columns = np.nonzero(probes[rows] @ vectors.T >= least[rows][:, None])
+        known = held_by[columns] >= 0
+        found = np.unique(rows[met[known]] * items + held_by[columns[known]])
+        votes_of_probes.append(found)
+    once = np.unique(np.concatenate(votes_of_probes))
+    voted, votes = np.unique(owners[once // items] * items + once % items, return_counts=True)
+    return voted // items, voted % items, votes
+
+
+def _by_row(ones: Ids, others: Ids, votes: Ids) -> Iterator[tuple[int, Ids]]:
+    """For each of the ones, the others with most votes first; of equals, the earlier."""
+    order = np.lexsort((others, -votes, ones))
+    ones, others = ones[order], others[order]
+    rows, starts = np.unique(ones, return_index=True)
+    yield from zip(rows.tolist(), np.split(others, starts)[1:], strict=True)
 
 
 def _probes_of(collection: Collection, batch: list[Item]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

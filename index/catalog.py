@@ -18,6 +18,7 @@ from threading import Lock
 from ..errors import NotFound, StorageError
 
 BUSY_TIMEOUT_SECONDS = 30.0
+MAX_JOURNAL_BYTES = 64 * 2**20  # of the write-ahead log, which a long read lets grow, once it is free again
 
 
 def m001_first(db: sqlite3.Connection) -> None:
@@ -154,6 +155,7 @@ class Catalog:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA journal_size_limit = {MAX_JOURNAL_BYTES}")
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA recursive_triggers = ON")
         except BaseException:
@@ -228,7 +230,10 @@ def _sentence(path: Path, error: Exception) -> str:
     ):
         return f"{folder} cannot be written. Give this user the right to, or choose another --data folder."
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return f"{path} is damaged or no catalog ({error}). Restore a backup, or delete it and index anew."
+        return (
+            f"{path} is damaged or no catalog ({error}). Put a snapshot in its place (`vicmae snapshot restore FILE -c "
+            f"{folder.name} --force`), or remove it (`vicmae collections drop {folder.name}`) and index anew."
+        )
     if code == sqlite3.SQLITE_BUSY:
         return (
             f"{path} was kept busy by another process for {BUSY_TIMEOUT_SECONDS:.0f} s. "

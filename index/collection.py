@@ -8,8 +8,10 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +85,27 @@ class Collection:
         An item of the same id or the same uri is replaced: it keeps its created_at, and its metadata unless
         new ones are given.
         """
-        if new.vectors.shape[1] != self.spec.dim:
-            raise ValueError(f"vectors must be (T, {self.spec.dim}), got {new.vectors.shape}")
+        (item,) = self.add_many([new], [record])
+        return item
+
+    def add_many(self, new: Sequence[NewItem], records: Sequence[LedgerRow | None] = ()) -> list[Item]:
+        """As add() for each, all in one transaction: all of them are stored, or none."""
+        for each in new:
+            if each.vectors.shape[1] != self.spec.dim:
+                raise ValueError(f"vectors must be (T, {self.spec.dim}), got {each.vectors.shape}")
+        added: list[Item] = []
+        replaced: list[Item] = []
+        with self.catalog.write() as db:
+            for each, record in zip_longest(new, records):
+                item, old = self._put(db, each, record)
+                added.append(item)
+                replaced += [gone for gone in old if gone.path != item.path]
+        for gone in replaced:
+            self._forget_upload(gone)
+        return added
+
+    def _put(self, db: sqlite3.Connection, new: NewItem, record: LedgerRow | None) -> tuple[Item, list[Item]]:
+        """Stores an item within a transaction -> it, and those it replaced."""
         frames = zip(
             new.start_seconds.tolist(),
             new.end_seconds.tolist(),
@@ -92,47 +113,43 @@ class Collection:
             pack_vectors(new.vectors),
             strict=True,
         )
-        with self.catalog.write() as db:
-            old = [self._item(row) for row in db.execute(f"{_ITEMS} WHERE id = ? OR uri = ?", (new.id, new.uri))]
-            kept = next((item.metadata for item in old if item.id == new.id), old[0].metadata if old else {})
-            values = {
-                "id": new.id,
-                "uri": new.uri,
-                "name": new.name,
-                "path": self._stored_path(new.path),
-                "sha256": new.sha256,
-                "kind": new.kind,
-                "mime": new.mime,
-                "size_bytes": new.size_bytes,
-                "width": new.width,
-                "height": new.height,
-                "duration_seconds": new.duration_seconds,
-                "frames_per_second": new.frames_per_second,
-                "sampling": new.sampling,
-                "frames": len(new.vectors),
-                "metadata": _json(kept if new.metadata is None else new.metadata),
-                "created_at": new.created_at or min((item.created_at for item in old), default=now()),
-                "mtime_ns": new.mtime_ns,
-            }
-            db.execute("DELETE FROM media WHERE id = ? OR uri = ?", (new.id, new.uri))
-            # An upload that is replaced goes with its bytes; a file of the user's was seen, and stays seen.
-            uploads = [(item.uri,) for item in old if item.path.is_relative_to(self.uploads)]
-            db.executemany("DELETE FROM ledger WHERE uri = ?", uploads)
-            db.execute(
-                f"INSERT INTO media ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
-                list(values.values()),
-            )
-            db.executemany(
-                "INSERT INTO frames (media_id, start_seconds, end_seconds, informative, vector) VALUES (?, ?, ?, ?, ?)",
-                ((new.id, *frame) for frame in frames),
-            )
-            if record is not None:
-                write_ledger(db, record)
-            item = self._item(db.execute(f"{_ITEMS} WHERE id = ?", (new.id,)).fetchone())
-        for replaced in old:
-            if replaced.path != item.path:
-                self._forget_upload(replaced)
-        return item
+        old = [self._item(row) for row in db.execute(f"{_ITEMS} WHERE id = ? OR uri = ?", (new.id, new.uri))]
+        kept = next((item.metadata for item in old if item.id == new.id), old[0].metadata if old else {})
+        values = {
+            "id": new.id,
+            "uri": new.uri,
+            "name": new.name,
+            "path": self._stored_path(new.path),
+            "sha256": new.sha256,
+            "kind": new.kind,
+            "mime": new.mime,
+            "size_bytes": new.size_bytes,
+            "width": new.width,
+            "height": new.height,
+            "duration_seconds": new.duration_seconds,
+            "frames_per_second": new.frames_per_second,
+            "sampling": new.sampling,
+            "frames": len(new.vectors),
+            "metadata": _json(kept if new.metadata is None else new.metadata),
+            "created_at": new.created_at or min((item.created_at for item in old), default=now()),
+            "mtime_ns": new.mtime_ns,
+        }
+        db.execute("DELETE FROM media WHERE id = ? OR uri = ?", (new.id, new.uri))
+        # An upload that is replaced goes with its bytes; a file of the user's was seen, and stays seen.
+        uploads = [(item.uri,) for item in old if item.path.is_relative_to(self.uploads)]
+        db.executemany("DELETE FROM ledger WHERE uri = ?", uploads)
+        db.execute(
+            f"INSERT INTO media ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+            list(values.values()),
+        )
+        db.executemany(
+            "INSERT INTO frames (media_id, start_seconds, end_seconds, informative, vector) VALUES (?, ?, ?, ?, ?)",
+            ((new.id, *frame) for frame in frames),
+        )
+        if record is not None:
+            write_ledger(db, record)
+        item = self._item(db.execute(f"{_ITEMS} WHERE id = ?", (new.id,)).fetchone())
+        return item, old
 
     def get(self, item_id: str) -> Item:
         """The item, or NotFound."""

@@ -178,7 +178,16 @@ def _kind(a: Item, b: Item, segments: list[Segment], is_common: bool) -> Kind:
 
 
 def _covered(a: Item, b: Item, segments: list[Segment]) -> tuple[float, float]:
-    """Which share of a's and of b's time the segments cover."""
+    """Which share of a's and of b's time the segments cover, each part of a counted once.
+
+    A short film of one scene runs along several parts of a longer one of that scene, and is no copy of it for that.
+    """
+    once: list[Segment] = []
+    for segment in segments:
+        query = segment.query_start_seconds, segment.query_end_seconds
+        if all(_overlap(*query, s.query_start_seconds, s.query_end_seconds) <= 0.5 for s in once):
+            once.append(segment)
+    segments = once
     of_a = _union([(s.query_start_seconds, s.query_end_seconds) for s in segments])
     of_b = _union([(s.start_seconds, s.end_seconds) for s in segments])
     return of_a / max(a.duration_seconds, 1e-6), of_b / max(b.duration_seconds, 1e-6)

@@ -1,11 +1,13 @@
 """Jobs: work that outlives a request, as rows in the catalog. Who runs them is the server's business.
 
-A job is queued -> running -> succeeded | failed, or queued -> cancelled. A process that dies leaves its jobs
-"running"; `requeue_running` gives them back at the next start.
+A job is queued -> running -> succeeded | failed; while queued or running it can be cancelled, and who runs it learns
+so when it tells how far it is. A process that dies leaves its jobs "running"; `requeue_running` gives them back at the
+next start.
 """
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,23 +68,26 @@ def list_jobs(collection: Collection, limit: int = 100, kind: str | None = None)
         return [_job(row) for row in db.execute(rows, (kind, limit))]
 
 
-def claim_job(collection: Collection) -> Job | None:
-    """The oldest queued job, now running and ours; None when nothing waits."""
+def claim_job(collection: Collection, kinds: Sequence[str] | None = None) -> Job | None:
+    """The oldest queued job (of those kinds), now running and ours; None when nothing waits."""
+    among = "" if kinds is None else f" AND kind IN ({', '.join('?' * len(kinds))})"
     with collection.catalog.write() as db:
-        row = db.execute(f"{_JOBS} WHERE state = 'queued' ORDER BY created_at, id LIMIT 1").fetchone()
+        waiting = f"{_JOBS} WHERE state = 'queued'{among} ORDER BY created_at, id LIMIT 1"
+        row = db.execute(waiting, tuple(kinds or ())).fetchone()
         if row is None:
             return None
         db.execute("UPDATE jobs SET state = 'running', updated_at = ? WHERE id = ?", (now(), row[0]))
     return get_job(collection, row[0])
 
 
-def advance_job(collection: Collection, job_id: str, stage: str, done: int, total: int) -> None:
-    """Says how far a running job is."""
+def advance_job(collection: Collection, job_id: str, stage: str, done: int, total: int) -> bool:
+    """Says how far a running job is -> whether it shall go on; False when it was cancelled."""
     with collection.catalog.write() as db:
-        db.execute(
-            "UPDATE jobs SET stage = ?, done = ?, total = ?, updated_at = ? WHERE id = ?",
+        found = db.execute(
+            "UPDATE jobs SET stage = ?, done = ?, total = ?, updated_at = ? WHERE id = ? RETURNING state",
             (stage, done, total, now(), job_id),
-        )
+        ).fetchone()
+    return found is not None and found[0] == "running"
 
 
 def finish_job(
@@ -92,10 +97,11 @@ def finish_job(
     stage: str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Ends a job; a failed one says at which stage and why."""
+    """Ends a job; a failed one says at which stage and why. One that was cancelled stays so."""
     with collection.catalog.write() as db:
         db.execute(
-            "UPDATE jobs SET state = ?, stage = coalesce(?, stage), reason = ?, updated_at = ? WHERE id = ?",
+            "UPDATE jobs SET state = ?, stage = coalesce(?, stage), reason = ?, updated_at = ? "
+            "WHERE id = ? AND state != 'cancelled'",
             (state, stage, reason, now(), job_id),
         )
 
@@ -118,17 +124,26 @@ def result_of(collection: Collection, job_id: str, kind: str) -> dict[str, Any]:
     return result
 
 
-def cancel_job(collection: Collection, job_id: str) -> Job:
-    """Cancels a job that still waits. Raises NotFound, or Conflict when it has started or ended."""
+def cancel_job(collection: Collection, job_id: str, while_: Literal["queued", "running"] = "queued") -> Job:
+    """Cancels a job in that state; a running one stops at its next step. NotFound; Conflict in another state."""
     with collection.catalog.write() as db:
         cancelled = db.execute(
-            "UPDATE jobs SET state = 'cancelled', updated_at = ? WHERE id = ? AND state = 'queued'",
-            (now(), job_id),
+            "UPDATE jobs SET state = 'cancelled', updated_at = ? WHERE id = ? AND state = ?",
+            (now(), job_id, while_),
         ).rowcount
     job = get_job(collection, job_id)
     if not cancelled:
-        raise Conflict(f"The job {job_id!r} is {job.state}; only a job that still waits can be cancelled.")
+        raise Conflict(f"The job {job_id!r} is {job.state}; one that is {while_} was to be cancelled.")
     return job
+
+
+def requeue(collection: Collection, job_id: str) -> None:
+    """Puts a running job back in the queue."""
+    with collection.catalog.write() as db:
+        db.execute(
+            "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? WHERE id = ? AND state = 'running'",
+            (now(), job_id),
+        )
 
 
 def requeue_running(collection: Collection) -> int:

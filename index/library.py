@@ -7,8 +7,7 @@ import json
 import logging
 import os
 import re
-import secrets
-import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -17,6 +16,7 @@ from types import TracebackType
 from ..errors import Conflict, InvalidRequest, ModelMismatch, NotFound, StorageError
 from ..export.engine import Engine
 from ..media.spec import InputSpec
+from . import aside
 from .aliases import read_alias, read_aliases, remove_alias, write_alias
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
@@ -73,24 +73,7 @@ class Library:
         with self._lock:
             if self._real(name) != name:
                 return self.open_for(name, engine)
-            folder = self.folder / name
-            try:
-                (folder / UPLOADS_FOLDER).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StorageError(
-                    f"The collection {name!r} cannot be made in {self.folder} ({error.strerror}). "
-                    "Give this user the right to write there, or choose another --data folder."
-                ) from error
-            catalog = Catalog(folder / CATALOG_FILE, create=True)
-            try:
-                with catalog.write() as db:
-                    db.execute(
-                        "INSERT INTO collection (name, model, fingerprint, spec, created_at, source) "
-                        "SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM collection)",
-                        (name, engine.name, engine.fingerprint, json.dumps(engine.spec.to_dict()), now(), source),
-                    )
-            finally:
-                catalog.close()
+            make_collection(self.folder / name, name, engine, source)
             return self.open_for(name, engine)
 
     def open(self, name: str) -> Collection:
@@ -105,7 +88,7 @@ class Library:
                 self._open.pop(name).close()
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            self._open[name] = _open(self.folder / name, self._options)
+            self._open[name] = open_folder(self.folder / name, self._options)
             return self._open[name]
 
     def open_for(self, name: str, engine: Engine | Model, create: bool = False) -> Collection:
@@ -126,43 +109,48 @@ class Library:
         return collection
 
     def list(self) -> list[Summary]:
-        """Every collection that can be opened, by name; a damaged one is logged, and told by open()."""
-        summaries = []
+        """Every collection that can be opened, by name; a damaged one is logged, and told by survey() and open()."""
+        summaries, damaged = self.survey()
+        for name, reason in damaged.items():
+            log.warning("the collection %r is left out: %s", name, reason)
+        return [*summaries]
+
+    def survey(self) -> tuple[tuple[Summary, ...], dict[str, str]]:
+        """Every collection by name, and for each that cannot be opened or read the reason."""
+        summaries: dict[str, Summary] = {}
+        damaged: dict[str, str] = {}
         aliases = self.aliases()
         for name in self._names():
             try:
                 c = self.open(name)
                 naming = tuple(alias for alias, target in aliases.items() if target == name)
-                summaries.append(Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at, naming))
+                summaries[name] = Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at, naming)
             except StorageError as error:
-                log.warning("the collection %r is left out: %s", name, error)
-        return summaries
+                damaged[name] = str(error)
+        return tuple(summaries.values()), damaged
 
     def drop(self, name: str) -> None:
-        """Removes a collection with its vectors and uploads; files of the user's stay.
+        """Removes a collection with its vectors and uploads, a damaged one too; files of the user's stay.
 
         Raises NotFound, and Conflict for an alias, or while an alias names the collection.
         """
         with self._lock:
-            opened = self.open(name)
-            if opened.name != name:
+            own = self._real(check_name(name))
+            if own != name:
                 raise Conflict(
-                    f"{name!r} is an alias of {opened.name!r}. Remove the alias, or drop the collection by its own "
-                    "name."
+                    f"{name!r} is an alias of {own!r}. Remove the alias, or drop the collection by its own name."
                 )
             if naming := [alias for alias, target in self.aliases().items() if target == name]:
                 raise Conflict(
                     f"The collection {name!r} is what {', '.join(map(repr, naming))} names. Point the alias at another "
                     "collection, or remove it, and drop then."
                 )
-            opened.close()
-            del self._open[name]
-            aside = self.folder / f".dropped-{name}-{secrets.token_hex(4)}"
+            if not self._exists(name):
+                raise NotFound(f"There is no collection {name!r}. {self._which()}")
+            if name in self._open:
+                self._open.pop(name).close()
             try:
-                # Gone at once for everybody; what a crash leaves of the deletion is swept by the next drop.
-                (self.folder / name).rename(aside)
-                for leftover in self.folder.glob(".dropped-*"):
-                    shutil.rmtree(leftover)
+                aside.remove(self.folder / name)
             except OSError as error:
                 raise StorageError(f"The collection {name!r} cannot be removed ({error.strerror}).") from error
 
@@ -212,24 +200,25 @@ class Library:
                 raise Conflict(f"{name!r} is an alias. Restore under another name, and point the alias at it.")
             if self._exists(name) and not force:
                 raise Conflict(
-                    f"The collection {name!r} exists. Restore under another name, or replace it with --force (force)."
+                    f"The collection {name!r} exists. Restore under another name, or replace it: --force, "
+                    'over HTTP "force": true.'
                 )
-        with unpacked(snapshot, self.folder, name) as (_, folder), self._lock:
-            place, aside = self.folder / name, self.folder / f".replaced-{name}-{secrets.token_hex(4)}"
-            if place.exists() and self._exists(name) and not force:
-                raise Conflict(f"The collection {name!r} was made in the meantime. Restore under another name.")
+        with unpacked(snapshot, self.folder, name) as (_, folder):
+            return self.adopt(folder, name, force)
+
+    def adopt(self, folder: Path, name: str, force: bool = False) -> Collection:
+        """Moves the folder of a complete collection, made below self.folder and closed, to its place under `name`.
+
+        Conflict when there is one, unless `force`: then it is replaced. A kill leaves the old one or the new one.
+        """
+        with self._lock:
+            place = self.folder / check_name(name)
+            if (self._exists(name) and not force) or self._real(name) != name:
+                raise Conflict(f"The name {name!r} was taken in the meantime. Choose another name.")
             if name in self._open:
                 self._open.pop(name).close()
             try:
-                if place.exists():
-                    place.rename(aside)
-                try:
-                    folder.rename(place)
-                except OSError:
-                    if aside.exists():
-                        aside.rename(place)
-                    raise
-                shutil.rmtree(aside, ignore_errors=True)
+                (aside.replace if place.exists() else aside.place)(folder, place)
             except OSError as error:
                 raise StorageError(f"The collection {name!r} cannot be put in place ({error.strerror}).") from error
             return self.open(name)
@@ -259,8 +248,9 @@ class Library:
         """Whether the collection was completed; a crash may have left an empty folder."""
         if name in self._open and not self._open[name].catalog.is_gone():
             return True
+        aside.settle(self.folder)
         try:
-            _open(self.folder / name).close()
+            open_folder(self.folder / name).close()
         except NotFound:
             return False
         except StorageError:  # damaged, but there: open() tells what is wrong with it
@@ -270,6 +260,7 @@ class Library:
     def _names(self) -> tuple[str, ...]:
         if not self.folder.is_dir():
             return ()
+        aside.settle(self.folder)
         try:
             names = sorted(entry.name for entry in self.folder.iterdir())
         except OSError as error:
@@ -293,7 +284,24 @@ def check_name(name: str) -> str:
     return name
 
 
-def _open(folder: Path, options: IndexOptions | None = None) -> Collection:
+def make_collection(folder: Path, name: str, engine: Engine | Model, source: str | None = None) -> None:
+    """A collection without items in `folder`, unless it holds one already. Raises StorageError."""
+    try:
+        (folder / UPLOADS_FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The collection {name!r} cannot be made in {folder.parent} ({error.strerror}). "
+            "Give this user the right to write there, or choose another --data folder."
+        ) from error
+    with closing(Catalog(folder / CATALOG_FILE, create=True)) as catalog, catalog.write() as db:
+        db.execute(
+            "INSERT INTO collection (name, model, fingerprint, spec, created_at, source) "
+            "SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM collection)",
+            (name, engine.name, engine.fingerprint, json.dumps(engine.spec.to_dict()), now(), source),
+        )
+
+
+def open_folder(folder: Path, options: IndexOptions | None = None) -> Collection:
     catalog = Catalog(folder / CATALOG_FILE)
     try:
         return Collection(folder, catalog, options)

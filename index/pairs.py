@@ -1,4 +1,4 @@
-"""Two items of a collection: which stretches do they share? By stored vectors; whether mirrored, by a few frames."""
+"""Two items of a collection: which stretches do they share, by stored vectors, and how surely, by a few frames."""
 
 from dataclasses import replace
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from ..errors import InvalidRequest
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
-from .align import LEAST_LIKENESS, Segment
+from .align import LEAST_LIKENESS, Segment, align
 from .collection import Collection, Moments
-from .looking import look
-from .search import align_ways, side_of
+from .refine_clip import looked_at
+from .search import side_of, with_chance
 
 
 def align_items(
@@ -25,24 +25,22 @@ def align_items(
 ) -> list[Segment]:
     """What the items a and b share, best first; a is the query's side of a Segment. Empty when nothing runs along.
 
-    A window is (start_seconds, end_seconds) of its item, None: to its end. A stretch is called mirrored where the
-    files' pixels say so; files that cannot be read say nothing. Raises NotFound, InvalidRequest.
+    A window is (start_seconds, end_seconds) of its item, None: to its end. How sure a stretch is, and whether it is
+    mirrored, is what the files' pixels say; files that cannot be read say nothing. Raises NotFound, InvalidRequest.
     """
     one, other = collection.get(a), collection.get(b)
     first = part_of(collection.moments_of(one.id), *a_window)
     second = part_of(collection.moments_of(other.id), *b_window)
     collection.index.refresh()
     limits = limits or MediaLimits()
-    return [
-        replace(segment, mirrored=look(one, other, segment, limits, decoder)[1] == "mirrored")
-        for segment in shared(first, second, collection.index.mean())
-    ]
+    segments = shared(first, second, collection.index.mean())
+    return [looked_at(one.path, other, segment, limits, decoder) for segment in segments]
 
 
 def shared(a: Moments, b: Moments, mean: NDArray[np.float32]) -> list[Segment]:
     """mean (D,) of frames in general -> the stretches in which a and b look alike, best first; may be none."""
-    segments = align_ways([a.vectors], mean, side_of(a), b)
-    return [segment for segment in segments if segment.likeness >= LEAST_LIKENESS]
+    segments = align(a.vectors @ b.vectors.T, a.vectors @ mean, side_of(a), side_of(b))
+    return [with_chance(segment) for segment in segments if segment.likeness >= LEAST_LIKENESS]
 
 
 def part_of(moments: Moments, start_seconds: float = 0.0, end_seconds: float | None = None) -> Moments:

@@ -1,5 +1,6 @@
 """A file as a query: the pixels, then the vectors, of a picture, a clip, or one moment of a film. Searches nothing."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from ..errors import InvalidRequest, MediaTooLarge
 from ..export.engine import Engine
 from ..media.decoding import HERE, Decoder
+from ..media.frames import Frames
+from ..media.insets import find_inset, glances
 from ..media.limits import MediaLimits
 from ..media.preprocess import enough_side, to_pixels
 from ..media.reader import MediaInfo, Source
@@ -26,12 +29,14 @@ class Decoded:
 
     picture  (P, P, 3) uint8, the only frame in the finer size that refine.py compares; None for a clip, and where that
              was not asked for
+    inset    (T, S, S, 3) uint8 of the film that runs within the frames (media.insets); None where there is none
     """
 
     info: MediaInfo
     pixels: NDArray[np.uint8]
     seconds: NDArray[np.float64]
     picture: NDArray[np.uint8] | None
+    inset: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Query:
 
     mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None for a single frame
     end_seconds  when the clip, or the part of it, ends; None where the file does not say
+    inset     (Q, D) float32 of the film that runs within a clip's frames; None where there is none
     """
 
     target: Literal["frame", "clip"]
@@ -50,6 +56,7 @@ class Query:
     timing: dict[str, float]
     mirrored: NDArray[np.float32] | None = None
     end_seconds: float | None = None
+    inset: NDArray[np.float32] | None = None
 
 
 def decode(
@@ -63,38 +70,53 @@ def decode(
     limits: MediaLimits,
     decoder: Decoder = HERE,
     finer: InputSpec | None = None,
+    look_within: bool = False,
 ) -> Decoded:
     """A picture, or the part of a video from start to end. Raises MediaError, InvalidRequest.
 
     finer: of a single frame a picture of this size is made too, from a decoding of its own, so that the pixels are the
-    same with and without.
+    same with and without. look_within: an inset is looked for; where there is one the video is decoded twice.
     """
-    info = decoder.probe(source, limits)
-    if info.kind == "image":
-        start_seconds, end_seconds = 0.0, None
-    last = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
-    _check_span(last - start_seconds, max_query_seconds)
+    told: list[MediaInfo] = []
+
+    def on_info(info: MediaInfo) -> None:
+        told.append(info)
+        last = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
+        _check_span(last - start_seconds, max_query_seconds)
+
+    def read() -> Iterator[Frames]:
+        found = decoder.read_frames(
+            source,
+            frames_per_second,
+            limits,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
+            shorter_side=enough_side(spec),
+            on_info=on_info,
+        )
+        with closing(found):
+            for frames in found:
+                _check_span(float(frames.seconds[-1]) - start_seconds, max_query_seconds)
+                yield frames
+
     pixels: list[NDArray[np.uint8]] = []
     seconds: list[NDArray[np.float64]] = []
-    found = decoder.read_frames(
-        source,
-        frames_per_second,
-        limits,
-        start_seconds=start_seconds,
-        end_seconds=end_seconds,
-        shorter_side=enough_side(spec),
-    )
-    with closing(found):
-        for frames in found:
-            _check_span(float(frames.seconds[-1]) - start_seconds, max_query_seconds)
-            pixels.append(to_pixels(frames, spec))
-            seconds.append(frames.seconds)
+    small: list[NDArray[np.uint8]] = []
+    for frames in read():
+        pixels.append(to_pixels(frames, spec))
+        seconds.append(frames.seconds)
+        if look_within:
+            small.append(glances(frames))
     shown = np.concatenate(seconds)
+    inset = None
+    if small and len({glance.shape[1:] for glance in small}) == 1 and (where := find_inset(np.concatenate(small))):
+        within = np.concatenate([to_pixels(where.cut_out(frames), spec) for frames in read()])
+        inset = within if len(within) == len(shown) else None
     picture = None
     if finer is not None and len(shown) == 1:
         frame = decoder.frame_at(source, float(shown[0]), limits, enough_side(finer))
         picture = to_pixels(frame, finer)[0]
-    return Decoded(info, np.concatenate(pixels), shown, picture)
+    return Decoded(told[0], np.concatenate(pixels), shown, picture, inset)
 
 
 def decode_moment(
@@ -146,15 +168,17 @@ def embed_query(
             limits=limits,
             decoder=decoder,
             finer=PICTURE,
+            look_within=True,
         )
     target = target or ("clip" if decoded.info.kind == "video" else "frame")
     ready = perf_counter()
     vectors = engine.embed(decoded.pixels)
     turned = engine.embed(mirrored(decoded.pixels)) if target == "clip" else None
+    inset = None if decoded.inset is None or target != "clip" else engine.embed(decoded.inset)
     timing = {"decode_ms": _ms(ready - began), "engine_ms": _ms(perf_counter() - ready)}
     informative = informativeness(decoded.pixels)
     ends = end_of(decoded.info, end_seconds)
-    return Query(target, vectors, decoded.seconds, informative, decoded.picture, timing, turned, ends)
+    return Query(target, vectors, decoded.seconds, informative, decoded.picture, timing, turned, ends, inset)
 
 
 def end_of(info: MediaInfo, end_seconds: float | None) -> float | None:

@@ -17,10 +17,12 @@ from ..media.frames import Frames
 from ..media.limits import MediaLimits
 from ..media.preprocess import enough_side, to_pixels
 from ..media.spec import InputSpec
+from . import chance
 from .collection import Collection
 from .items import Item
 from .packing import unit_length
 from .search import Hit
+from .variants import variant_of
 
 PICTURE = InputSpec(size=160, patch=160, dim=1, fit="squash")  # fine enough to tell a copy from its source
 LEAST_SCORE = 0.9  # below it the hit is another picture, and pixels have nothing to say
@@ -35,11 +37,13 @@ LEAST_CORRELATION = 0.8  # below it the picture was cropped or turned: its pixel
 class Match:
     """The frame of an item most like the query: correlation of pixels in -1..1, at seconds.
 
-    The correlation is that with the query or with its mirror image, whichever is higher.
+    The correlation is that with the query or with its mirror image, whichever is higher. picture: the frame itself,
+    (P, P, 3) uint8; None where nothing could be read.
     """
 
     correlation: float
     seconds: float
+    picture: NDArray[np.uint8] | None = None
 
 
 def refine(
@@ -53,8 +57,8 @@ def refine(
     """hits of search_frame for `vector` (D,), best first; picture (P, P, 3) uint8, the query -> the same hits.
 
     Those that tie with the best come in the order of their pixels' agreement, each with the exact second of its best
-    frame. Where pixels do not agree at all (a cropped query, a file that is gone) a hit stays as it was found, behind
-    those where they do.
+    frame, and with the confidence that pixels give it. Where pixels do not agree at all (a cropped query, a file that
+    is gone) a hit stays where it was found, behind those where they do.
     """
     if not hits or hits[0].score < LEAST_SCORE:
         return hits
@@ -63,7 +67,22 @@ def refine(
     matches = [_best_match(hit, _windows(collection, hit, vector), wanted, limits, decoder) for hit in tied]
     agreement = [m.correlation if m.correlation >= LEAST_CORRELATION else -1.0 for m in matches]
     order = sorted(range(len(tied)), key=lambda i: -agreement[i])
-    return [_at(tied[i], matches[i]) if agreement[i] > 0 else tied[i] for i in order] + hits[len(tied) :]
+    seen = [_seen(hit, match, picture) for hit, match in zip(tied, matches, strict=True)]
+    return [_at(seen[i], matches[i]) if agreement[i] > 0 else seen[i] for i in order] + hits[len(tied) :]
+
+
+def _seen(hit: Hit, match: Match, picture: NDArray[np.uint8]) -> Hit:
+    """The hit with the confidence that its best frame's pixels give it, also as a crop."""
+    if match.picture is None:
+        return hit
+    pixels = match.correlation
+    if pixels < LEAST_CORRELATION:
+        variant, agreement = variant_of(picture, match.picture)
+        pixels = max(pixels, agreement) if variant else pixels
+    confidence = chance.of_frame(hit.segments[0].likeness, pixels)
+    return replace(
+        hit, confidence=confidence, segments=[replace(hit.segments[0], confidence=confidence), *hit.segments[1:]]
+    )
 
 
 def _windows(collection: Collection, hit: Hit, vector: NDArray[np.float32]) -> list[tuple[float, float]]:
@@ -93,10 +112,11 @@ def _best_match(
     best = Match(-1.0, hit.start_seconds)
     try:
         for frames in _frames_in(hit.item, windows, limits, decoder):
-            agreement = np.array([(wanted * _centred(p)).sum(axis=(1, 2, 3)).max() for p in to_pixels(frames, PICTURE)])
+            pictures = to_pixels(frames, PICTURE)
+            agreement = np.array([(wanted * _centred(picture)).sum(axis=(1, 2, 3)).max() for picture in pictures])
             place = int(agreement.argmax())
             if agreement[place] > best.correlation:
-                best = Match(float(agreement[place]), float(frames.seconds[place]))
+                best = Match(float(agreement[place]), float(frames.seconds[place]), pictures[place])
     except (MediaError, NotFound, InvalidRequest):  # changed or gone since it was indexed: what was found stands
         return best
     return best

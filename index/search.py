@@ -6,25 +6,31 @@ engines: who has a picture embeds it first.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
+from . import chance
 from .align import Segment, Side, align
 from .collection import Collection, Moments
 from .common import rarity
 from .items import Item
 from .packing import unit_length
 from .plan import Effort
+from .rivals import told_apart, variety
 from .scope import EVERYTHING, Scope, allowed_vectors
 from .shots import shots_of
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
 SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely
 MAX_MOMENTS = 5
-CLEARLY_LESS = 0.25  # of likeness: beside an item that is so much more alike, another is no copy
 MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
+
+
+Way = Literal["plain", "mirrored", "inset"]  # which pictures a clip's frames are: they as they are, or made of them
+Ways = dict[Way, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Hit:
 
     score     cosine of the best frame; for a clip as align.align says
     segments  the best stretch first, then others, distinct in time; at least one, at most five. For a frame: one a shot
+    confidence  the chance that this is where the query was seen, 0..1 (chance.py)
     """
 
     item: Item
@@ -40,6 +47,7 @@ class Hit:
     start_seconds: float
     end_seconds: float
     segments: list[Segment]
+    confidence: float
 
 
 def search_frame(
@@ -58,6 +66,7 @@ def search_frame(
     hits = []
     loaded = _load(collection, _candidates(collection, query, limit, scope, effort))
     mean = collection.index.mean()
+    usual = float(query[0] @ mean)
     for item, moments in loaded:
         cosines = np.clip(moments.vectors @ query[0], -1, 1)
         best = int(cosines.argmax())
@@ -67,7 +76,8 @@ def search_frame(
                 float(cosines[best]),
                 float(moments.start_seconds[best]),
                 float(moments.end_seconds[best]),
-                _strong_moments(cosines, moments, mean),
+                _strong_moments(cosines, moments, mean, usual),
+                chance.of_frame(_likeness(cosines[best], usual)),
             )
         )
     return _best(hits, limit)
@@ -83,32 +93,38 @@ def search_clip(
     end_seconds: float | None = None,
     scope: Scope = EVERYTHING,
     effort: Effort | None = None,
+    inset: NDArray[np.float32] | None = None,
 ) -> list[Hit]:
     """vectors (Q, D) float32 of a clip's frames, seconds (Q,) float64 ascending -> items, best first.
 
     informative (Q,) in 0..1 lets black and flat frames of the clip weigh less, and so do frames that many more items
     hold than hold the rest of the clip: a shared intro is no sign of the same footage (common.py). mirrored (Q, D),
-    vectors of the same frames with left and right exchanged, lets a mirrored copy be found and called one; end_seconds
-    says when the last frame ends, where that is known. Finds min(limit, items in scope) items; those in which nothing
-    runs along score near 0. Raises InvalidRequest as search_frame does.
+    vectors of the same frames with left and right exchanged, lets a mirrored copy be found and called one, and inset
+    (Q, D), of a film that runs within the same frames, that film; end_seconds says when the last frame ends, where that
+    is known. Finds min(limit, items in scope) items; those in which nothing runs along score near 0. Raises
+    InvalidRequest as search_frame does.
     """
     query = _checked(collection, vectors, limit)
-    ways = [query] if mirrored is None else [query, _checked(collection, mirrored, limit)]
+    given: dict[Way, NDArray[np.float32] | None] = {"mirrored": mirrored, "inset": inset}
+    ways: Ways = {"plain": query}
+    ways |= {way: _checked(collection, other, limit) for way, other in given.items() if other is not None}
     most = min(MAX_PROBES // len(ways), len(query))
     probes = np.unique(np.linspace(0, len(query) - 1, most).astype(np.int64))
-    asked = np.concatenate([way[probes] for way in ways])
+    asked = np.concatenate([way[probes] for way in ways.values()])
     names = _candidates(collection, asked, limit + SPARE_CANDIDATES, scope, effort)
     mean = collection.index.mean()
     loaded = _load(collection, names)
-    found = list(_similarities(ways, [moments for _, moments in loaded]))
+    found = list(_similarities(list(ways.values()), [moments for _, moments in loaded]))
     telling = np.ones(len(query)) if informative is None else informative
-    side = clip_side(seconds, telling * rarity(ways, mean, found), end_seconds)
+    side = clip_side(seconds, telling * rarity(list(ways.values()), mean, found), end_seconds)
     hits = []
     for (item, moments), similarities in zip(loaded, found, strict=True):
         segments = _aligned(ways, similarities, mean, side, moments)
         best = segments[0]
-        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments))
-    return _told_apart(_best(hits, limit))
+        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments, best.confidence))
+    hits = _best(hits, limit)
+    told = told_apart([hit.segments for hit in hits], lambda segment: variety(query, mean, seconds, segment))
+    return [_with_chances(hit, segments) for hit, segments in zip(hits, told, strict=True)]
 
 
 def clip_side(
@@ -129,16 +145,6 @@ def side_of(moments: Moments) -> Side:
     return Side(moments.start_seconds, moments.end_seconds, _weights(moments.informative))
 
 
-def align_ways(
-    ways: list[NDArray[np.float32]], mean: NDArray[np.float32], query: Side, moments: Moments
-) -> list[Segment]:
-    """ways: the clip's vectors (Q, D), and those of its mirrored frames if known; mean (D,) of all frames -> segments.
-
-    The way whose frames find the more similar ones in the item is aligned; the clip's own when they tie.
-    """
-    return _aligned(ways, [way @ moments.vectors.T for way in ways], mean, query, moments)
-
-
 def _similarities(ways: list[NDArray[np.float32]], items: list[Moments]) -> Iterator[list[NDArray[np.float32]]]:
     """For each item the cosines (Q, T) of each way: one large product, since many small ones cost more."""
     if not items:
@@ -149,42 +155,34 @@ def _similarities(ways: list[NDArray[np.float32]], items: list[Moments]) -> Iter
 
 
 def _aligned(
-    ways: list[NDArray[np.float32]],
+    ways: Ways,
     similarities: list[NDArray[np.float32]],
     mean: NDArray[np.float32],
     query: Side,
     moments: Moments,
 ) -> list[Segment]:
-    """align_ways, with the cosines (Q, T) of each way known."""
-    item = side_of(moments)
+    """similarities: the cosines (Q, T) of each way. The way whose frames find the more similar ones is aligned."""
     found = [float(query.weights @ similarity.max(axis=1)) for similarity in similarities]
-    best = int(np.argmax(found))
-    segments = align(similarities[best], ways[best] @ mean, query, item)
-    return [replace(segment, mirrored=best > 0) for segment in segments]
+    best = int(np.argmax(found))  # the plain one where they tie
+    way, vectors = list(ways.items())[best]
+    segments = align(similarities[best], vectors @ mean, query, side_of(moments))
+    return [replace(segment, mirrored=way == "mirrored", inset=way == "inset") for segment in segments]
 
 
-def _told_apart(hits: list[Hit]) -> list[Hit]:
-    """hits with less confidence in segments whose stretch of the query another item shows much better.
-
-    Two scenes of one place are alike, but only one is the footage; copies are about equally alike and stay sure.
-    """
-    found = [(segment, hit.item.id) for hit in hits for segment in hit.segments]
-    told = []
-    for hit in hits:
-        segments = []
-        for segment in hit.segments:
-            rivals = [s.likeness for s, owner in found if owner != hit.item.id and _same_part(s, segment)]
-            lead = max(rivals, default=segment.likeness) - segment.likeness
-            discount = float(np.clip(1 - lead / CLEARLY_LESS, 0, 1))
-            segments.append(replace(segment, confidence=segment.confidence * discount))
-        told.append(replace(hit, segments=segments))
-    return told
+def _with_chances(hit: Hit, segments: list[Segment]) -> Hit:
+    """The hit with these segments, and what chance they have."""
+    sure = [with_chance(segment) for segment in segments]
+    return replace(hit, segments=sure, confidence=max(segment.confidence for segment in sure))
 
 
-def _same_part(a: Segment, b: Segment) -> bool:
-    """Whether a covers most of b's stretch of the query."""
-    both = min(a.query_end_seconds, b.query_end_seconds) - max(a.query_start_seconds, b.query_start_seconds)
-    return both > 0.5 * (b.query_end_seconds - b.query_start_seconds)
+def with_chance(segment: Segment) -> Segment:
+    """A segment of align.align with the chance in the place of its confidence."""
+    return replace(segment, confidence=chance.of_stretch(segment.confidence))
+
+
+def _likeness(cosine: float, usual: float) -> float:
+    """1 for the very picture, 0 for a cosine that any two frames of the collection have."""
+    return float((cosine - usual) / max(1 - usual, 1e-3))
 
 
 def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -> NDArray[np.float32]:
@@ -249,21 +247,19 @@ def _load(collection: Collection, item_ids: list[str]) -> list[tuple[Item, Momen
     return loaded
 
 
-def _strong_moments(cosines: NDArray[np.float32], moments: Moments, mean: NDArray[np.float32]) -> list[Segment]:
+def _strong_moments(
+    cosines: NDArray[np.float32], moments: Moments, mean: NDArray[np.float32], usual: float
+) -> list[Segment]:
     """One moment a shot: its frames nearly as similar as the best, the top quarter from the median to the best."""
     best = cosines.max()
     strong = np.flatnonzero(cosines >= best - (best - np.median(cosines)) / 4)
     cuts = np.flatnonzero(np.diff(shots_of(moments, mean)[strong])) + 1
-    segments = [
-        Segment(
-            0.0,
-            0.0,
-            float(moments.start_seconds[part[0]]),
-            float(moments.end_seconds[part[-1]]),
-            float(cosines[part].max()),
-        )
-        for part in np.split(strong, cuts)
-    ]
+    segments = []
+    for part in np.split(strong, cuts):
+        score = float(cosines[part].max())
+        likeness = _likeness(score, usual)
+        start, end = float(moments.start_seconds[part[0]]), float(moments.end_seconds[part[-1]])
+        segments.append(Segment(0.0, 0.0, start, end, score, likeness, chance.of_frame(likeness)))
     return sorted(segments, key=lambda segment: -segment.score)[:MAX_MOMENTS]
 
 

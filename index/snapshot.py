@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import sqlite3
 import tarfile
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound, StorageError
+from .aside import file_aside, folder_aside
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
 from .packing import unpack_vectors
@@ -69,7 +69,7 @@ def create(collection: Collection, out: Path) -> Manifest:
     """
     if not out.parent.is_dir() or out.is_dir():
         raise InvalidRequest(f"{out} cannot be written: expected a file in a folder that exists.")
-    with _scratch(collection.folder, "snapshot") as scratch:
+    with folder_aside(collection.folder) as scratch:
         for attempt in range(TRIES):
             try:
                 _gather(collection, scratch)
@@ -78,18 +78,13 @@ def create(collection: Collection, out: Path) -> Manifest:
                 if attempt == TRIES - 1:
                     raise
         manifest = _described(collection, scratch)
-        aside = out.with_name(f".{out.name}-{secrets.token_hex(4)}")
-        try:
-            _write_tar(aside, scratch, manifest)
-            aside.replace(out)
-        finally:
-            aside.unlink(missing_ok=True)
+        _write_tar(out, scratch, manifest)
     return manifest
 
 
 def verify_snapshot(path: Path, scratch_folder: Path | None = None) -> tuple[Manifest, Verdict]:
     """Restores it into a scratch place, and compares checksums, counts, all parts and the canaries' answers."""
-    with _scratch(scratch_folder or path.absolute().parent, "verify") as scratch:
+    with folder_aside(scratch_folder or path.absolute().parent) as scratch:
         return _unpacked(path, scratch)
 
 
@@ -99,7 +94,7 @@ def unpacked(path: Path, folder: Path, name: str | None = None) -> Iterator[tupl
 
     Raises StorageError when the snapshot does not hold what it says.
     """
-    with _scratch(folder, "restore") as scratch:
+    with folder_aside(folder) as scratch:
         manifest, verdict = _unpacked(path, scratch)
         if not verdict.is_well:
             raise StorageError(f"{path} was not restored. {' '.join(verdict.faults[:5])}")
@@ -190,12 +185,9 @@ def _write_tar(path: Path, scratch: Path, manifest: Manifest) -> None:
     told = json.dumps(manifest_dict(manifest), indent=1).encode()
     try:
         (scratch / MANIFEST).write_bytes(told)
-        with path.open("xb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                for name in (MANIFEST, *(member.name for member in manifest.members)):
-                    tar.add(scratch / name, name, recursive=False)
-            file.flush()
-            os.fsync(file.fileno())
+        with file_aside(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name in (MANIFEST, *(member.name for member in manifest.members)):
+                tar.add(scratch / name, name, recursive=False)
     except OSError as error:
         raise StorageError(f"The snapshot cannot be written to {path.parent}: {error.strerror or error}.") from error
 
@@ -303,19 +295,3 @@ def _manifest(tar: tarfile.TarFile, path: Path) -> Manifest:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _scratch(folder: Path, what: str) -> Iterator[Path]:
-    """A folder of our own below `folder`, gone when the block ends."""
-    path = folder / f".{what}-{secrets.token_hex(6)}"
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise StorageError(f"Nothing can be written in {folder}: {error.strerror}.") from error
-    try:
-        yield path
-    except OSError as error:
-        raise StorageError(f"Not enough room, or no right to write, in {folder}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
+from .chance import SURE
 from .collection import printable
 from .search import Hit
 
-HIT_COLUMNS = ("#", "score", "time", "file")
+HIT_COLUMNS = ("#", "sure", "score", "time", "file")
 
 
 def hit_rows(hits: Sequence[Hit]) -> list[tuple[str, ...]]:
     """One row a hit, under HIT_COLUMNS."""
     return [
-        (str(rank), f"{hit.score:.3f}", _stretch(hit), printable(hit.item.path))
+        (str(rank), f"{hit.confidence:.0%}", f"{hit.score:.3f}", _stretch(hit), printable(hit.item.path))
         for rank, hit in enumerate(hits, start=1)
     ]
 
@@ -35,5 +36,12 @@ def _stretch(hit: Hit) -> str:
     if hit.item.kind == "image":
         return "-"
     best = hit.segments[0]
-    fast = "" if best.speed == 1 else f", {best.speed:.2f} times as fast"
-    return f"{clock(hit.start_seconds)}–{clock(hit.end_seconds)}{fast}{', mirrored' if best.mirrored else ''}"
+    stretch = f"{clock(hit.start_seconds)}–{clock(hit.end_seconds)}"
+    if best.confidence < SURE:
+        return stretch
+    ways = [
+        f"{best.speed:.2f} times as fast" if best.speed != 1 else "",
+        "mirrored" if best.mirrored else "",
+        "within the picture" if best.inset else "",
+    ]
+    return ", ".join([stretch, *filter(None, ways)])

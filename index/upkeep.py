@@ -1,4 +1,4 @@
-"""What to seal and what to merge (arithmetic), and the lock that lets one process at a time do it."""
+"""What to seal, what to merge and what to forget (arithmetic), and the lock that lets one process at a time do it."""
 
 import fcntl
 import os
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from .catalog import Catalog
 
 SEAL_ROWS = 20_000  # of the tail, from which it is worth a segment
 GROWTH = 3  # a segment is merged into a newer one that is at least a third of it
@@ -50,6 +52,17 @@ def merged(segments: Sequence[Sealed], tail: Span, tail_rows: int) -> Span:
             break
         first, rows = segment.span[0], rows + segment.alive
     return first, tail[1]
+
+
+def trim(catalog: Catalog, sealed: Sequence[tuple[Span, int]]) -> None:
+    """Forgets removals that no segment needs to be told. sealed: each segment's span, and the last removal it knows.
+
+    Only for who is alone_in() the segments. Others that had not read them yet notice the gap, and load anew.
+    """
+    known = " OR ".join(["vector_id BETWEEN ? AND ? AND seq > ?"] * len(sealed)) or "FALSE"
+    values = [value for span, seq in sealed for value in (*span, seq)]
+    with catalog.write() as db:
+        db.execute(f"DELETE FROM removed WHERE NOT ({known})", values)
 
 
 @contextmanager

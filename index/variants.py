@@ -72,11 +72,11 @@ def variant_among(a: NDArray[np.uint8], others: Sequence[NDArray[np.uint8]]) -> 
 
 
 def _plain(a: Looks, b: Looks) -> float:
-    return _correlation(a.small, b.small)
+    return correlation(a.small, b.small)
 
 
 def _turned(a: Looks, b: Looks) -> float:
-    return _correlation(a.small, b.small[:, ::-1])
+    return correlation(a.small, b.small[:, ::-1])
 
 
 def _framed(a: Looks, b: Looks) -> float:
@@ -84,7 +84,7 @@ def _framed(a: Looks, b: Looks) -> float:
     if not a.has_bars and not b.has_bars:
         return -1.0
     pairs = ((a.small_inner, b.small_inner), (a.small_inner, b.small), (a.small, b.small_inner))
-    return max(_correlation(one, other) for one, other in pairs)
+    return max(correlation(one, other) for one, other in pairs)
 
 
 def _cropped(a: Looks, b: Looks) -> float:
@@ -101,6 +101,11 @@ WAYS: tuple[tuple[Variant, Callable[[Looks, Looks], float]], ...] = (
     ("letterbox", _framed),
     ("crop", _cropped),
 )
+
+
+def small_grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """picture (H, W, 3) uint8 of any size -> (SIDE, SIDE) float32 in 0..255."""
+    return _small(_grey(picture))
 
 
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -123,7 +128,7 @@ def _without_bars(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return inner if enough and min(inner.shape) >= 8 else grey
 
 
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Of two pictures of one shape, -1..1; near 0 where one of them is flat."""
     x, y = a - a.mean(), b - b.mean()
     return float((x * y).mean() / ((x.std() + BLUR_LEVELS / 4) * (y.std() + BLUR_LEVELS / 4)))

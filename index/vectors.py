@@ -26,13 +26,15 @@ from .packing import unpack_vectors
 from .plan import Effort, IndexOptions, PartPlan
 from .segment import MAKING, Damaged, Segment, make_segment, open_segment
 from .tail import Tail, empty_tail
-from .upkeep import Sealed, Span, alone_in, next_span
+from .unsealed import Unsealed
+from .upkeep import Sealed, Span, alone_in, next_span, trim
 
 log = logging.getLogger(__name__)
 
 INDEX_FOLDER = "index"
 CHUNK_ROWS = 10_000
-LARGE_SPAN = 100_000  # ids that no segment covers, from which they are sealed before anybody searches
+LARGE_SPAN = 100_000  # ids that no segment covers, from which they are not held in memory
+EMPTY: Ids = np.empty(0, np.int64)
 RETRY_SECONDS = 60.0  # after a disk refused
 SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)-[0-9a-f]+")
 
@@ -43,10 +45,10 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """Everything a search needs. patches: what no segment covers between them, in memory."""
+    """Everything a search needs. patches: what no segment covers between them and the tail."""
 
     segments: tuple[Segment, ...]
-    patches: tuple[tuple[Span, Tail], ...]
+    patches: tuple[tuple[Span, Tail | Unsealed], ...]
     tail: Tail
     names: tuple[str, ...] | None  # of the segments' folders when they were last looked at
     last_frame: int = 0
@@ -75,7 +77,11 @@ class VectorIndex:
         self._not_before = 0.0
 
     def __len__(self) -> int:
-        return sum(map(len, _parts(self._state)))
+        state = self._state
+        if any(isinstance(patch, Unsealed) for _, patch in state.patches):
+            with self._catalog.read() as db:
+                return int(db.execute("SELECT count(*) FROM frames").fetchone()[0])
+        return sum(map(len, state.segments)) + sum(map(len, _tails(state)))
 
     def refresh(self) -> None:
         """Takes in what any process has committed or sealed since the last call; cheap when that is nothing."""
@@ -105,7 +111,13 @@ class VectorIndex:
             here = _within(allowed, segment.span)
             if here is None or len(here):
                 answers.append(segment.search(query, k, here, effort, least))
-        for tail in (*(tail for _, tail in state.patches), state.tail):
+        for span, patch in state.patches:
+            here = _within(allowed, span)
+            if isinstance(patch, Unsealed) and (here is None or len(here)):
+                scores, ids, rows = patch.search(query, k, here)
+                effort.parts.append(PartPlan("catalog", rows, 0, rows, 1.0))
+                answers.append((scores, ids))
+        for tail in _tails(state):
             if len(tail):
                 effort.parts.append(PartPlan("exact", len(tail), 0, len(tail), 1.0))
                 answers.append(tail.search(query, k, allowed))
@@ -124,7 +136,11 @@ class VectorIndex:
             for segment in state.segments:
                 total += len(segment) * np.asarray(segment.manifest.mean)
                 rows += len(segment)
-            for tail in (*(tail for _, tail in state.patches), state.tail):
+            for span, patch in state.patches:
+                if isinstance(patch, Unsealed) and len(some := patch.sample(sample)):
+                    total += (span[1] - span[0] + 1) * some.mean(axis=0, dtype=np.float64)
+                    rows += span[1] - span[0] + 1
+            for tail in _tails(state):
                 held = np.flatnonzero(tail.alive)
                 if len(held):
                     chosen = held[np.linspace(0, len(held) - 1, min(sample, len(held))).astype(np.int64)]
@@ -136,13 +152,14 @@ class VectorIndex:
     def status(self) -> dict[str, Any]:
         """What it is made of: segments, rows, bytes of memory, and what was found damaged, by folder name."""
         state = self._state
-        tails = [state.tail, *(tail for _, tail in state.patches)]
+        tails = _tails(state)
         return {
             "segments": [
                 {"kind": s.manifest.kind, "rows": s.manifest.rows, "alive": len(s), "first_id": s.span[0]}
                 for s in state.segments
             ],
             "tail_rows": sum(map(len, tails)),
+            "unsealed": [list(span) for span, patch in state.patches if isinstance(patch, Unsealed)],
             "resident_bytes": sum(s.resident_bytes for s in state.segments)
             + sum(tail.row_buffer.nbytes for tail in tails),
             "damaged": dict(self._damage),
@@ -177,26 +194,32 @@ class VectorIndex:
         with self._catalog.read() as db:
             state = self._state
             names = self._names()
-            if names != state.names:
-                state = self._chosen(db, state, names)
             tops = _tops(db)
             last_frame, last_removed = tops.get("frames", 0), tops.get("removed", 0)
-            if last_removed > state.last_removed:
-                state = _without(state, _removed(db, state.last_removed))
+            gone = _removed(db, state.last_removed) if last_removed > state.last_removed else EMPTY
+            if len(gone) < last_removed - state.last_removed and state.names is not None:
+                state = State((), (), empty_tail(self._dim), None)  # others trimmed what we had not read
+                gone = _removed(db, 0)
+            if names != state.names:
+                state = self._chosen(db, state, names)
+            state = _without(state, gone) if len(gone) else state
             first = max(state.last_frame, state.covered) + 1
+            if last_frame - first + 1 >= LARGE_SPAN:
+                patch = (
+                    (state.covered + 1, last_frame),
+                    Unsealed(self._catalog, (state.covered + 1, last_frame), self._dim),
+                )
+                state = replace(state, patches=(*state.patches, patch), tail=empty_tail(self._dim))
+                first = last_frame + 1
             tail = self._loaded(db, state.tail, (first, last_frame)) if last_frame >= first else state.tail
             self._state = replace(state, tail=tail, last_frame=last_frame, last_removed=last_removed)
 
     def _chosen(self, db: sqlite3.Connection, state: State, names: tuple[str, ...]) -> State:
         """state with the segments that the folder holds now, and the tail and patches that go with them."""
-        last_frame = _tops(db).get("frames", 0)
         segments, gaps = self._pick(state.segments, names)
         covered = max([s.span[1] for s in segments] + [gap[1] for gap in gaps], default=0)
-        large = [span for span in (*gaps, (covered + 1, last_frame)) if span[1] - span[0] + 1 >= LARGE_SPAN]
-        if state.names is None and any([self._make(span, adopt=False) for span in large]):
-            names = self._names()
-            segments, gaps = self._pick(segments, names)
-            covered = max([s.span[1] for s in segments] + [gap[1] for gap in gaps], default=0)
+        if covered < state.covered:  # a segment is gone, or there is none yet
+            gaps = _joined([*gaps, (covered + 1, state.covered)])
         known = {segment.folder for segment in state.segments}
         segments = tuple(
             segment
@@ -204,13 +227,16 @@ class VectorIndex:
             else segment.minus(_removed(db, segment.manifest.removed_seq, segment.span))
             for segment in segments
         )
-        patches = tuple((gap, self._loaded(db, empty_tail(self._dim), gap)) for gap in gaps)
-        if covered < state.covered:  # a segment is gone: its ids are read anew
-            tail = self._loaded(db, empty_tail(self._dim), (covered + 1, max(state.last_frame, covered)))
-        else:
-            tail = state.tail.after(covered)
+        patches = tuple((gap, self._patch(db, gap)) for gap in gaps)
+        tail = state.tail.after(covered)
         # What was removed since the state before is taken out of everything by who called.
         return replace(state, segments=segments, patches=patches, tail=tail, names=names)
+
+    def _patch(self, db: sqlite3.Connection, span: Span) -> Tail | Unsealed:
+        """The catalog's vectors of a span that no segment covers: in memory, unless they are too many."""
+        if span[1] - span[0] + 1 >= LARGE_SPAN:
+            return Unsealed(self._catalog, span, self._dim)
+        return self._loaded(db, empty_tail(self._dim), span)
 
     def _pick(self, known: Sequence[Segment], names: Iterable[str]) -> tuple[tuple[Segment, ...], list[Span]]:
         """The widest sound segments, one after another from id 1, and the spans between them that none covers."""
@@ -264,7 +290,7 @@ class VectorIndex:
             bool(self._damage),
         )
 
-    def _make(self, span: Span, adopt: bool = True) -> bool:
+    def _make(self, span: Span) -> bool:
         """Makes the segment of the span, takes it in, and removes those it replaces."""
         try:
             with alone_in(self._folder) as alone:
@@ -273,10 +299,10 @@ class VectorIndex:
                 for leftover in self._folder.glob(f"{MAKING}*"):
                     shutil.rmtree(leftover, ignore_errors=True)
                 made = make_segment(self._catalog, self._folder, span, self._dim, self.options, self._check)
-                if adopt:
-                    with self._lock:
-                        self._follow()
+                with self._lock:
+                    self._follow()
                 self._sweep(made.name)
+                trim(self._catalog, [(s.span, s.manifest.removed_seq) for s in self._state.segments])
                 return True
         except (OSError, StorageError) as error:
             log.warning("the index in %s cannot be sealed now (%s); it is searched from memory", self._folder, error)
@@ -320,8 +346,9 @@ class VectorIndex:
             raise _Stopped
 
 
-def _parts(state: State) -> list[Segment | Tail]:
-    return [*state.segments, *(tail for _, tail in state.patches), state.tail]
+def _tails(state: State) -> list[Tail]:
+    """What is held in memory, oldest first."""
+    return [*(patch for _, patch in state.patches if isinstance(patch, Tail)), state.tail]
 
 
 def _sealed(state: State) -> list[Sealed]:
@@ -341,7 +368,7 @@ def _without(state: State, gone: Ids) -> State:
     return replace(
         state,
         segments=tuple(segment.minus(gone) for segment in state.segments),
-        patches=tuple((span, tail.minus(gone)) for span, tail in state.patches),
+        patches=tuple((span, patch.minus(gone) if isinstance(patch, Tail) else patch) for span, patch in state.patches),
         tail=state.tail.minus(gone),
     )
 

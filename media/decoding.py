@@ -1,6 +1,6 @@
 """Who decodes: this process, or children that a bad file can kill (sandbox.py). Both answer to the same calls."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Protocol
 
 from . import reader, thumbnails
@@ -27,6 +27,7 @@ class Decoder(Protocol):
         chunk: int = 16,
         shorter_side: int | None = None,
         sampling: Sampling = "rate",
+        on_info: Callable[[MediaInfo], None] | None = None,
     ) -> Generator[Frames, None, None]: ...
 
     def frame_at(
@@ -60,6 +61,7 @@ class InProcess:
         chunk: int = 16,
         shorter_side: int | None = None,
         sampling: Sampling = "rate",
+        on_info: Callable[[MediaInfo], None] | None = None,
     ) -> Generator[Frames, None, None]:
         return reader.read_frames(
             source,
@@ -71,6 +73,7 @@ class InProcess:
             shorter_side=shorter_side,
             hardware=self.hardware,
             sampling=sampling,
+            on_info=on_info,
         )
 
     def frame_at(self, source: Source, seconds: float, limits: MediaLimits, shorter_side: int | None = None) -> Frames:

@@ -65,6 +65,10 @@ class ImageMedium:
             self._animated = self._image.format in _ANIMATED and getattr(self._image, "n_frames", 1) > 1
             self.info = self._describe(file)
 
+    @property
+    def duration_seconds(self) -> float | None:
+        return self.info.duration_seconds if self._animated else None
+
     def shown(self, start_seconds: float) -> Iterator[Shown]:
         """The picture at 0.0, or every frame of the animation; start_seconds changes nothing here."""
         if not self._animated:

@@ -37,7 +37,12 @@ class Medium(Protocol):
     """An open file, picture or video."""
 
     @property
-    def info(self) -> MediaInfo: ...
+    def info(self) -> MediaInfo:
+        """Of a film it takes the first frame to tell. Raises CorruptMedia where there is none."""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Of a film or an animation, by its header; None for a picture."""
 
     def shown(self, start_seconds: float) -> Iterator[Shown]:
         """Frames in presentation order, beginning at or before start_seconds where there is one."""

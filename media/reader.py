@@ -5,11 +5,10 @@ nothing of models: how a frame becomes an encoder's input is in preprocess.py.
 """
 
 import io
-import itertools
 import math
 import stat
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
@@ -25,7 +24,7 @@ from .sampling import Cells, Sampling, sample, sample_shots, sample_with_cuts, s
 from .shots import mark_cuts
 from .video import VideoMedium
 
-__all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames", "read_key_frames"]
+__all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames"]
 
 Source = Path | bytes
 
@@ -66,11 +65,13 @@ def read_frames(
     shorter_side: int | None = None,
     hardware: bool = False,
     sampling: Sampling = "rate",
+    on_info: Callable[[MediaInfo], None] | None = None,
 ) -> Generator[Frames, None, None]:
     """Sampled frames in chunks of at most `chunk`, fewer where they are large or slow; a picture is one frame at 0.0.
 
     With shorter_side, pictures larger than they need to be may come smaller, but with no side below it. With
-    hardware, a video decoder of the machine's graphics processor does the work where it can.
+    hardware, a video decoder of the machine's graphics processor does the work where it can. on_info is told what
+    probe would say, before the first frame comes; what it raises ends the reading.
 
     Takes the first frame of every 1 / frames_per_second seconds in start_seconds <= seconds < end_seconds
     (sampling.py draws it, and what the other kinds of sampling take), with its true time from the start of the file.
@@ -86,15 +87,16 @@ def read_frames(
             f"give a start of 0 or more and an end after it."
         )
     with _opened(source, limits, shorter_side, hardware) as medium:
-        info = medium.info
-        if info.kind == "image":
+        if on_info is not None:
+            on_info(medium.info)
+        if medium.duration_seconds is None:
             start_seconds, end = 0.0, math.inf
-        elif start_seconds > info.duration_seconds:
+        elif start_seconds > 0 and start_seconds > medium.info.duration_seconds:
             raise InvalidRequest(
                 f"The part begins at {start_seconds} seconds, but the video lasts "
-                f"{info.duration_seconds:.2f} seconds: give an earlier start."
+                f"{medium.info.duration_seconds:.2f} seconds: give an earlier start."
             )
-        length = min(end, info.duration_seconds) - start_seconds
+        length = min(end, medium.duration_seconds or 0.0) - start_seconds
         if sampling in ("rate", "auto"):
             limits.check_frames(math.floor(max(length, 0.0) * frames_per_second))
         cells = Cells(frames_per_second, start_seconds, end)
@@ -103,28 +105,7 @@ def read_frames(
             came = True
             yield frames
         if not came:
-            raise _nothing_decoded()
-
-
-def read_key_frames(
-    source: Source,
-    limits: MediaLimits = _DEFAULT_LIMITS,
-    *,
-    start_seconds: float = 0.0,
-    end_seconds: float | None = None,
-    chunk: int = 16,
-    shorter_side: int | None = None,
-    hardware: bool = False,
-) -> Generator[Frames, None, None]:
-    """The key frames in start_seconds <= seconds < end_seconds, in chunks like read_frames: the cheapest sampling.
-
-    Where they stand is the encoder's choice: at cuts, or every few seconds. None may lie in the part. Raises what
-    probe raises.
-    """
-    end = math.inf if end_seconds is None else end_seconds
-    with _opened(source, limits, shorter_side, hardware) as medium:
-        found = (shown for shown in medium.key_frames(start_seconds) if shown.seconds >= start_seconds)
-        yield from _chunks(itertools.takewhile(lambda shown: shown.seconds < end, found), chunk, limits)
+            raise _nothing_decoded(medium)
 
 
 def frame_at(
@@ -137,7 +118,7 @@ def frame_at(
     with _opened(source, limits, shorter_side) as medium:
         shown = shown_at(medium.shown(max(seconds, 0.0)), seconds)
         if shown is None:
-            raise _nothing_decoded()
+            raise _nothing_decoded(medium)
         return _frames([shown.render()], [shown.seconds])
 
 
@@ -168,7 +149,8 @@ def _opened(
         if name:
             yield ImageMedium(file, name, limits, shorter_side)
         else:
-            yield VideoMedium(file, head, limits, shorter_side, hardware)
+            with closing(VideoMedium(file, head, limits, shorter_side, hardware)) as film:
+                yield film
 
 
 @contextmanager
@@ -216,5 +198,7 @@ def _frames(pictures: list[Picture], seconds: list[float]) -> Frames:
     return Frames(np.stack(pictures), np.array(seconds, np.float64))
 
 
-def _nothing_decoded() -> CorruptMedia:
+def _nothing_decoded(medium: Medium) -> CorruptMedia:
+    """Raises itself what `info` has to say, if that is more."""
+    _ = medium.info
     return CorruptMedia("Not one frame of this file can be decoded. Send it again from its source.")

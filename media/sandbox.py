@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -47,6 +47,13 @@ from .wire import Message, receive, send
 _ERRORS = {kind.__name__: kind for kind in (CorruptMedia, UnsupportedMedia, MediaTooLarge, NotFound, InvalidRequest)}
 _START_SECONDS = 120.0
 _SLOWEST = 30.0  # seconds of work for a second of film, from which on a file counts as stuck
+# One thread each; and what a picture needed is kept for the next one (glibc): pages fresh from the kernel are dear.
+_CHILDS_OWN = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(8 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
+}
 _DYING_SECONDS = 2.0  # from hanging up to being gone
 
 
@@ -129,6 +136,7 @@ class Sandbox:
         chunk: int = 16,
         shorter_side: int | None = None,
         sampling: Sampling = "rate",
+        on_info: Callable[[MediaInfo], None] | None = None,
     ) -> Generator[Frames, None, None]:
         given = {
             "frames_per_second": frames_per_second,
@@ -147,9 +155,13 @@ class Sandbox:
                 worked += monotonic() - began
                 if not answer:
                     return
+                if on_info is not None and "info" in answer:
+                    on_info(MediaInfo(**answer["info"]))
                 frames = call.frames(answer)
                 shown_seconds = max(float(frames.seconds[-1]) - start_seconds, 0.0)
                 yield frames
+                if "more" not in answer:
+                    return
                 call.go_on()
 
     @contextmanager
@@ -337,7 +349,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), self.memory.fileno()),
-                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": path, **_CHILDS_OWN},
                 process_group=0,  # Ctrl-C is for us: we end our children ourselves
             )
         self.channel.settimeout(_START_SECONDS)

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import InvalidRequest, MediaError, NotFound
 from .decoding import InProcess
+from .info import MediaInfo
 from .limits import MediaLimits
 from .reader import Source
 from .wire import Message, receive, send
@@ -72,11 +73,21 @@ class Worker:
                 self._stream(source, limits, given)
 
     def _stream(self, source: Source, limits: MediaLimits, given: dict[str, Any]) -> None:
-        """One chunk at a time with `more`, the next when it is asked for; at the end an empty message."""
-        chunks = self.decoder.read_frames(source, given.pop("frames_per_second"), limits, **given)
+        """One chunk at a time with `more`, the next when it is asked for; at the end an empty message.
+
+        The first one carries what the file is. A picture is one chunk without `more`, and that is all.
+        """
+        news: list[MediaInfo] = []
+        chunks = self.decoder.read_frames(source, given.pop("frames_per_second"), limits, **given, on_info=news.append)
         try:
             for frames in chunks:
                 told = self._laid(frames.data.data, frames.data.shape, frames.seconds.tolist())
+                if news:
+                    info = news.pop()
+                    told["info"] = asdict(info)
+                    if info.kind == "image":
+                        self._send(told)
+                        return
                 self._send({**told, "more": True})
                 if "stop" in receive(self.channel)[0]:
                     return

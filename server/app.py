@@ -19,6 +19,7 @@ from . import (
     routes_collections,
     routes_duplicates,
     routes_embeddings,
+    routes_exchange,
     routes_explain,
     routes_house,
     routes_items,
@@ -81,6 +82,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         routes_duplicates,
         routes_reembed,
         routes_snapshots,
+        routes_exchange,
         routes_jobs,
     ):
         app.include_router(routes.router)

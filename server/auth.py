@@ -6,6 +6,7 @@ Which scope a request needs is a table here, so that a route nobody thought of i
 import re
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
+from math import ceil, floor
 from time import monotonic
 from typing import Literal
 
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import errors
 from . import keys as known
 from .keys import Key, Keys
-from .problems import problem_of, respond
+from .problems import problem_of, refuse
 
 # A browser cannot send a header with a picture, a film or an event stream: the page lays its key into this cookie.
 COOKIE = "vicmae_key"
@@ -29,7 +30,7 @@ _OPEN = re.compile(r"/|/page/.*|/docs(/.*)?|/openapi\.json|/livez|/readyz|/favic
 _RULES: tuple[tuple[re.Pattern[str], bool, Needed], ...] = (  # path, only to read, what is needed
     (re.compile(r"/metrics|/v1/models"), True, "any"),
     (re.compile(r"/v1/embeddings(/.*)?"), False, "embed"),
-    (re.compile(r"/v1/snapshots(/.*)?|/v1/collections/[^/]+/(snapshots|verify)(/.*)?"), False, "admin"),
+    (re.compile(r"/v1/snapshots(/.*)?|/v1/collections/[^/]+/(snapshots|verify|export|import)(/.*)?"), False, "admin"),
     (re.compile(rf"{_PLACE}/(search|align|explain)"), False, "search"),
     (re.compile(r"/v1/.*"), True, "search"),
     (re.compile(rf"{_PLACE}/(items|duplicates|scan)(/.*)?|/v1/jobs/.*"), False, "index"),
@@ -56,8 +57,7 @@ class Rates:
         self._left: dict[str, tuple[float, float]] = {}  # requests left, and when that was so
 
     def wait_seconds(self, key: Key) -> float:
-        rate = key.requests_per_second or self._default
-        full = max(1.0, rate * BURST_SECONDS)
+        rate, full = self._rate(key)
         now = self._clock()
         left, then = self._left.get(key.id, (full, now))
         left = min(full, left + (now - then) * rate)
@@ -66,6 +66,22 @@ class Rates:
             return (1 - left) / rate
         self._left[key.id] = left - 1, now
         return 0.0
+
+    def told(self, key: Key) -> tuple[tuple[bytes, bytes], ...]:
+        """What an answer tells of the key's bucket after its request: headers of draft-ietf-httpapi-ratelimit-headers.
+
+        q requests in w seconds may come at once; r are left, and after t seconds without any it is full again.
+        """
+        rate, full = self._rate(key)
+        left, _ = self._left[key.id]
+        policy = f'"key";q={floor(full)};w={ceil(full / rate)}'
+        standing = f'"key";r={floor(left)};t={ceil((full - left) / rate)}'
+        return (b"ratelimit-policy", policy.encode()), (b"ratelimit", standing.encode())
+
+    def _rate(self, key: Key) -> tuple[float, float]:
+        """Requests a second, and the most that may come at once."""
+        rate = key.requests_per_second or self._default
+        return rate, max(1.0, rate * BURST_SECONDS)
 
 
 class Guard:
@@ -86,7 +102,7 @@ class Guard:
             try:
                 self._check(scope)
             except errors.VicmaeError as refusal:
-                await respond(problem_of(refusal), scope)(scope, receive, send)
+                await refuse(problem_of(refusal), scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -111,7 +127,9 @@ class Guard:
                 f"The key {key.name!r} may {', '.join(key.scopes)}, and this asks for {needed}. "
                 f"Make one with `vicmae keys create NAME --scope {needed}`."
             )
-        if wait_seconds := self.rates.wait_seconds(key):
+        wait_seconds = self.rates.wait_seconds(key)
+        scope["state"]["headers"] = self.rates.told(key)
+        if wait_seconds:
             raise errors.TooManyRequests(
                 f"The key {key.name!r} asks more often than it may (key_requests_per_second, or its own rate).",
                 retry_after_seconds=wait_seconds,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..index.exchange_rows import Form
 from .problems import KINDS, TYPE_PREFIX
 from .schemas import Accepted, Collection, Collections, Item, Items, Job, Model, Models, SearchAnswer, Target
 
@@ -122,6 +123,15 @@ def collections() -> Call[list[Collection]]:
 
 def create_collection(name: str) -> Call[Collection]:
     return Call("PUT", _at(name), Collection.model_validate)
+
+
+def export(name: str, form: Form) -> Call[None]:
+    """Answered with the bytes of a file."""
+    return Call("GET", _at(name, "export") + f"?format={form}", _nothing)
+
+
+def import_vectors(name: str, path: Path) -> Call[Collection]:
+    return Call("POST", _at(name, "import"), Collection.model_validate, files=[path])
 
 
 def delete_collection(name: str) -> Call[None]:

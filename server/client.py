@@ -13,13 +13,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptMedia, FetchError
+from ..index.aside import file_aside
+from ..index.exchange_rows import form_of
 from . import calls
 from .calls import Added, Call, OnProgress
 from .schemas import Collection, Item, Job, Model, SearchAnswer, Target
@@ -93,6 +95,16 @@ class Client:
         """Makes it for the running model, or tells of the one there is."""
         return self._ask(calls.create_collection(name))
 
+    def export(self, out: Path, collection: str = DEFAULT) -> None:
+        """Writes the collection's vectors to FILE.parquet or FILE.npz, complete when it returns."""
+        call = calls.export(collection, form_of(out))
+        with file_aside(out) as file:
+            self._ask(call, file)
+
+    def import_vectors(self, path: Path, name: str) -> Collection:
+        """A new collection of an exported file, bound to the model that the file names."""
+        return self._ask(calls.import_vectors(name, path))
+
     def delete_collection(self, name: str) -> None:
         self._ask(calls.delete_collection(name))
 
@@ -164,12 +176,20 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, call: Call[T]) -> T:
+    def _ask(self, call: Call[T], out: BinaryIO | None = None) -> T:
+        """The answer, read; the bytes of one that is a file go to `out`, emptied before each attempt."""
         retries = _Retries(self._retries)
+        outcome: httpx.Response | httpx.TransportError
         while True:
             try:
-                with call.sendable() as wish:
-                    outcome: httpx.Response | httpx.TransportError = self._http.request(call.method, call.path, **wish)
+                with call.sendable() as wish, self._http.stream(call.method, call.path, **wish) as outcome:
+                    if out is not None and outcome.is_success:
+                        out.truncate(0)
+                        out.seek(0)
+                        for piece in outcome.iter_bytes():
+                            out.write(piece)
+                        return call.read(None)
+                    outcome.read()
             except httpx.TransportError as error:
                 outcome = error
             wait_seconds = retries.wait_seconds(call, outcome)
@@ -209,6 +229,14 @@ class AsyncClient:
 
     async def create_collection(self, name: str) -> Collection:
         return await self._ask(calls.create_collection(name))
+
+    async def export(self, out: Path, collection: str = DEFAULT) -> None:
+        call = calls.export(collection, form_of(out))
+        with file_aside(out) as file:
+            await self._ask(call, file)
+
+    async def import_vectors(self, path: Path, name: str) -> Collection:
+        return await self._ask(calls.import_vectors(name, path))
 
     async def delete_collection(self, name: str) -> None:
         await self._ask(calls.delete_collection(name))
@@ -280,14 +308,20 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _ask(self, call: Call[T]) -> T:
+    async def _ask(self, call: Call[T], out: BinaryIO | None = None) -> T:
         retries = _Retries(self._retries)
+        outcome: httpx.Response | httpx.TransportError
         while True:
             try:
                 with call.sendable() as wish:
-                    outcome: httpx.Response | httpx.TransportError = await self._http.request(
-                        call.method, call.path, **wish
-                    )
+                    async with self._http.stream(call.method, call.path, **wish) as outcome:
+                        if out is not None and outcome.is_success:
+                            out.truncate(0)
+                            out.seek(0)
+                            async for piece in outcome.aiter_bytes():
+                                out.write(piece)
+                            return call.read(None)
+                        await outcome.aread()
             except httpx.TransportError as error:
                 outcome = error
             wait_seconds = retries.wait_seconds(call, outcome)

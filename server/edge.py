@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import Overloaded
 from .keys import Keys
 from .logs import ACCESS, REQUEST
-from .problems import of_status, problem_of, respond, unexpected
+from .problems import of_status, problem_of, refuse, respond, unexpected
 from .tracing import span_of
 
 log = logging.getLogger("vicmae.server")
@@ -29,12 +29,12 @@ LEFT = 499  # what is counted for a client who left before the answer
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 TRIPS = re.compile(r"/v1/embeddings(/upload)?|/v1/collections/[^/]+/(items|search|explain)")
-HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "x-frame-options": "DENY",
-}
+HEADERS = (  # given to every answer that does not say otherwise
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+)
 
 
 class Edge:
@@ -60,11 +60,11 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["traceparent"] = span.traceparent
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                there = {name for name, _ in message["headers"]}
+                ids = ((b"x-request-id", request_id.encode()), (b"traceparent", span.traceparent.encode()))
+                safe = (pair for pair in HEADERS if pair[0] not in there)
+                told = scope["state"].get("headers", ())  # by a ring further in
+                message["headers"] = [*message["headers"], *ids, *told, *safe]
             await send(message)
 
         try:
@@ -111,7 +111,7 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refusal(scope)):
-            await respond(of_status(403, refusal), scope)(scope, receive, send)
+            await refuse(of_status(403, refusal), scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -147,7 +147,7 @@ class Room:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and TRIPS.fullmatch(scope["path"]):
             if (refusal := self.full()) is not None:
-                await respond(problem_of(refusal), scope)(scope, receive, send)
+                await refuse(problem_of(refusal), scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -174,7 +174,7 @@ class BodyLimit:
         detail = f"The body is larger than {limit} bytes, the limit set by {setting}."
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limit:
-            await respond(of_status(413, detail), scope)(scope, receive, send)
+            await refuse(of_status(413, detail), scope, receive, send)
             return
         taken = 0
 

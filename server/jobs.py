@@ -1,18 +1,18 @@
 """The background worker: one thread that takes in uploads and folders, looks for duplicates, re-embeds, job by job.
 
 A job is in its collection's catalog before the upload is answered; after a kill the next server finds it and
-runs it again. Knows no HTTP.
+runs it again. One that the disk refuses is tried again until there is room. Knows no HTTP.
 """
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
-from ..errors import ModelMismatch, NotFound, Overloaded, VicmaeError
+from ..errors import ModelMismatch, NotFound, Overloaded, StorageError, VicmaeError
 from ..export.engine import Engine
 from ..index import jobs
 from ..index.collection import Collection
@@ -44,6 +44,10 @@ class Stopped(Exception):
     """The server stops while a job runs: the job goes back into the queue."""
 
 
+class Cancelled(Exception):
+    """Somebody cancelled the job that runs: it ends here, and what it has done stays."""
+
+
 class Worker:
     """Runs queued jobs of every collection, oldest first, until it is closed."""
 
@@ -66,12 +70,16 @@ class Worker:
         self.roots = roots
         self._woken = threading.Event()
         self._stopping = False
+        self._stuck: list[tuple[Collection, str]] = []  # jobs that the disk refused, still "running" in the catalog
         self._thread = threading.Thread(target=self._run, name="vicmae-jobs", daemon=True)
 
     def __enter__(self) -> "Worker":
         for collection in self._collections():
-            jobs.requeue_running(collection)
-            sweep_uploads(collection)
+            try:
+                jobs.requeue_running(collection)
+                sweep_uploads(collection)
+            except StorageError as error:
+                log.error("the jobs of %r wait for the next start: %s", collection.name, error)
         self._thread.start()
         return self
 
@@ -92,6 +100,7 @@ class Worker:
     def _run(self) -> None:
         while not self._stopping:
             try:
+                self._put_back()
                 worked = any([self._run_next(collection) for collection in self._collections()])
             except Exception:
                 # The thread must outlive whatever one job or one broken collection throws.
@@ -104,18 +113,22 @@ class Worker:
     def _collections(self) -> list[Collection]:
         """Those whose model runs. Jobs of others wait for their model."""
         fitting = []
-        for known in self.library.list():
+        for known in self.library.survey()[0]:
             try:
                 fitting.append(self.library.open_for(known.name, self.engine))
-            except (ModelMismatch, NotFound):
+            except (ModelMismatch, NotFound, StorageError):
                 continue
         return fitting
 
-    def _run_next(self, collection: Collection) -> bool:
-        """Runs the collection's oldest waiting job; False when there is none."""
+    def _run_next(self, collection: Collection, kinds: Sequence[str] | None = None) -> bool:
+        """Runs the collection's oldest waiting job (of those kinds); False when there is none."""
         if self._stopping:
             return False
-        job = jobs.claim_job(collection)
+        try:
+            job = jobs.claim_job(collection, kinds)
+        except StorageError as error:
+            log.error("no job of %r can be started now: %s", collection.name, error)
+            return False
         if job is None:
             return False
         try:
@@ -129,9 +142,16 @@ class Worker:
                 self._ingest(collection, job)
         except Stopped:
             jobs.requeue_running(collection)
+        except Cancelled:
+            forget_upload(collection, job)
         except Overloaded:
             # The decoder was closed under it: the job stays "running" in its catalog, and the next start runs it.
             log.info("job %s waits for the next start", job.id)
+        except StorageError as error:
+            # It was accepted, so it is kept: a full disk has room again some day.
+            log.error("job %s waits for the disk: %s", job.id, error)
+            self._stuck.append((collection, job.id))
+            return False
         except VicmaeError as error:
             log.error("job %s failed: %s", job.id, error)
             self._fail(collection, job, str(error))
@@ -141,12 +161,45 @@ class Worker:
             self._fail(collection, job, "Something went wrong in the server; its log tells more.")
         return True
 
-    def _ingest(self, collection: Collection, job: jobs.Job) -> None:
-        def on_progress(done: int, total: int) -> None:
+    def _put_back(self) -> None:
+        """Jobs that the disk refused wait in the queue again."""
+        stuck, self._stuck = self._stuck, []
+        for collection, job_id in stuck:
+            try:
+                jobs.requeue(collection, job_id)
+            except StorageError:
+                self._stuck.append((collection, job_id))
+
+    def _progress(
+        self, collection: Collection, job: jobs.Job, meanwhile: Callable[[], object] | None = None
+    ) -> Callable[[str, int, int], None]:
+        """What to tell after each step: stage, done, total. Raises Stopped, or Cancelled within PROGRESS_SECONDS.
+
+        meanwhile   is done now and then
+        """
+        told = 0.0
+
+        def tell(stage: str, done: int, total: int) -> None:
+            nonlocal told
             if self._stopping:
                 raise Stopped
-            jobs.advance_job(collection, job.id, "embed", done, total)
+            if (moment := monotonic()) - told < PROGRESS_SECONDS:
+                return
+            told = moment
+            if not jobs.advance_job(collection, job.id, stage, done, total):
+                raise Cancelled
+            if meanwhile is not None:
+                meanwhile()
 
+        return tell
+
+    def _uploads(self) -> None:
+        """Takes in what was uploaded while a long job runs. Long jobs wait for each other."""
+        for collection in self._collections():
+            self._run_next(collection, (INGEST,))
+
+    def _ingest(self, collection: Collection, job: jobs.Job) -> None:
+        tell = self._progress(collection, job)
         file = str(job.payload["file"])
         outcome = ingest_file(
             collection,
@@ -160,7 +213,7 @@ class Worker:
             sampling=job.payload.get("sampling") or self.sampling,
             limits=self.limits,
             decoder=self.decoder,
-            on_progress=on_progress,
+            on_progress=lambda done, total: tell("embed", done, total),
         )
         if outcome.state == "failed":
             self._fail(collection, job, outcome.reason or "The video cannot be read.", outcome.stage)
@@ -169,35 +222,21 @@ class Worker:
         jobs.finish_job(collection, job.id, "succeeded")
 
     def _find_duplicates(self, collection: Collection, job: jobs.Job) -> None:
-        told = 0.0
-
-        def on_progress(stage: str, done: int, total: int) -> None:
-            nonlocal told
-            if self._stopping:
-                raise Stopped
-            if (moment := monotonic()) - told >= PROGRESS_SECONDS:
-                told = moment
-                jobs.advance_job(collection, job.id, stage, done, total)
-
-        found = find_duplicates(collection, self.limits, self.decoder, on_progress)
+        found = find_duplicates(collection, self.limits, self.decoder, self._progress(collection, job))
         jobs.keep_result(collection, job.id, report_dict(collection, found))
         jobs.advance_job(collection, job.id, "done", found.compared, found.compared)
         jobs.finish_job(collection, job.id, "succeeded")
 
     def _reembed(self, target: Collection, job: jobs.Job) -> None:
-        """Embeds a collection anew; other jobs, which are shorter, are let in between its items."""
+        """Embeds a collection anew; uploads are let in between its items."""
         alias = job.payload["alias"]
         source = self.library.open(str(job.payload["source"]))
-        told = 0.0
+        tell = self._progress(target, job, self._uploads)
         with closing(reembed(source, target, self.engine, self.limits, self.decoder)) as run:
             for tally in run:
-                if self._stopping:
-                    raise Stopped
-                if (moment := monotonic()) - told >= PROGRESS_SECONDS:
-                    told = moment
-                    jobs.advance_job(target, job.id, "embed", tally.seen, tally.total)
-                    for collection in self._collections():
-                        self._run_next(collection)
+                tell("embed", tally.seen, tally.total)
+        if not jobs.advance_job(target, job.id, "switch", tally.seen, tally.total):
+            raise Cancelled
         if alias is not None:
             switch(self.library, target, str(alias), tally)
         told_all = {"source": source.name, "into": target.name, "alias": alias, **tally.to_dict()}
@@ -206,7 +245,7 @@ class Worker:
         jobs.finish_job(target, job.id, "succeeded")
 
     def _scan(self, collection: Collection, job: jobs.Job) -> None:
-        """Takes in what is new or changed below a path; other jobs, which are shorter, are let in between its files."""
+        """Takes in what is new or changed below a path; uploads are let in between its files."""
         path = Path(str(job.payload["path"]))
         found = walk([path])
         files = [file for file in found.files if is_inside(self.roots, file.path)]
@@ -214,7 +253,7 @@ class Worker:
         planned = plan(files, ledger, self.frames_per_second, (), retry, self.sampling)
         failed = [f"{each}: {why}" for each, why in found.unseen]
         failed += [f"{uri_path(row.uri).name}: {row.reason}" for row in planned.failed]
-        todo, told = [file.path for file in planned.todo], 0.0
+        todo, tell = [file.path for file in planned.todo], self._progress(collection, job, self._uploads)
         run = ingest_many(
             collection,
             self.engine,
@@ -228,13 +267,7 @@ class Worker:
             for done, outcome in enumerate(run, 1):
                 if outcome.state == "failed":
                     failed.append(f"{outcome.path.name}: {outcome.reason}")
-                if self._stopping:
-                    raise Stopped
-                if (moment := monotonic()) - told >= PROGRESS_SECONDS:
-                    told = moment
-                    jobs.advance_job(collection, job.id, "read", done, len(todo))
-                    for other in self._collections():
-                        self._run_next(other)
+                tell("read", done, len(todo))
         jobs.advance_job(collection, job.id, "done", len(todo), len(todo))
         words = None
         if failed:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from .auth import Needed, needed_for
 from .schemas import ExplainRequest, Filter, Problem, SearchRequest
+from .statuses import describe
 
 REF = "#/components/schemas/{model}"
 KEY = {
@@ -15,10 +16,6 @@ KEY = {
     "scheme": "bearer",
     "description": "Made by `vicmae keys create`; needed once there are keys. `x-scope` says which scope an "
     "operation asks for; admin may everything.",
-}
-PROBLEM = {
-    "description": "A problem (RFC 9457): its `detail` says what came, what was expected, what to do",
-    "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}},
 }
 
 
@@ -44,8 +41,7 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     schema["components"]["securitySchemes"] = {"key": KEY}
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
-            operation["responses"].pop("422", None)
-            operation["responses"]["default"] = PROBLEM
+            describe(path, method.upper(), operation)
             _tell_scope(operation, needed_for(method.upper(), path))
     return schema
 

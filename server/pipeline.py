@@ -6,6 +6,7 @@ whose caller left ends at its next station. Knows no HTTP and no collections.
 """
 
 import asyncio
+import contextvars
 import itertools
 import os
 import threading
@@ -18,7 +19,6 @@ from time import perf_counter
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
-from anyio import CapacityLimiter, to_thread
 from numpy.typing import NDArray
 
 from ..errors import Overloaded
@@ -76,23 +76,30 @@ class Trip:
 class Embedded:
     """A file as vectors (T, D) float32 of unit length, of frames shown at seconds (T,) float64.
 
-    informative  (T,) float32 in 0..1, near 0 for black and flat frames
+    pixels       (T, S, S, 3) uint8 that they were made of
     picture      (P, P, 3) uint8, the only frame in the size of index.refine; None for a clip and in embed_many
     mirrored     (T, D) float32 of a clip's frames with left and right exchanged, where they were asked for
+    inset        (T, D) float32 of a film that runs within a clip's frames, where it was asked for and there is one
     """
 
     info: MediaInfo
     vectors: NDArray[np.float32]
     seconds: NDArray[np.float64]
-    informative: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
     picture: NDArray[np.uint8] | None
     mirrored: NDArray[np.float32] | None = None
+    inset: NDArray[np.float32] | None = None
 
     @property
     def clip(self) -> NDArray[np.float32]:
         """One vector for the whole: the normalised mean of its frames' vectors. (D,) float32."""
         mean = self.vectors.mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
+
+    @property
+    def informative(self) -> NDArray[np.float32]:
+        """(T,) float32 in 0..1, near 0 for black and flat frames. Computed when asked: as dear as reading a header."""
+        return informativeness(self.pixels)
 
 
 class Pipeline:
@@ -119,11 +126,12 @@ class Pipeline:
         self.max_trips = max_trips
         self.on_trip = on_trip
         self.under_way = 0
-        self._threads = CapacityLimiter(max(THREADS, 2 * (os.cpu_count() or 1)))
+        self._threads = ThreadPoolExecutor(max(THREADS, 2 * (os.cpu_count() or 1)), "trip")
         self._decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decode")
 
     def close(self) -> None:
         """Decodes nothing more; trips under way end first."""
+        self._threads.shutdown()
         self._decoders.shutdown()
 
     @property
@@ -157,7 +165,8 @@ class Pipeline:
 
         watching = None if departure is None else asyncio.ensure_future(watch())
         try:
-            done = await to_thread.run_sync(timed, limiter=self._threads)
+            here = contextvars.copy_context()  # what a log line says of its request
+            done = await asyncio.get_running_loop().run_in_executor(self._threads, here.run, timed)
         finally:
             self.under_way -= 1
             if watching is not None:
@@ -172,19 +181,23 @@ class Pipeline:
         start_seconds: float | None = None,
         end_seconds: float | None = None,
         as_clip: bool = False,
+        finer: InputSpec | None = PICTURE,
     ) -> Embedded:
         """A picture or a short clip (or a part of a film) as vectors of its frames. Call it inside a trip.
 
-        as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found.
+        finer: the size of `picture`; None where nobody looks at it.
+        as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found, and so is a film
+        that runs within them.
         """
         with trip.at("decode_ms"), self.batcher.coming():
-            decoded = self._decode(source, start_seconds or 0.0, end_seconds, PICTURE)
+            decoded = self._decode(source, start_seconds or 0.0, end_seconds, finer, as_clip)
         if not as_clip or decoded.info.kind != "video":
             return self._embedded(decoded, trip)
-        turned = replace(decoded, pixels=mirrored(decoded.pixels))
-        both = [self.batcher.submit(each.pixels, trip.left) for each in (decoded, turned)]
-        embedded, other = (self._arrived(decoded, answer, trip) for answer in both)
-        return replace(embedded, mirrored=other.vectors)
+        ways = [decoded.pixels, mirrored(decoded.pixels), decoded.inset]
+        answers = [self.batcher.submit(pixels, trip.left) for pixels in ways if pixels is not None]
+        embedded, turned, *within = [self._arrived(decoded, answer, trip) for answer in answers]
+        inset = within[0].vectors if within else None
+        return replace(embedded, mirrored=turned.vectors, inset=inset)
 
     def embed_moment(self, source: Source, seconds: float, trip: Trip) -> Embedded:
         """The one frame shown at that second; a picture is itself at any second. Call it inside a trip."""
@@ -195,9 +208,17 @@ class Pipeline:
     def embed_many(self, sources: Iterable[Source], trip: Trip) -> Iterator[Embedded]:
         """Each source as vectors, in order. Call it inside a trip.
 
-        A few files are decoded at the same time, and go on being decoded while the engine works on those before.
+        A few files are decoded at the same time, and go on being decoded while the engine works on those before; one
+        alone needs no thread beside this one.
         """
         rest = iter(sources)
+        first = list(itertools.islice(rest, 2))
+        if len(first) == 1:
+            with trip.at("decode_ms"), self.batcher.coming():
+                decoded = self._decode(first[0], 0.0, None)
+            yield self._embedded(decoded, trip)
+            return
+        rest = itertools.chain(first, rest)
         decoding: deque[Future[tuple[Decoded, float]]] = deque()
         embedding: deque[tuple[Decoded, Future[Answer]]] = deque()
         try:
@@ -253,11 +274,15 @@ class Pipeline:
             raise Departed from error
         trip.add("queue_ms", found.queue_seconds)
         trip.add("engine_ms", found.engine_seconds)
-        shows = informativeness(decoded.pixels)
-        return Embedded(decoded.info, found.vectors, decoded.seconds, shows, decoded.picture)
+        return Embedded(decoded.info, found.vectors, decoded.seconds, decoded.pixels, decoded.picture)
 
     def _decode(
-        self, source: Source, start_seconds: float, end_seconds: float | None, finer: InputSpec | None = None
+        self,
+        source: Source,
+        start_seconds: float,
+        end_seconds: float | None,
+        finer: InputSpec | None = None,
+        look_within: bool = False,
     ) -> Decoded:
         """At most max_query_seconds of a file, at the pipeline's frames per second."""
         return decode(
@@ -270,4 +295,5 @@ class Pipeline:
             limits=self.limits,
             decoder=self.decoder,
             finer=finer,
+            look_within=look_within,
         )

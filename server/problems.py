@@ -3,9 +3,11 @@
 Knows no routes. Answers under /v1/embeddings also carry OpenAI's `error` member, for its clients.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import ceil
@@ -14,10 +16,11 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from .. import errors
 
@@ -25,6 +28,8 @@ log = logging.getLogger("vicmae.server")
 
 TYPE_PREFIX = "urn:vicmae:problem:"
 MAX_NAMED_FAULTS = 20
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,13 @@ KINDS: dict[type[BaseException], Kind] = {
 }
 
 
+INTERNAL = Kind(500, "internal", "A fault of the server")
+INVALID_JSON = Kind(400, "invalid-json", "The body is not JSON")
+INVALID_SHAPE = Kind(422, "invalid-shape", "The request has the wrong shape")
+# Python's own phrases differ from version to version; a problem's type must not.
+_PHRASES = {413: "Content Too Large"}
+
+
 @dataclass(frozen=True)
 class Problem:
     """One problem on its way out. `faults` point into the request, `headers` go onto the answer."""
@@ -83,14 +95,18 @@ def problem_of(error: errors.VicmaeError) -> Problem:
 
 def unexpected(request_id: str) -> Problem:
     """A fault of ours. It says where to look and leaks nothing."""
-    kind = Kind(500, "internal", "A fault of the server")
-    return Problem(kind, f"Something went wrong in the server. Its log tells more about request {request_id}.")
+    return Problem(INTERNAL, f"Something went wrong in the server. Its log tells more about request {request_id}.")
 
 
 def of_status(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Problem:
     """A problem that is only its HTTP status: a wrong path, a wrong method, a body over the limit."""
-    title = HTTPStatus(status).phrase
-    return Problem(Kind(status, title.lower().replace(" ", "-"), title), detail, headers=headers or {})
+    return Problem(kind_of_status(status), detail, headers=headers or {})
+
+
+def kind_of_status(status: int) -> Kind:
+    """The kind of a problem that is only its HTTP status."""
+    title = _PHRASES.get(status) or HTTPStatus(status).phrase
+    return Kind(status, title.lower().replace(" ", "-"), title)
 
 
 def of_validation(error: RequestValidationError) -> Problem:
@@ -98,12 +114,10 @@ def of_validation(error: RequestValidationError) -> Problem:
     raw = error.errors()
     if any(fault["type"] == "json_invalid" for fault in raw):
         told = raw[0].get("ctx", {}).get("error", raw[0]["msg"])
-        kind = Kind(400, "invalid-json", "The body is not JSON")
-        return Problem(kind, f"The body is not valid JSON: {told}.")
+        return Problem(INVALID_JSON, f"The body is not valid JSON: {told}.")
     faults = [_fault(fault) for fault in raw[:MAX_NAMED_FAULTS]]
-    kind = Kind(422, "invalid-shape", "The request has the wrong shape")
     told = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in faults[:3])
-    return Problem(kind, f"{told}." if told else "The request has the wrong shape.", faults)
+    return Problem(INVALID_SHAPE, f"{told}." if told else "The request has the wrong shape.", faults)
 
 
 def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
@@ -144,6 +158,37 @@ def respond(problem: Problem, scope: Scope) -> Response:
     )
 
 
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers a request whose body nobody has read: at once, and then reads on for a moment.
+
+    Who still sends when the connection closes gets a reset in place of the answer; a proxy then tells of a bad gateway.
+    """
+    headers = Headers(scope=scope)
+    answer = respond(problem, scope)
+    if not {"content-length", "transfer-encoding"} & set(headers) or "expect" in headers:  # nothing comes unasked
+        await answer(scope, receive, send)
+        return
+
+    async def send_but_stay(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await answer(scope, receive, send_but_stay)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            await _pass_by(receive)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _pass_by(receive: Receive) -> None:
+    """Reads and forgets at most LINGER_BYTES of a body."""
+    passed = 0
+    while passed < LINGER_BYTES:
+        message = await receive()
+        if not message.get("more_body"):
+            return
+        passed += len(message["body"])
+
+
 def install(app: FastAPI) -> None:
     """Makes every foreseen error of the app's routes a problem; unexpected ones are edge.py's business."""
 
@@ -166,6 +211,8 @@ def install(app: FastAPI) -> None:
         elif error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "another method")
             detail = f"{request.method} is not possible at {request.url.path}; possible: {allowed}."
+        elif error.status_code == 400:  # FastAPI's word for a body that is no text
+            return respond(Problem(INVALID_JSON, "The body is not JSON in UTF-8."), request.scope)
         return respond(of_status(error.status_code, detail, error.headers), request.scope)
 
     app.add_exception_handler(errors.VicmaeError, foreseen)

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
-from ..errors import Conflict, NotFound
+from ..errors import Conflict, NotFound, StorageError
 from ..index import collection as index
-from .schemas import Collection, Collections
+from .schemas import Collection, Collections, DamagedCollection
 from .services import Here, Services
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
@@ -12,8 +12,16 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
 @router.get("")
 def list_collections(here: Here) -> Collections:
-    """Every collection, by name."""
-    return Collections(data=[described(here, here.library.open(known.name)) for known in here.library.list()])
+    """Every collection, by name; beside them those that are damaged."""
+    known, damaged = here.library.survey()
+    data = []
+    for summary in known:
+        try:
+            data.append(described(here, here.library.open(summary.name)))
+        except StorageError as error:
+            damaged[summary.name] = str(error)
+    told = [DamagedCollection(name=name, reason=reason) for name, reason in damaged.items()]
+    return Collections(data=data, damaged=told)
 
 
 @router.put("/{name}", responses={201: {"model": Collection, "description": "made now"}})

@@ -185,7 +185,11 @@ def delete_item(name: str, item_id: str, here: Here) -> None:
     here.library.open(name).delete(item_id)
 
 
-@router.get("/{item_id}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+@router.get(
+    "/{item_id}/thumbnail",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}, 304: {"description": "unchanged"}},
+)
 async def item_thumbnail(
     name: str,
     item_id: str,

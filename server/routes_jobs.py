@@ -1,4 +1,4 @@
-"""Jobs: what runs in the background, how far it is, and taking back what has not begun."""
+"""Jobs: what runs in the background, how far it is, and ending it early."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -68,8 +68,11 @@ async def changes(job_id: str, request: Request, here: Services) -> AsyncIterato
 
 @router.delete("/{job_id}")
 def cancel_job(job_id: str, here: Here) -> Job:
-    """Cancels a job that still waits; its uploaded file is deleted."""
-    collection, _ = find(here, job_id)
+    """Cancels a job: one that waits never begins; one that runs ends after the file it is at, and what it has done
+    stays. An upload that has become no item is deleted."""
+    collection, job = find(here, job_id)
+    if job.state == "running":
+        return described(collection, index.cancel_job(collection, job_id, "running"))
     job = index.cancel_job(collection, job_id)
     forget_upload(collection, job)
     return described(collection, job)

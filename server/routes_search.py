@@ -12,7 +12,7 @@ import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
@@ -22,9 +22,11 @@ from ..index.collection import Collection
 from ..index.filters import Filter, parse_filter, read_filter
 from ..index.plan import Effort
 from ..index.query import end_of
-from ..index.refine import CANDIDATES, refine
+from ..index.refine import CANDIDATES, PICTURE, refine
+from ..index.refine_clip import refine_clip
 from ..index.scope import Scope, question, read_cursor, view_now, write_cursor
 from ..index.search import Hit, search_clip, search_frame
+from ..media.reader import Source
 from .inputs import media_bytes
 from .pipeline import Trip
 from .routes_items import check_limit
@@ -65,11 +67,13 @@ BODY = {
 class Query:
     """What to look for and how to compare: vectors (Q, D) float32 of frames at seconds (Q,) float64.
 
-    informative  (Q,) float32 in 0..1, near 0 for black and flat frames
+    informative  (Q,) float32 in 0..1, near 0 for black and flat frames; 1 where a frame is looked for, which never asks
     picture  (P, P, 3) uint8, the one picture that was sent: tells copies apart (index.refine)
     itself  id of the item the query was taken from: it is not its own answer
     mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None where only vectors are known
+    inset  the same of a film that runs within a clip's frames; None where there is none
     end_seconds  when the clip ends, where known
+    source  the file that was asked for, to be looked at again; None where there is none
     """
 
     vectors: NDArray[np.float32]
@@ -79,7 +83,9 @@ class Query:
     picture: NDArray[np.uint8] | None = None
     itself: str | None = None
     mirrored: NDArray[np.float32] | None = None
+    inset: NDArray[np.float32] | None = None
     end_seconds: float | None = None
+    source: Source | None = None
 
     def as_frame(self) -> NDArray[np.float32]:
         """The whole query as one vector (D,): the mean of its frames."""
@@ -152,20 +158,22 @@ async def answered(
         effort = Effort(wish.exact, wish.min_recall)
         scope = Scope(filter_of(wish), None if wish.cursor is None else view)
         query = query_of(here, collection, wish, media, trip)
-        pixels = query.picture if wish.refine and query.target == "frame" else None
         # One hit more than fits tells whether there is another page.
         wanted = wish.limit + 1
         with trip.at("index_ms"):
-            hits = look(collection, query, wanted if pixels is None else max(wanted, CANDIDATES), scope, effort)
-        if pixels is not None:
-            with trip.at("refine_ms"):
-                hits = refine(collection, hits, query.as_frame(), pixels, here.limits, here.decoder)
+            hits = look(collection, query, max(wanted, CANDIDATES) if wish.refine else wanted, scope, effort)
+        with trip.at("refine_ms"):
+            if wish.refine and query.target == "clip" and query.source is not None:
+                hits = refine_clip(hits, query.source, here.limits, here.decoder)
+            elif wish.refine and query.picture is not None:
+                hits = refine(collection, hits, query.as_frame(), query.picture, here.limits, here.decoder)
         page, rest = hits[: wish.limit], hits[wish.limit :]
         following = write_cursor(collection, view, [hit.item.id for hit in page], asked) if rest else None
         answer = search_answer(collection, page, query.target, len(query.vectors), trip.timing, following, effort)
         return SearchAnswer(**answer)
 
-    return JSONResponse((await on_trip(here, request, work)).model_dump())
+    answer = await on_trip(here, request, work)
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def filter_of(wish: SearchRequest) -> Filter | None:
@@ -189,16 +197,19 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, media:
         embedded = here.pipeline.embed_moment(source, wish.start_seconds, trip)
     else:
         as_clip = wish.target != "frame"
-        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip)
+        finer = PICTURE if wish.refine and wish.target != "clip" else None
+        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip, finer)
     target = wish.target or ("clip" if embedded.info.kind == "video" else "frame")
     return Query(
         embedded.vectors,
         embedded.seconds,
-        embedded.informative,
+        embedded.informative if target == "clip" else np.ones(len(embedded.seconds), np.float32),
         target,
         embedded.picture,
         mirrored=embedded.mirrored,
+        inset=embedded.inset,
         end_seconds=end_of(embedded.info, wish.end_seconds),
+        source=source,
     )
 
 
@@ -226,6 +237,7 @@ def query_of_item(collection: Collection, wish: SearchRequest) -> Query:
         target,
         itself=item.id,
         end_seconds=float(moments.end_seconds[part][-1]),
+        source=item.path,
     )
 
 
@@ -243,6 +255,7 @@ def look(collection: Collection, query: Query, limit: int, scope: Scope, effort:
             query.end_seconds,
             scope,
             effort,
+            query.inset,
         )
     else:
         found = search_frame(collection, query.as_frame(), wanted, scope, effort)

@@ -2,12 +2,11 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest
@@ -35,11 +34,11 @@ def form_of(accept: str) -> Form:
 def answer_as(form: Form, answer: Embeddings) -> Response:
     """The answer in that form. Raises InvalidRequest for Arrow where pyarrow is not installed."""
     if form == "ndjson":
-        lines = (json.dumps(row.model_dump(exclude_none=True)) for row in answer.data)
+        lines = (row.model_dump_json(exclude_none=True) for row in answer.data)
         return Response("".join(f"{line}\n" for line in lines), media_type=NDJSON)
     if form == "arrow":
         return Response(_arrow(answer), media_type=ARROW)
-    return JSONResponse(answer.model_dump())
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def _arrow(answer: Embeddings) -> bytes:

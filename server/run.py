@@ -58,6 +58,7 @@ def run(settings: Settings, open_page: bool = False, engine: Engine | None = Non
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # who asks is known by the key, never by the address
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

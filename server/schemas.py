@@ -115,8 +115,16 @@ class Collection(BaseModel):
     failed_files: int
 
 
+class DamagedCollection(BaseModel):
+    """A collection that is there and cannot be opened or read; it can be replaced by a snapshot, or deleted."""
+
+    name: str
+    reason: str = Field(description="what is wrong, and what to do")
+
+
 class Collections(BaseModel):
     data: list[Collection]
+    damaged: list[DamagedCollection] = Field(default_factory=list)
 
 
 class ReembedRequest(Request):
@@ -294,9 +302,10 @@ class Segment(BaseModel):
     end_seconds: float
     score: float = Field(description="the mean cosine times the share of the query that is covered")
     likeness: float = Field(description="0 as alike as any two frames of the collection, 1 identical")
-    confidence: float = Field(description="0 to 1: how sure it is that both show the same footage")
+    confidence: float = Field(description="0 to 1: the chance that both show the same footage")
     speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
-    mirrored: bool = Field(description="whether left and right are exchanged; of stored items, as pixels say")
+    mirrored: bool = Field(description="whether left and right are exchanged; as pixels say, where they were looked at")
+    inset: bool = Field(description="whether the item runs as a small film within the query's pictures")
 
 
 class AlignRequest(Request):
@@ -392,6 +401,7 @@ class Hit(BaseModel):
     kind: Literal["image", "video"]
     mime: str
     score: float = Field(description="cosine, at most 1")
+    confidence: float = Field(description="0 to 1: the chance that this is where the query was seen")
     start_seconds: float
     end_seconds: float
     segments: list[Segment]

@@ -100,8 +100,8 @@ def open_services(
         stack.callback(library.close)
         try:
             library.open_for(DEFAULT_COLLECTION, engine, create=True)
-        except ModelMismatch as mismatch:
-            log.warning("%s", mismatch)
+        except (ModelMismatch, StorageError) as error:  # the others can be served, and this one repaired
+            log.warning("%s", error)
         limits = MediaLimits(
             max_bytes=settings.max_upload_bytes,
             max_pixels=settings.max_pixels,
@@ -179,10 +179,16 @@ def told(metrics: Metrics, trip: Trip) -> None:
 def stock_of(library: Library) -> Stock:
     """The collections and jobs as they are now."""
     opened = [library.open(known.name) for known in library.list()]
-    collections = {
-        each.name: {name: float(number) for name, number in each.stats().items() if name in COUNTED} for each in opened
-    }
-    states = Counter(job.state for each in opened for job in list_jobs(each, 10_000))
+    collections: dict[str, dict[str, float]] = {}
+    states: Counter[JobState] = Counter()
+    for each in opened:
+        try:
+            stats = each.stats()
+            states.update(job.state for job in list_jobs(each, 10_000))
+        except StorageError as error:
+            log.warning("the collection %r is not counted: %s", each.name, error)
+            continue
+        collections[each.name] = {name: float(number) for name, number in stats.items() if name in COUNTED}
     return Stock(collections, {state: states[state] for state in get_args(JobState)})
 
 
@@ -224,7 +230,8 @@ def _empty_folder(folder: Path) -> Path:
     return folder
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
+    """Asynchronous, since FastAPI would send a plain function to a thread for every request."""
     services: Services = request.app.state.services
     return services
 

@@ -4,17 +4,17 @@ Files land in a folder of the data directory, so that keeping one is a rename. W
 deleted when the request ends, also when the client went away half way. Knows nothing of media.
 """
 
+import asyncio
 import os
 import re
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from anyio import to_thread
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
@@ -70,9 +70,9 @@ async def received_form(request: Request, folder: Path, max_files: int = 1) -> A
         async for chunk in request.stream():
             waiting += chunk
             if len(waiting) >= WRITE_BYTES:
-                await to_thread.run_sync(reader.take, bytes(waiting))
+                await asyncio.to_thread(reader.take, bytes(waiting))
                 waiting.clear()
-        await to_thread.run_sync(reader.take, bytes(waiting))
+        await asyncio.to_thread(reader.take, bytes(waiting))
         yield reader.finish()
     finally:
         reader.clean_up()
@@ -133,7 +133,8 @@ class _Reader:
 
     def clean_up(self) -> None:
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):  # what could not be written is told already
+                self.file.close()
         for path in self.created:
             path.unlink(missing_ok=True)
 

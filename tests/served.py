@@ -1,8 +1,12 @@
-"""A real server for tests: uvicorn on a free port in a thread, and an httpx client that talks to it."""
+"""A real server for tests: uvicorn on a free port in a thread, and an httpx client that talks to it.
 
+Every answer that the client gets is held to /openapi.json: its status stands there, and the type of its problem too.
+"""
+
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,11 +34,34 @@ def served(data: Path, engine: Engine | None = None, **settings: Any) -> Iterato
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        hooks = {"response": [held_to(app.openapi())]}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, event_hooks=hooks) as client:
             yield client
     finally:
         server.should_exit = True
         thread.join()
+
+
+def held_to(document: dict[str, Any]) -> Callable[[httpx.Response], None]:
+    """A check that an answer's status is one that the document names for its operation, and its problem's type too."""
+    # The plainer path first: /duplicates/dismiss is not the job of that name.
+    paths = sorted(document["paths"], key=lambda path: path.count("{"))
+    patterns = [(re.compile(re.sub(r"{[^}]+}", "[^/]+", path)), path) for path in paths]
+
+    def check(answer: httpx.Response) -> None:
+        found = [path for pattern, path in patterns if pattern.fullmatch(answer.request.url.path)]
+        operation = document["paths"][found[0]].get(answer.request.method.lower()) if found else None
+        if operation is None:
+            return
+        told = operation["responses"].get(str(answer.status_code))
+        where = f"{answer.request.method} {found[0]}"
+        assert told is not None, f"{where} answers {answer.status_code}, which /openapi.json does not name"
+        if answer.headers.get("content-type") == "application/problem+json":
+            answer.read()
+            kinds = told["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["type"]["enum"]
+            assert answer.json()["type"] in kinds, f"{where} answers {answer.json()['type']}, documented: {kinds}"
+
+    return check
 
 
 def send(client: httpx.Client, path: Path, url: str = ITEMS, **fields: str) -> httpx.Response:

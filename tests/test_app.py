@@ -77,7 +77,7 @@ def test_the_api_describes_itself(client: httpx.Client) -> None:
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             assert operation.get("description"), f"{method} {path} has no words"
-            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            assert "application/problem+json" in operation["responses"]["403"]["content"]
     search = schema["paths"]["/v1/collections/{name}/search"]["post"]["requestBody"]["content"]
     assert set(search) == {"application/json", "multipart/form-data"}
     assert client.get("/docs").status_code == 200

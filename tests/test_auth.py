@@ -161,6 +161,20 @@ def test_a_rate_is_kept_over_time() -> None:
     assert through == 8, "a bucket holds no more than it holds"
 
 
+def test_answers_to_a_key_say_how_much_of_its_rate_is_left(tmp_path: Path) -> None:
+    with served(tmp_path) as client:
+        assert "ratelimit" not in client.get("/v1/models").headers, "without keys there are no rates"
+        text = Keys(tmp_path).create("a", ["embed"], requests_per_second=0.5)[1]
+        first = client.get("/v1/models", headers=bearer(text))
+        assert first.headers["ratelimit-policy"] == '"key";q=2;w=4'
+        assert first.headers["ratelimit"] == '"key";r=1;t=2'
+        client.get("/v1/models", headers=bearer(text))
+        refused = client.get("/v1/models", headers=bearer(text))
+        problem(refused, 429)
+        assert refused.headers["ratelimit"].startswith('"key";r=0;t=')
+        assert int(refused.headers["retry-after"]) >= 1
+
+
 def test_only_so_many_collections(tmp_path: Path) -> None:
     with served(tmp_path, max_collections=2) as client:
         assert client.put("/v1/collections/second").status_code == 201

@@ -40,8 +40,7 @@ def media(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    app = typer.Typer()
-    cli.register(app)
+    app = app_of_index()
 
     def call(*words: object, code: int = 0, stdin: str | None = None) -> str:
         result = CliRunner().invoke(app, [*map(str, words), "--data", str(tmp_path / "data")], input=stdin)
@@ -145,10 +144,10 @@ def test_a_picture_finds_its_film(run: Run, media: Path, tmp_path: Path) -> None
     run("index", media)
     frame_of(3, 12.0, fps=10).save(tmp_path / "frame.png")
     header, best, *_ = run("search", tmp_path / "frame.png").splitlines()
-    assert header.split() == ["#", "score", "time", "file"]
-    rank, score, time, file = best.split()
+    assert header.split() == ["#", "sure", "score", "time", "file"]
+    rank, sure, score, time, file = best.split()
     assert (rank, time, file) == ("1", "0:12.00–0:12.50", str(media / "film.mp4"))
-    assert float(score) > 0.9
+    assert float(score) > 0.9 and int(sure.rstrip("%")) > 50
 
 
 def test_a_video_is_looked_for_as_a_clip(run: Run, media: Path) -> None:
@@ -203,6 +202,52 @@ def test_a_filter_narrows_the_search(run: Run, media: Path) -> None:
         run("search", media / "a.png", "--filter", '{"must": [{"key": "nonsense"}]}')
 
 
+def test_pages_follow_one_another(run: Run, media: Path) -> None:
+    run("index", media)
+    names, cursor, pages = [], None, 0
+    while pages == 0 or cursor is not None:
+        more = () if cursor is None else ("--cursor", cursor)
+        answer = json.loads(run("search", media / "a.png", "--top", "2", "--json", *more))
+        names += [hit["name"] for hit in answer["data"]]
+        cursor, pages = answer["next_cursor"], pages + 1
+    assert (sorted(names), pages) == (["a.png", "b[red].jpg", "film.mp4"], 2)
+    cursor = json.loads(run("search", media / "a.png", "--top", "1", "--json"))["next_cursor"]
+    assert "film.mp4" in run("search", media / "a.png", "--top", "2", "--cursor", cursor)
+    with pytest.raises(InvalidRequest, match="another search"):
+        run("search", media / "a.png", "--cursor", cursor, "--exact")
+    with pytest.raises(InvalidRequest, match="not one we gave"):
+        run("search", media / "a.png", "--cursor", "nonsense")
+
+
+def test_a_damaged_collection_is_told_and_dropped(run: Run, media: Path, tmp_path: Path) -> None:
+    run("index", media, "-c", "trips")
+    run("index", media, "-c", "other")
+    run("snapshot", "create", "-c", "trips", "-o", tmp_path / "trips.tar")
+    catalog = tmp_path / "data" / "collections" / "trips" / "catalog.sqlite"
+    catalog.write_bytes(b"no catalog at all" * 500)
+    told = CliRunner().invoke(app_of_index(), ["collections", *data_of(media)])
+    assert "other" in told.stdout and "trips" not in told.stdout
+    assert "trips cannot be opened" in told.stderr and "vicmae collections drop trips" in told.stderr
+    (damaged,) = json.loads(run("collections", "--json"))["damaged"]
+    assert damaged["name"] == "trips" and "damaged" in damaged["reason"]
+    run("snapshot", "restore", tmp_path / "trips.tar", "--force")
+    assert json.loads(run("collections", "--json"))["damaged"] == []
+    catalog.write_bytes(b"no catalog at all" * 500)
+    run("collections", "drop", "trips", "--yes")
+    assert not catalog.parent.exists()
+
+
+def app_of_index() -> typer.Typer:
+    app = typer.Typer()
+    cli.register(app)
+    return app
+
+
+def data_of(media: Path) -> tuple[str, str]:
+    """Where the fixture `run` keeps its data."""
+    return ("--data", str(media.parent / "data"))
+
+
 def test_names_that_are_no_text_can_be_printed(run: Run, media: Path) -> None:
     os.rename(os.fsencode(media / "a.png"), os.fsencode(media) + b"/caf\xe9.png")
     (media / os.fsdecode(b"bad\xe9.jpg")).write_bytes(b"no")
@@ -224,7 +269,7 @@ def test_collections_are_listed_and_dropped(run: Run, media: Path, tmp_path: Pat
     run("collections", "unalias", "latest")
     run("collections", "drop", "trips", stdin="n\n", code=1)
     run("collections", "drop", "trips", "--yes")
-    assert json.loads(run("collections", "--json")) == {"data": []}
+    assert json.loads(run("collections", "--json")) == {"data": [], "damaged": []}
     assert (media / "a.png").exists()
     with pytest.raises(NotFound):
         run("collections", "drop", "trips", "--yes")

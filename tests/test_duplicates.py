@@ -116,6 +116,14 @@ def test_shared_credits_and_a_stretch_in_the_middle_are_told_apart(collection: C
     assert sorted(pair.kind for pair in found.shared) == ["credits", "overlap"]
 
 
+def test_a_film_that_repeats_another_one_holds_it_and_is_no_copy(collection: Collection) -> None:
+    once = unit_vectors(500, 30)
+    collection.add(new_item(1, 30, vectors=once))
+    collection.add(new_item(2, 60, vectors=np.concatenate([once, once])))
+    ((_, (pair,)),) = find_duplicates(collection).groups
+    assert pair.kind == "subclip" and len(pair.segments) == 2
+
+
 def test_black_beginnings_are_not_shared(collection: Collection) -> None:
     """The most repeated complaint about duplicates in video libraries: a black intro."""
     black = np.repeat(unit_vectors(500, 1), 10, axis=0)

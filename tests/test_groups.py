@@ -19,7 +19,7 @@ from vicmae.media import video
 from vicmae.media.frames import Shown
 from vicmae.media.groups import Irregular, plan
 from vicmae.media.limits import MediaLimits
-from vicmae.media.reader import read_frames, read_key_frames
+from vicmae.media.reader import read_frames
 from vicmae.media.sampling import Cells, sample
 from vicmae.media.video import VideoMedium, _expected
 
@@ -158,7 +158,7 @@ def test_key_frames_are_those_of_decoding_everything(tmp_path: Path) -> None:
         keys = picked(path, lambda medium: medium.key_frames(0.0))
         assert keys == picked(path, lambda medium: (s for s in medium.shown(0.0) if s.is_key))
         assert keys == picked(path, lambda medium: medium._key_frames(0.0, one_by_one=True))
-        read = [f for frames in read_key_frames(path, end_seconds=3.0) for f in frames.seconds]
+        read = [f for frames in read_frames(path, 100.0, end_seconds=3.0, sampling="keyframes") for f in frames.seconds]
         assert read == [second for second, _ in keys if second < 3.0]
 
 

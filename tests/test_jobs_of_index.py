@@ -70,3 +70,15 @@ def test_only_a_waiting_job_can_be_cancelled(collection: Collection) -> None:
         cancel_job(collection, running.id)
     with pytest.raises(NotFound):
         cancel_job(collection, "nobody")
+
+
+def test_a_running_job_that_was_cancelled_learns_it_and_stays_so(collection: Collection) -> None:
+    job = add_job(collection, "scan", None, {})
+    claim_job(collection)
+    assert advance_job(collection, job.id, "read", 1, 9)
+    assert cancel_job(collection, job.id, "running").state == "cancelled"
+    assert not advance_job(collection, job.id, "read", 2, 9)
+    finish_job(collection, job.id, "succeeded")
+    ended = get_job(collection, job.id)
+    assert (ended.state, ended.done) == ("cancelled", 2)
+    assert requeue_running(collection) == 0

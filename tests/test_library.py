@@ -110,7 +110,7 @@ def test_a_half_made_collection_does_not_exist_and_can_be_made(library: Library)
 
 def test_leftovers_of_a_crash_while_dropping_are_swept(library: Library) -> None:
     library.create("c", ENGINE)
-    leftover = library.folder / ".dropped-old-1234"
+    leftover = library.folder / ".vicmae-0123456789abcdef"
     leftover.mkdir()
     assert [summary.name for summary in library.list()] == ["c"]
     library.drop("c")

@@ -75,6 +75,17 @@ def test_what_has_no_room_is_refused_before_its_body_and_told_when_to_come_back(
     assert [call.result().status_code for call in calls] == [200] * ROOM, "what was taken in is finished"
 
 
+def test_who_still_sends_gets_the_refusal_and_no_reset(tmp_path: Path) -> None:
+    with served(tmp_path / "data", max_upload_bytes=2**20) as client:
+        address = urlsplit(str(client.base_url))
+        head = f"POST {UPLOAD} HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: multipart/form-data; boundary=x\r\n"
+        head += "connection: close\r\n"  # as proxies ask; the server may not do so while they send
+        body = bytes(8 * 2**20)
+        with socket.create_connection((address.hostname, address.port), 10) as connection:
+            connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
 def test_after_an_overload_everything_is_as_before(tmp_path: Path) -> None:
     with stuck(tmp_path) as (client, engine, picture, calls):
         with ThreadPoolExecutor(16) as crowd:

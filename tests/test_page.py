@@ -173,6 +173,43 @@ def test_keyboard_alone_is_enough(page: Page, client: httpx.Client, folder: Path
     expect(page.locator("#player")).to_be_hidden()
 
 
+def test_more_hits_are_shown_when_asked_for(page: Page, client: httpx.Client, tmp_path: Path) -> None:
+    for seed in range(30):
+        added(client, write_image(tmp_path / f"{seed}.png", seed))
+    page.reload()
+    page.set_input_files("#query-file", tmp_path / "7.png")
+    expect(page.locator("#hits .card")).to_have_count(24)
+    expect(page.locator("#hits .card").first).to_contain_text("7.png")
+    added(client, write_image(tmp_path / "late.png", 99))
+    page.locator("#hits-more").click()
+    expect(page.locator("#hits .card")).to_have_count(30)
+    expect(page.locator("#hits-more")).to_be_hidden()
+    expect(page.locator("#query-state")).to_have_text("30 items, best first")
+    names = page.locator("#hits .card-name").all_inner_texts()
+    assert sorted(names) == sorted(f"{seed}.png" for seed in range(30))
+    page.set_input_files("#query-file", tmp_path / "8.png")
+    expect(page.locator("#hits .card").first).to_contain_text("8.png")
+    expect(page.locator("#hits .card")).to_have_count(24)
+
+
+def test_a_damaged_collection_is_shown_and_can_be_deleted(page: Page, client: httpx.Client, tmp_path: Path) -> None:
+    for name in ("bad", "good"):
+        client.put(f"/v1/collections/{name}")
+    catalog = tmp_path / "data" / "collections" / "bad" / "catalog.sqlite"
+    catalog.unlink()
+    catalog.write_bytes(b"no catalog at all" * 500)
+    page.reload()
+    damaged = page.locator("#damaged li")
+    expect(damaged).to_have_count(1)
+    expect(damaged).to_contain_text("The collection “bad” cannot be opened.")
+    expect(damaged).to_contain_text("vicmae snapshot restore FILE -c bad --force")
+    assert page.locator("#collection option").all_inner_texts() == ["default", "good", "New collection…"]
+    damaged.get_by_role("button", name="Delete it…").click()
+    page.locator("#ask-yes").click()
+    expect(damaged).to_have_count(0)
+    assert not catalog.parent.exists()
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_sticks_out_sideways(page: Page, client: httpx.Client, folder: Path, width: int) -> None:
     added(client, folder / "video-2.mp4")

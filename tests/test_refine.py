@@ -95,14 +95,16 @@ def test_a_mirrored_frame_is_found_at_its_second(collection: Collection, tmp_pat
     assert after[0].item.name == "film.mp4" and after[0].start_seconds == pytest.approx(4.3, abs=0.051)
 
 
-def test_pixels_that_lie_elsewhere_change_nothing(collection: Collection, tmp_path: Path) -> None:
+def test_pixels_that_lie_elsewhere_move_nothing_and_make_it_unsure(collection: Collection, tmp_path: Path) -> None:
     turned = frame_of(FILM, 4.3, size=LARGE).transpose(Image.Transpose.ROTATE_90)
     upright = ENGINE.embed(to_pixels(next(read_frames(tmp_path / "film.mp4", 20, start_seconds=4.3)), ENGINE.spec))[0]
     turned.save(tmp_path / "query.png")
     picture_of = embed_query(ENGINE, tmp_path / "query.png").picture
     assert picture_of is not None
     before = search_frame(collection, upright, 10)
-    assert refine(collection, before, upright, picture_of, MediaLimits()) == before
+    after = refine(collection, before, upright, picture_of, MediaLimits())
+    assert [(hit.item.id, hit.start_seconds) for hit in after] == [(hit.item.id, hit.start_seconds) for hit in before]
+    assert after[0].confidence < 0.3 < before[0].confidence
 
 
 def test_nothing_found_stays_nothing(tmp_path: Path) -> None:

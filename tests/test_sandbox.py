@@ -17,6 +17,7 @@ from PIL import Image
 
 from vicmae.errors import CorruptMedia, InvalidRequest, MediaTooLarge, NotFound, Overloaded, UnsupportedMedia
 from vicmae.media.decoding import HERE
+from vicmae.media.info import MediaInfo
 from vicmae.media.limits import MediaLimits
 from vicmae.media.sandbox import Sandbox
 
@@ -49,9 +50,16 @@ def test_what_comes_back_is_what_decoding_here_gives(sandbox: Sandbox, tmp_path:
     for path in (film, photo):
         for source in (path, path.read_bytes()):
             assert sandbox.probe(source, LIMITS) == HERE.probe(source, LIMITS)
-            for options in ({}, {"start_seconds": 0.6, "end_seconds": 1.9, "chunk": 3, "shorter_side": 60}):
+            choices: list[dict[str, object]] = [
+                {},
+                {"start_seconds": 0.6, "end_seconds": 1.9, "chunk": 3, "shorter_side": 60},
+            ]
+            for options in choices:
+                told: list[MediaInfo] = []
+                options["on_info"] = told.append
                 there = list(sandbox.read_frames(source, 5.0, LIMITS, **options))  # type: ignore[arg-type]
                 here = list(HERE.read_frames(source, 5.0, LIMITS, **options))  # type: ignore[arg-type]
+                assert told == [HERE.probe(source, LIMITS)] * 2
                 assert [len(f) for f in there] == [len(f) for f in here]
                 for mine, its in zip(there, here, strict=True):
                     assert (mine.data == its.data).all() and (mine.seconds == its.seconds).all()

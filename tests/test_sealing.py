@@ -339,14 +339,72 @@ def test_a_folder_that_cannot_be_written(small: None, collection: Collection) ->
     agrees(collection.index, collection)
 
 
-def test_a_large_catalog_without_segments_is_sealed_first(
+def test_a_large_catalog_without_segments_answers_before_it_is_sealed(
     small: None, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "LARGE_SPAN", 10)
     fill(collection, 5, 4)
-    collection.index.refresh()
-    assert collection.index.status()["tail_rows"] == 0
+    collection.delete(new_item(1).id)
+    monkeypatch.setattr(vectors, "LARGE_SPAN", 10)
+    index = VectorIndex(collection.catalog, DIM)
+    index.refresh()
+    assert (index.status()["unsealed"], index.status()["tail_rows"]) == ([[1, 20]], 0)
+    effort = Effort()
+    agrees(index, collection, effort)
+    index.search(unit_vectors(1, 1), 3, None, effort)
+    assert (effort.to_dict()["index"], effort.to_dict()["vectors"]) == ("catalog", 16)
+    assert np.allclose(index.mean(), stored(collection)[1].mean(axis=0), atol=1e-6)
+    collection.delete(new_item(2).id)
+    fill(collection, 1, 3, first=30)
+    index.refresh()
+    assert (index.status()["unsealed"], index.status()["tail_rows"]) == ([[1, 20]], 3)
+    agrees(index, collection)
+    fill(collection, 3, 5, first=40)
+    index.refresh()
+    assert index.status()["unsealed"] == [[1, 20], [21, 38]] and index.status()["tail_rows"] == 0
+    agrees(index, collection)
+    assert index.seal()
+    assert index.status()["unsealed"] == [] and sum(s["alive"] for s in index.status()["segments"]) == 30
+    agrees(index, collection)
+
+
+def removals(collection: Collection) -> int:
+    with collection.catalog.read() as db:
+        return int(db.execute("SELECT count(*) FROM removed").fetchone()[0])
+
+
+def test_removals_are_forgotten_once_every_segment_follows(
+    small: None, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "GROWTH", 0)  # nothing is merged
+    fill(collection, 10, 4)
+    assert collection.index.seal()
+    other = VectorIndex(collection.catalog, DIM)
+    other.refresh()
+    collection.delete(new_item(1).id)
+    fill(collection, 3, 4, first=20)
+    collection.delete(new_item(20).id)
+    assert removals(collection) == 8
+    assert collection.index.seal()
+    assert removals(collection) == 4, "the old segment needs those of its own ids"
     agrees(collection.index, collection)
+    other.refresh()
+    agrees(other, collection)
+    again = VectorIndex(collection.catalog, DIM)
+    again.refresh()
+    agrees(again, collection)
+
+
+def test_removals_that_others_forgot_are_noticed(small: None, collection: Collection) -> None:
+    fill(collection, 10, 4)
+    other = VectorIndex(collection.catalog, DIM)
+    other.refresh()
+    collection.delete(new_item(1).id)
+    fill(collection, 1, 4, first=20)
+    assert collection.index.seal()
+    assert removals(collection) == 0
+    collection.delete(new_item(2).id)
+    other.refresh()
+    agrees(other, collection)
 
 
 def test_the_background_thread_seals_and_close_ends_it(small: None, tmp_path: Path) -> None:

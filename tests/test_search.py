@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_items import DIM, ENGINE, new_item, unit_vectors
-from made_media import frame_of, picture, write_image, write_video
+from made_media import frame_of, picture, scene_at, write_image, write_video
 
 from vicmae.errors import InvalidRequest
 from vicmae.index.collection import Collection
@@ -192,6 +193,27 @@ def test_a_clip_encoded_again_is_found(films: tuple[Collection, Path], tmp_path:
     best = search_clip(collection, query.vectors, query.seconds, 3, query.informative)[0]
     assert best.item.name == "film1.mp4"
     assert best.start_seconds == pytest.approx(0, abs=1) and best.end_seconds == pytest.approx(6, abs=1)
+
+
+def test_a_film_shown_within_another_one_is_found(films: tuple[Collection, Path], tmp_path: Path) -> None:
+    """Seconds 20 to 30 of film2, small in the corner of a film that is not in the collection."""
+    collection, _ = films
+    clip = tmp_path / "within.mp4"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "18"})
+        (stream.width, stream.height), stream.pix_fmt = (320, 240), "yuv420p"
+        for i in range(100):
+            picture = scene_at(77, i / 10, (320, 240)).copy()
+            picture[40:160, 120:280] = scene_at(NAMES["film2.mp4"], 20 + i / 10, (160, 120))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    query = embed_query(ENGINE, clip)
+    assert query.inset is not None and query.inset.shape == query.vectors.shape
+    best = search_clip(collection, query.vectors, query.seconds, 3, query.informative, inset=query.inset)[0]
+    assert best.item.name == "film2.mp4" and best.segments[0].confidence > 0.5
+    assert best.start_seconds == pytest.approx(20, abs=1) and best.end_seconds == pytest.approx(30, abs=1)
+    without = search_clip(collection, query.vectors, query.seconds, 3, query.informative)[0]
+    assert without.segments[0].confidence < 0.3
 
 
 @pytest.mark.parametrize("second", [0.0, 7.25, 33.5, 59.0])

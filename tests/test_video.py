@@ -19,8 +19,10 @@ from made_media import (
 from PIL import Image
 
 from vicmae.errors import CorruptMedia, InvalidRequest, MediaError, MediaTooLarge, UnsupportedMedia
+from vicmae.media import film, video
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import Source, frame_at, probe, read_frames
+from vicmae.media.sampling import Sampling
 
 CONTAINERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "film.mp4": ({}, "h264", "video/mp4"),
@@ -281,3 +283,27 @@ def test_nonsense_about_colours_does_not_cost_the_picture(tmp_path: Path) -> Non
         container.mux(stream.encode(av.VideoFrame.from_ndarray(scene_at(4, 0.0), format="rgb24")))
         container.mux(stream.encode(None))
     assert difference(frame_at(path, 0.0).data[0], scene_at(4, 0.0)) < 20
+
+
+def test_a_film_is_opened_once_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "film.mp4", 1)
+    opened: list[object] = []
+
+    def counted(*args: object) -> film.Film:
+        opened.append(args)
+        return film.open_film(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(video, "open_film", counted)
+    samplings: tuple[Sampling, ...] = ("rate", "keyframes")
+    for sampling in samplings:
+        opened.clear()
+        assert list(read_frames(path, 1.0, sampling=sampling)) and len(opened) == 1
+
+
+def test_small_key_frames_look_like_the_frames_themselves(tmp_path: Path) -> None:
+    """They are not smoothed before they are shrunk."""
+    path = write_video(tmp_path / "film.mp4", 1, size=(320, 240))
+    (keys,) = read_frames(path, 1.0, shorter_side=60, sampling="keyframes")
+    (frames,) = read_frames(path, 1.0, shorter_side=60)
+    assert keys.seconds.tolist() == frames.seconds.tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.abs(keys.data.astype(np.int64) - frames.data).mean() < 1.0

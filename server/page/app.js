@@ -47,7 +47,8 @@ function go(view, collection = page.collection?.name ?? "default") {
 
 // Reads the collections anew; keeps the chosen one up to date.
 async function refresh() {
-  const { data } = await api("GET", "/v1/collections");
+  const { data, damaged } = await api("GET", "/v1/collections");
+  showDamaged(damaged);
   const [, wanted] = fromHash();
   const known = data.find((collection) => collection.name === wanted);
   page.collection = known ?? data.find((collection) => collection.name === "default") ?? data[0] ?? null;
@@ -60,7 +61,27 @@ async function refresh() {
     const { images, videos } = page.collection;
     $("counts").textContent = `${counted(images, "picture", "pictures")}, ${counted(videos, "video", "videos")}`;
   }
-  if (!known && wanted) tell(new Problem(`There is no collection “${wanted}”.`));
+  if (!known && wanted && !damaged.some(({ name }) => name === wanted)) tell(new Problem(`There is no collection “${wanted}”.`));
+}
+
+// Collections that are there and cannot be opened: why, what to do, and a way to be rid of them.
+function showDamaged(damaged) {
+  $("damaged").replaceChildren(...damaged.map(({ name, reason }) => el("li", { class: "problem" },
+    el("p", {}, el("strong", {}, `The collection “${name}” cannot be opened. `), reason),
+    el("button", { type: "button", class: "plain danger", onclick: () => page.attempt(() => dropDamaged(name)) }, "Delete it…"))));
+  $("damaged").hidden = damaged.length === 0;
+}
+
+async function dropDamaged(name) {
+  const sure = await ask({
+    title: `Delete the damaged collection “${name}”?`,
+    words: "What is left of it, and uploaded copies, are deleted. Indexed files stay where they are. Restore a snapshot instead if you have one.",
+    yes: "Delete",
+    danger: true,
+  });
+  if (!sure) return;
+  await api("DELETE", collectionPath(name));
+  await refresh();
 }
 
 function fromHash() {

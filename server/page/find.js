@@ -6,13 +6,14 @@ import { play } from "./player.js";
 import { why } from "./why.js";
 
 const LIMIT = 24;
-const LEAST_SURE = 0.3; // confidence of a segment that is shown as the same footage
+const LEAST_SURE = 0.5; // confidence of a segment that is shown as the same footage
 const FIRST_PART_SECONDS = 60; // of a long clip that is searched without being asked
 
 let page;
 let query = null; // {file} or {item, seconds}
 let wished = {}; // what the last search was told beside the query
 let asked = {}; // the wish of the search that is answered on the page
+let cursor = null; // of the answer's next page
 let running = null; // AbortController of the search under way
 let address = null; // object URL of the preview
 
@@ -30,6 +31,7 @@ export const findView = {
       event.preventDefault();
       page.attempt(() => search(part()));
     };
+    $("hits-more").onclick = () => page.attempt(more);
     $("query-kind").onchange = () => page.attempt(() => search(wished));
     $("query-frame").onclick = () => {
       const video = $("query-preview").firstElementChild;
@@ -40,7 +42,7 @@ export const findView = {
   // Another collection: the same question again, if there is one.
   changed() {
     if (query?.item) clear();
-    else $("hits").replaceChildren();
+    else empty();
   },
 
   async shown() {
@@ -71,7 +73,7 @@ function clear() {
   query = null;
   $("query").hidden = true;
   $("query-preview").replaceChildren();
-  $("hits").replaceChildren();
+  empty();
   page.quiet();
   invite();
   $("query-choose").focus();
@@ -128,42 +130,76 @@ function part() {
   return wish;
 }
 
+function empty() {
+  cursor = null;
+  $("hits").replaceChildren();
+  $("hits-more").hidden = true;
+}
+
 async function search(wish) {
   wished = wish;
-  running?.abort();
-  running = new AbortController();
-  const { signal } = running;
   page.quiet();
-  $("hits").replaceChildren();
+  empty();
   $("query-state").textContent = "Looking…";
-  const filter = ofKind($("query-kind").value);
-  let body = { item: query.item?.id, limit: LIMIT, filter, ...wish };
-  if (query.file) {
-    body = new FormData();
-    body.append("limit", LIMIT);
-    if (filter) body.append("filter", JSON.stringify(filter));
-    for (const [name, value] of Object.entries(wish)) body.append(name, value);
-    body.append("file", query.file);
-  }
   try {
-    const answer = await api("POST", collectionPath(page.collection.name, "/search"), body, signal);
+    const answer = await answered(wish, {});
     asked = { ...wish, target: answer.plan.target };
     showHits(answer);
   } catch (error) {
     if (error.name !== "AbortError") $("query-state").textContent = "Nothing was searched.";
     throw error;
+  }
+}
+
+// The next page of the answer that is shown, as the collection was when its first page was made.
+async function more() {
+  page.quiet();
+  $("hits-more").disabled = true;
+  try {
+    const before = $("hits").childElementCount;
+    append(await answered(wished, { cursor }));
+    $("query-state").textContent = `${counted($("hits").childElementCount, "item", "items")}, best first`;
+    $("hits").children[before]?.querySelector("button")?.focus();
+  } finally {
+    $("hits-more").disabled = false;
+  }
+}
+
+// What the server answers to the query, told `wish` and `turn`; whatever is still running is given up.
+async function answered(wish, turn) {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  const filter = ofKind($("query-kind").value);
+  let body = { item: query.item?.id, limit: LIMIT, filter, ...wish, ...turn };
+  if (query.file) {
+    body = new FormData();
+    body.append("limit", LIMIT);
+    if (filter) body.append("filter", JSON.stringify(filter));
+    for (const [name, value] of Object.entries({ ...wish, ...turn })) body.append(name, value);
+    body.append("file", query.file);
+  }
+  try {
+    return await api("POST", collectionPath(page.collection.name, "/search"), body, signal);
   } finally {
     if (running?.signal === signal) running = null;
   }
 }
 
-function showHits({ data, timing, plan }) {
+function showHits(answer) {
+  const { data, timing, plan } = answer;
   const took = (Object.values(timing).reduce((sum, part) => sum + part, 0) / 1000).toFixed(2);
   const what = plan.target === "clip" ? "clip" : "picture";
   $("query-state").textContent = data.length
     ? `${counted(data.length, "item", "items")} most like this ${what}, best first (${took} s)`
     : "Nothing to compare with: the collection holds nothing else.";
-  $("hits").replaceChildren(...data.map((hit) => card(hit, plan.target === "clip")));
+  append(answer);
+}
+
+function append({ data, plan, next_cursor }) {
+  cursor = next_cursor;
+  $("hits").append(...data.map((hit) => card(hit, plan.target === "clip")));
+  $("hits-more").hidden = cursor === null;
 }
 
 function card(hit, isClip) {
@@ -178,8 +214,8 @@ function card(hit, isClip) {
     ),
     el("div", { class: "card-words" },
       el("p", { class: "card-name", title: hit.name }, hit.name),
-      el("div", { class: "score", title: "How alike the two are: 1 is the same picture" },
-        bar(hit.score), el("span", {}, hit.score.toFixed(3))),
+      el("div", { class: "score", title: `The chance that this is where it was seen; alike by ${hit.score.toFixed(3)}` },
+        bar(hit.confidence), el("span", {}, `${Math.round(100 * hit.confidence)} % sure`)),
       isClip && isVideo ? alignment(hit, open) : null,
       !isClip && others.length
         ? el("div", { class: "chips" }, el("span", { class: "quiet" }, "also at"),
@@ -216,6 +252,7 @@ function alignment(hit, open) {
       const ways = [
         segment.speed === 1 ? null : `runs ${segment.speed.toFixed(2)} times as fast`,
         segment.mirrored ? "mirrored" : null,
+        segment.inset ? "within the picture" : null,
       ].filter(Boolean).join(", ");
       return el("li", {},
         el("button", { type: "button", class: "plain", onclick: () => open([segment]) }, times),

@@ -1,0 +1,96 @@
+"""Cancelling jobs over HTTP: one that waits never begins, one that runs ends soon, and what it has done stays."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from made_media import write_image, write_video
+from numpy.typing import NDArray
+from served import ITEMS, added, finished_job, problem, send, served
+
+from vicmae.export.engine import FakeEngine
+from vicmae.server import jobs
+
+SCAN = "/v1/collections/default/scan"
+FILES = 24
+
+
+class Gated(FakeEngine):
+    """Works when it is warmed up, and then only while the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.busy = threading.Event(), threading.Event()
+        self.gate.set()
+
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.busy.set()
+        assert self.gate.wait(20)
+        return super()._run(pixels)
+
+
+@contextmanager
+def halted(data: Path, roots: Path | str = "") -> Iterator[tuple[httpx.Client, Gated]]:
+    """A server whose engine stops at the next picture."""
+    engine = Gated()
+    with served(data, engine, library_roots=str(roots)) as client:
+        engine.busy.clear()
+        engine.gate.clear()
+        try:
+            yield client, engine
+        finally:
+            engine.gate.set()
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PROGRESS_SECONDS", 0.0)
+
+
+def test_a_scan_that_is_cancelled_ends_and_keeps_what_it_took_in(tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    for number in range(FILES):
+        write_image(tmp_path / "library" / f"{number}.png", number)
+    with halted(tmp_path / "data", tmp_path / "library") as (client, engine):
+        job = client.post(SCAN, json={"path": str(tmp_path / "library")}).headers["location"]
+        assert engine.busy.wait(20)
+        assert client.delete(job).json()["state"] == "cancelled"
+        engine.gate.set()
+        other = client.post("/v1/collections/default/duplicates").headers["location"]
+        assert finished_job(client, other)["state"] == "succeeded", "the worker goes on with the next job"
+        told = client.get(job).json()
+        taken = client.get(ITEMS, params={"limit": 100}).json()["data"]
+        assert told["state"] == "cancelled" and 1 <= told["progress"]["done"] <= len(taken) < FILES
+        problem(client.delete(job), 409)
+        again = client.post(SCAN, json={"path": str(tmp_path / "library")}).headers["location"]
+        assert again != job and finished_job(client, again)["progress"]["total"] == FILES - len(taken)
+
+
+def test_a_video_that_is_cancelled_while_it_is_embedded_leaves_nothing(tmp_path: Path) -> None:
+    with halted(tmp_path / "data") as (client, engine):
+        answer = send(client, write_video(tmp_path / "v.mp4", seconds=20))
+        assert engine.busy.wait(20)
+        assert client.delete(answer.headers["location"]).json()["state"] == "cancelled"
+        engine.gate.set()
+        added(client, write_video(tmp_path / "w.mp4", seed=2, seconds=1), id="other")
+        assert client.get(answer.headers["location"]).json()["state"] == "cancelled"
+        assert [item["id"] for item in client.get(ITEMS).json()["data"]] == ["other"]
+        uploads = tmp_path / "data" / "collections" / "default" / "uploads"
+        assert len(list(uploads.iterdir())) == 1
+
+
+def test_a_job_that_waits_is_cancelled_at_once_and_one_that_ended_is_not(tmp_path: Path) -> None:
+    with halted(tmp_path / "data") as (client, engine):
+        first = send(client, write_video(tmp_path / "v.mp4", seconds=2)).headers["location"]
+        assert engine.busy.wait(20)
+        second = send(client, write_video(tmp_path / "w.mp4", seed=2, seconds=2)).headers["location"]
+        assert client.delete(second).json()["state"] == "cancelled"
+        engine.gate.set()
+        assert finished_job(client, first)["state"] == "succeeded"
+        assert "succeeded" in problem(client.delete(first), 409)["detail"]
+        problem(client.delete("/v1/jobs/nobody"), 404)
+        assert len(client.get(ITEMS).json()["data"]) == 1
