@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import Best, Block, Floats, Ids
+from .packing import unit_length
 
 faiss: Any = untyped_faiss  # its stubs know neither its factories nor keyword parameters
 
 DEPTHS = (10, 100, 1000)  # neighbours for which recall is measured
-PROBES = 256  # vectors of a segment that ask for their neighbours
+PROBES = 256  # queries that are made of a segment's vectors, and ask for their neighbours
+MOVED = 1.0  # of the difference of two neighbours: somewhat farther from a row than they are
 DEEP_PROBES = 64  # those of them that ask for as many as the last of DEPTHS
 WIDTHS = {"ivf": (2, 4, 8, 16, 32, 64, 128, 256, 512), "hnsw": (24, 32, 48, 64, 128, 256, 512, 1024)}
 SPARES = (1, 2, 8)  # times the usual number of candidates
@@ -130,16 +132,25 @@ def sample_rows(kind: str, count: int) -> int:
     return min(count, TRAINING_ROWS_A_LIST * lists_for(count) if kind == "ivf" else 10_000)
 
 
-def true_places(probes: Floats, places: Ids, rows: Rows) -> Ids:
-    """probes (P, D), themselves at places (P,) or -1 -> places (P, T) of their nearest rows but themselves."""
-    best = Best(len(probes), DEPTHS[-1] + 1)
+def true_places(queries: Floats, rows: Rows) -> Ids:
+    """queries (Q, D) -> places (Q, T) of their nearest rows, nearest first; -1: there are no more."""
+    best = Best(len(queries), DEPTHS[-1])
     for block, at in rows():
-        best.add(probes @ block.T, at)
-    return np.array([row[row != place][: DEPTHS[-1]] for row, place in zip(best.result()[1], places, strict=True)])
+        best.add(queries @ block.T, at)
+    return best.result()[1]
+
+
+def made_probes(held: Floats, others: Floats) -> Floats:
+    """Rows (P, D) and two neighbours of each, (P, 2, D) -> (P, D) of unit length: queries that are like rows, and none.
+
+    A row moved by the difference of two of its neighbours. Rows themselves would find too much: a graph links each with
+    just the rows it asks for.
+    """
+    return unit_length(held + MOVED * (others[:, 0] - others[:, 1]))
 
 
 def measured(index: Any, kind: str, probes: Floats, true: Ids, stop: Callable[[], None]) -> list[Level]:
-    """Levels by cost. probes (P, D) ask for their nearest, true (P, T), a row of the index each without itself."""
+    """Levels by cost. probes (P, D), no rows of the index, ask for their nearest, true (P, T)."""
     levels = []
     for width in WIDTHS[kind]:
         recalls = []
@@ -177,7 +188,7 @@ def _cost(index: Any, kind: str, width: int, spare: int) -> float:
 
 def _recalls(index: Any, kind: str, probes: Floats, true: Ids, width: int) -> list[float]:
     """The share of `true` (P, depth) among the candidates, which is what comparing again leaves, for each of SPARES."""
-    depth = true.shape[1] + 1  # a probe finds itself, too
+    depth = true.shape[1]
     bounds = []
     for spare in SPARES:  # each asked by itself: a graph finds more the more it is asked for
         found = candidates(index, kind, probes, candidates_for(kind, depth, spare), width)

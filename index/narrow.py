@@ -18,6 +18,7 @@ from .rows import RowFile
 
 ENOUGH = (250, 500, 750, 1000, 2000, 4000)  # allowed rows that are compared for ten answers
 SHARES = (10, 100)  # one row in so many is allowed while levels are measured
+MOST_SHARE = SHARES[0]  # of so many rows at most one may be allowed: beyond nothing is measured
 ROW_MICROSECONDS = 0.2  # to find and compare one
 CENTRE_MICROSECONDS = 0.06
 ALLOWED_MICROSECONDS = 0.01  # to look up the list of one

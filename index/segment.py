@@ -18,6 +18,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from . import ann
 from .catalog import Catalog
 from .exact import Best, Block, Floats, Ids, best_rows, block_rows
-from .narrow import Reach, best_allowed, cheapest_reach, enough_for, measured_reaches
+from .narrow import MOST_SHARE, Reach, best_allowed, cheapest_reach, enough_for, measured_reaches
 from .packing import unpack_rows
 from .plan import Effort, IndexOptions, PartPlan
 from .rows import CHUNK_ROWS, RowFile, write_rows
@@ -142,7 +143,7 @@ class Segment:
         """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
         kind, depth = self.manifest.kind, k * len(self.ids) / count
         level = ann.cheapest(self.levels, depth, least)
-        if places is not None and self.lists is not None:
+        if places is not None and self.lists is not None and count * MOST_SHARE <= len(self.ids):
             reach = cheapest_reach(self.reaches, least)
             if reach is not None and (level is None or reach.cost(k, count, self.codes.nlist) < level.cost):
                 enough = enough_for(reach.enough, k)
@@ -151,10 +152,13 @@ class Segment:
         if level is None:
             return None
         wanted = ann.candidates_for(kind, k, level.spare)
-        cosines, found = ann.refined(self.refining, kind, query, k, wanted, level.width, self._mask(places))
+        width = level.width
+        if kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
+            width = max(width, ann.candidates_for(kind, ceil(depth), level.spare))
+        cosines, found = ann.refined(self.refining, kind, query, k, wanted, width, self._mask(places))
         if found.min() < 0:
             return None
-        effort.parts.append(PartPlan(kind, count, level.width, wanted, level.recall_at(depth)))
+        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth)))
         cosines *= self.file.factors[found]
         return self._answer(cosines, found)
 
@@ -269,12 +273,22 @@ def _write_codes(
     taught = np.sort(shuffled[len(asked) :][: ann.sample_rows(kind, file.count)])
     index = ann.build(kind, file.count, dim, file.at(taught), rows, stop)
     ann.write(index, scratch / CODES)
-    asked = np.random.default_rng(1).permutation(asked)
-    probes = np.concatenate([file.at(asked[i : i + 1]) for i in range(len(asked))])
-    true = ann.true_places(probes, asked, rows)
+    probes = _probes(file, asked, rows)
+    true = ann.true_places(probes, rows)
     levels = ann.measured(index, kind, probes, true, stop)
     lists = ann.lists_of(index) if kind == "ivf" else None
     return levels, [] if lists is None else measured_reaches(index, lists, probes, true, stop)
+
+
+def _probes(file: RowFile, asked: Ids, rows: ann.Rows) -> Floats:
+    """Queries made of the rows at `asked` (P,) and of two neighbours of each, in an order drawn by chance."""
+    chance = np.random.default_rng(1)
+    held = file.at(asked)
+    near = ann.true_places(held, rows)[:, 1 : 1 + ann.DEPTHS[0]]  # the first is the row itself, or one just like it
+    pairs = chance.permuted(near, axis=1)[:, :2]
+    wanted, where = np.unique(pairs, return_inverse=True)
+    others = file.at(wanted)[where.reshape(pairs.shape)]
+    return chance.permutation(ann.made_probes(held, others))
 
 
 def _graph_is_worth_it(levels: list[ann.Level], rows: int, dim: int, options: IndexOptions) -> bool:
