@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         0.002, ge=0, le=1, description="longest wait of a free engine for a picture that is being decoded"
     )
     index_kind: Literal["auto", "exact", "hnsw", "ivf"] = Field(
-        "auto", description="how vectors are searched; auto: exact while they are few, ivf beyond"
+        "auto", description="how vectors are searched; auto: exact while few, ivf beyond, hnsw where that is slow"
     )
     index_memory_bytes: int = Field(
         2**30, gt=0, description="memory for the vectors of a collection, above which they are kept as codes"

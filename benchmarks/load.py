@@ -121,8 +121,11 @@ class Crowd:
         return float(np.quantile(self.took, share)) * 1000
 
 
-async def crowd(port: int, wires: list[bytes], callers: int, seconds: float) -> Crowd:
-    """That many callers over sockets for that long; every request must be answered, and once."""
+async def crowd(port: int, wires: list[bytes], callers: int, seconds: float, pause_seconds: float = 0.5) -> Crowd:
+    """That many callers over sockets for that long; every request must be answered, and once.
+
+    pause_seconds: after which one who was refused asks again; Retry-After says 1.
+    """
     met = Crowd()
     until = monotonic() + seconds
 
@@ -138,7 +141,7 @@ async def crowd(port: int, wires: list[bytes], callers: int, seconds: float) -> 
             if status == 200:
                 met.took.append(perf_counter() - began)
             if status == 503:
-                await asyncio.sleep(0.5)  # half of what Retry-After asks for: an impatient crowd
+                await asyncio.sleep(pause_seconds)
         await caller.close()
 
     began = perf_counter()

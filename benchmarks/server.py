@@ -137,10 +137,14 @@ def latency(port: int, jpegs: list[bytes], args: argparse.Namespace) -> dict[str
 
 
 def overload(port: int, jpegs: list[bytes], args: argparse.Namespace) -> dict[str, float]:
-    """As many callers as fit, then four times as many, then few: good answers a second, and how long they took."""
+    """As many callers as fit, then four times as many, then few: good answers a second, and how long they took.
+
+    Those who are refused come back as often as it takes for four times as many requests as can be answered.
+    """
     wires = [form(UPLOAD, jpeg) for jpeg in jpegs]
     full = asyncio.run(crowd(port, wires, MAX_QUEUE, 2 * args.seconds))
-    over = asyncio.run(crowd(port, wires, 4 * MAX_QUEUE, 2 * args.seconds))
+    pause_seconds = MAX_QUEUE / full.per_second  # three queues of refused ones, three times the full rate
+    over = asyncio.run(crowd(port, wires, 4 * MAX_QUEUE, 2 * args.seconds, pause_seconds))
     after = asyncio.run(crowd(port, wires, args.connections, 2.0))
     assert set(full.told) == set(after.told) == {200} and set(over.told) <= {200, 503}, over.told
 

@@ -237,6 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--vectors", type=int, default=1_000_000)
+    parser.add_argument("--kind", default="auto", choices=("auto", "exact", "ivf", "hnsw"))
     parser.add_argument("--folder", type=Path, help="where the collection is made and deleted [default: /tmp]")
     for name, rate in (("adds", 2.0), ("deletes", 2.0), ("searches", 10.0)):
         parser.add_argument(f"--{name}", type=float, default=rate, help="a second")
@@ -245,7 +246,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=wish.folder) as folder,
-        Library(Path(folder), IndexOptions(background=True)) as library,
+        Library(Path(folder), IndexOptions(wish.kind, background=True)) as library,
     ):
         collection = library.create("soak", engine_of(384))
         items = wish.vectors // FRAMES
