@@ -17,7 +17,7 @@ from ..media.limits import MediaLimits
 from ..media.reader import Source
 from .align import Segment
 from .items import Item
-from .looking import COMPARED_SIDE, LOOK_FPS, LOOK_SECONDS
+from .looking import COMPARED_SIDE, pictures_around
 from .variants import SAME, Variant, correlation, small_grey, variant_among
 
 ROUNDS = ((0.25, 0.75), (0.5,))  # where in a stretch is looked; the second round where the first one leaves doubt
@@ -52,7 +52,7 @@ def evidence_of(source: Source, item: Item, segment: Segment, limits: MediaLimit
                 here = segment.query_start_seconds + share * (segment.query_end_seconds - segment.query_start_seconds)
                 there = segment.start_seconds + share * (segment.end_seconds - segment.start_seconds)
                 wanted = decoder.frame_at(source, here, limits, COMPARED_SIDE).data[0]
-                looked[share] = wanted, _around(item, there, limits, decoder)
+                looked[share] = wanted, pictures_around(item, there, limits, decoder)
             evidence = compared(*zip(*(looked[share] for share in sorted(looked)), strict=True))
             if _is_clear(evidence):
                 break
@@ -102,18 +102,3 @@ def _motion(ours: list[NDArray[np.float32]], theirs: list[NDArray[np.float32]]) 
         if max(mine.std(), other.std()) >= MOVES:
             told.append(correlation(mine, other))
     return float(np.median(told)) if told else None
-
-
-def _around(item: Item, seconds: float, limits: MediaLimits, decoder: Decoder) -> Pictures:
-    """The item's pictures around a second; a picture is itself at any."""
-    if item.kind == "image":
-        return [decoder.frame_at(item.path, 0.0, limits, COMPARED_SIDE).data[0]]
-    frames = decoder.read_frames(
-        item.path,
-        LOOK_FPS,
-        limits,
-        start_seconds=max(0.0, seconds - LOOK_SECONDS),
-        end_seconds=seconds + LOOK_SECONDS,
-        shorter_side=COMPARED_SIDE,
-    )
-    return [picture for chunk in frames for picture in chunk.data]

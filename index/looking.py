@@ -6,12 +6,15 @@ itself; pixels tell.
 
 from collections import Counter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import InvalidRequest, MediaError, NotFound
 from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from .align import Segment
 from .items import Item
-from .variants import Variant, variant_among, variant_of
+from .variants import Variant, variant_among
 
 LOOKS = (0.25, 0.5, 0.75)  # where in a shared stretch the pixels are compared
 LOOK_SECONDS = 0.6  # of the other side around such a moment: sampled times are that uncertain
@@ -41,14 +44,19 @@ def look(a: Item, b: Item, best: Segment, limits: MediaLimits, decoder: Decoder)
 def _variant_near(a: Item, at_a: float, b: Item, at_b: float, limits: MediaLimits, decoder: Decoder) -> Variant | None:
     """How a's picture at its second is found among b's around its second."""
     wanted = decoder.frame_at(a.path, at_a, limits, COMPARED_SIDE).data[0]
-    if b.kind == "image":
-        return variant_of(wanted, decoder.frame_at(b.path, 0.0, limits, COMPARED_SIDE).data[0])[0]
+    return variant_among(wanted, pictures_around(b, at_b, limits, decoder))[0]
+
+
+def pictures_around(item: Item, seconds: float, limits: MediaLimits, decoder: Decoder) -> list[NDArray[np.uint8]]:
+    """The item's pictures (H, W, 3) around a second, as sampled times are uncertain; a picture is itself at any."""
+    if item.kind == "image":
+        return [decoder.frame_at(item.path, 0.0, limits, COMPARED_SIDE).data[0]]
     frames = decoder.read_frames(
-        b.path,
+        item.path,
         LOOK_FPS,
         limits,
-        start_seconds=max(0.0, at_b - LOOK_SECONDS),
-        end_seconds=at_b + LOOK_SECONDS,
+        start_seconds=max(0.0, seconds - LOOK_SECONDS),
+        end_seconds=seconds + LOOK_SECONDS,
         shorter_side=COMPARED_SIDE,
     )
-    return variant_among(wanted, [picture for chunk in frames for picture in chunk.data])[0]
+    return [picture for chunk in frames for picture in chunk.data]

@@ -12,7 +12,6 @@ half made. Rows of an approximate segment stay on disk and are mapped.
 """
 
 import json
-import os
 import secrets
 import shutil
 import zlib
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import ann
+from .aside import flush
 from .catalog import Catalog
 from .exact import Best, Block, Floats, Ids, best_rows, block_rows
 from .narrow import MOST_SHARE, Reach, best_allowed, cheapest_reach, enough_for, measured_reaches
@@ -203,7 +203,7 @@ def make_segment(
         _write_rows(catalog, scratch, span, dim, options, stop)
         final = folder / f"seg-{span[0]}-{span[1]}-{secrets.token_hex(4)}"
         scratch.rename(final)
-        _flush(folder)
+        flush(folder)
         return final
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -255,7 +255,7 @@ def _write_rows(
     )
     (scratch / MANIFEST).write_text(json.dumps(asdict(manifest)))
     for path in (*scratch.iterdir(), scratch):
-        _flush(path)
+        flush(path)
 
 
 def _write_codes(
@@ -369,12 +369,3 @@ def _checksum(path: Path) -> int:
         while piece := file.read(2**20):
             value = zlib.crc32(piece, value)
     return value
-
-
-def _flush(path: Path) -> None:
-    """path, a file or a folder, is on disk when this returns."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

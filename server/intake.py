@@ -3,7 +3,6 @@
 What it answers for is on disk before it answers: the item, or the file together with its job. Knows no HTTP.
 """
 
-import os
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..errors import Conflict, CorruptMedia, InvalidRequest, NotFound, StorageError
 from ..index import jobs
+from ..index.aside import flush
 from ..index.collection import Collection
 from ..index.ingest import ingest_file
 from ..index.items import Item, check_item_id
@@ -166,17 +166,9 @@ def _keep(received: Path, folder: Path) -> Path:
     """Moves a received file into the collection, bytes and name on disk when it returns."""
     path = folder / uuid.uuid4().hex
     try:
-        _sync(received)
+        flush(received)
         received.rename(path)
-        _sync(folder)
+        flush(folder)
     except OSError as error:
         raise StorageError(f"The upload could not be kept: {error.strerror}. Is the disk full?") from error
     return path
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
