@@ -1,10 +1,9 @@
 """Aliases: other names of collections, a small file each. Switching one is a rename, so that nobody sees half of it."""
 
-import os
-import secrets
 from pathlib import Path
 
 from ..errors import StorageError
+from .aside import file_aside
 
 MAX_BYTES = 200  # of an alias file; a collection's name is shorter
 
@@ -34,21 +33,11 @@ def read_aliases(folder: Path) -> dict[str, str]:
 
 def write_alias(folder: Path, alias: str, target: str) -> None:
     """Points the alias at a collection, from one moment to the next; on disk when it returns."""
-    aside = folder / f".{alias}-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(target + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(folder / alias)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with file_aside(folder / alias) as file:
+            file.write(f"{target}\n".encode())
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise StorageError(f"The alias {alias!r} cannot be written in {folder} ({error.strerror}).") from error
 
 

@@ -226,6 +226,7 @@ def test_two_hundred_kills_of_a_mixed_workload(forks: ForkServerContext, quick_p
     with Library(quick_path) as library:
         create(library.open("c"), quick_path / "snapshots" / "last.tar")
         library.restore(quick_path / "snapshots" / "last.tar", force=True)
+        library.set_alias("now", "c")
     left = [path for path in quick_path.rglob(".*") if path.name.startswith(".")]
     assert left == [], "what kills left is gone"
 
