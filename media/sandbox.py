@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from threading import Condition
 from time import monotonic
@@ -235,15 +234,12 @@ class _Call:
 
     def begin(self, name: str, source: Source, limits: MediaLimits, given: dict[str, Any]) -> None:
         """Raises MediaTooLarge, CorruptMedia, Overloaded."""
-        request: Message = {"call": name, "limits": asdict(limits), "given": given}
+        request: Message = {"call": name, "limits": vars(limits), "given": given}
         if isinstance(source, Path):
             self._send({**request, "path": os.path.abspath(source)})
             return
         limits.check_bytes(len(source))
-        with _memory() as file:
-            file.write(source)
-            file.flush()
-            self._send(request, file.fileno())
+        self._send(request, source)
 
     def answer(self, timeout_seconds: float) -> Message:
         """What the child says within that time. Raises MediaError, NotFound, InvalidRequest, Overloaded."""
@@ -300,7 +296,7 @@ class _Call:
             read += count
         return data
 
-    def _send(self, message: Message, file: int | None = None) -> None:
+    def _send(self, message: Message, file: bytes = b"") -> None:
         self._state = "working"
         self._child.channel.settimeout(self._sandbox.timeout_seconds)
         try:

@@ -1,4 +1,4 @@
-"""Messages between the sandbox and its workers: JSON with its length before it, over a Unix socket.
+"""Messages between the sandbox and its workers over a Unix socket: JSON with its length before it, and maybe a file.
 
 JSON, since what a decoder was talked into by a file must not run in the process that reads it. Frames do not pass
 here: they lie in memory that both processes hold open.
@@ -11,32 +11,27 @@ from typing import Any
 
 Message = dict[str, Any]
 
-_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<IQ")  # bytes of JSON, bytes of the file behind it
 _MAX_BYTES = 4 * 2**20
+_PIECE_BYTES = 2**20
 
 
-def send(channel: socket.socket, message: Message, file: int | None = None) -> None:
-    """The message, and an open file with it. OSError when nobody is at the other end."""
+def send(channel: socket.socket, message: Message, file: bytes = b"") -> None:
+    """The message, and the bytes of a file with it. OSError when nobody is at the other end."""
     text = json.dumps(message).encode()
-    head = _LENGTH.pack(len(text))
-    if file is None:
-        channel.sendall(head + text)
-        return
-    socket.send_fds(channel, [head], [file])
-    channel.sendall(text)
+    # One piece of what is short, so that the other end wakes up once.
+    channel.sendall(b"".join((_HEAD.pack(len(text), len(file)), text, file[:_PIECE_BYTES])))
+    if len(file) > _PIECE_BYTES:
+        channel.sendall(memoryview(file)[_PIECE_BYTES:])
 
 
-def receive(channel: socket.socket) -> tuple[Message, int | None]:
-    """The next message, and the file that came with it, which is the caller's to close.
+def receive(channel: socket.socket, max_file_bytes: int = 0) -> tuple[Message, bytes]:
+    """The next message, and the file that came with it.
 
-    TimeoutError when it does not come in time, EOFError when the other end is closed or sends no message.
+    TimeoutError when it does not come in time, EOFError when the other end is closed, sends no message or too much.
     """
-    head, files, _, _ = socket.recv_fds(channel, _LENGTH.size, 1)
-    head += _exactly(channel, _LENGTH.size - len(head)) if head else b""
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    (length,) = _LENGTH.unpack(head)
-    if length > _MAX_BYTES:
+    length, file_bytes = _HEAD.unpack(_exactly(channel, _HEAD.size))
+    if length > _MAX_BYTES or file_bytes > max_file_bytes:
         raise EOFError
     try:
         message = json.loads(_exactly(channel, length))
@@ -44,15 +39,15 @@ def receive(channel: socket.socket) -> tuple[Message, int | None]:
         raise EOFError from error
     if not isinstance(message, dict):
         raise EOFError
-    return message, files[0] if files else None
+    return message, _exactly(channel, file_bytes)
 
 
 def _exactly(channel: socket.socket, count: int) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while count:
-        part = channel.recv(min(count, 2**16))
+        part = channel.recv(min(count, _PIECE_BYTES))
         if not part:
             raise EOFError
         parts.append(part)
         count -= len(part)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

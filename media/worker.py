@@ -25,6 +25,7 @@ from .reader import Source
 from .wire import Message, receive, send
 
 _KEPT_BYTES = 64 * 2**20  # of shared memory that stays from one answer to the next
+_MAX_FILE_BYTES = 2**40  # the parent has its own limits
 _GRACE_SECONDS = 10.0  # the parent should have noticed by then
 
 
@@ -42,10 +43,10 @@ class Worker:
         send(self.channel, {"ready": True})
         _fall_silent()
         while True:
-            request, file = receive(self.channel)
             try:
+                request, file = receive(self.channel, _MAX_FILE_BYTES)
                 self._alarm()
-                self._answer(request, self._source(request, file))
+                self._answer(request, Path(request["path"]) if "path" in request else file)
             except (MediaError, NotFound, InvalidRequest) as error:
                 self._send({"error": type(error).__name__, "message": str(error)})
             except MemoryError:
@@ -105,13 +106,6 @@ class Worker:
         while written < flat.nbytes:
             written += os.pwrite(self.memory, flat[written:], written)
         return {"shape": shape, "seconds": seconds}
-
-    def _source(self, request: Message, file: int | None) -> Source:
-        if file is None:
-            return Path(request["path"])
-        with os.fdopen(file, "rb") as content:
-            content.seek(0)
-            return content.read()
 
     def _alarm(self) -> None:
         """The kernel ends this process when nobody else does: a parent that was killed cannot."""

@@ -7,6 +7,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from time import perf_counter
 from urllib.parse import urlsplit
 
@@ -126,6 +127,7 @@ class SameOrigin:
         return None
 
 
+@lru_cache(256)
 def _hostname(host: str) -> str:
     """The Host header without its port; IPv6 without brackets; "" for nonsense."""
     try:

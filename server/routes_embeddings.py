@@ -76,15 +76,15 @@ async def embeddings_upload(
     accept: Accept = "",
 ) -> Response:
     """Files of the multipart field `file` -> one vector each, with `frames=true` one a sampled frame too."""
-    async with received_form(request, here.incoming, here.settings.max_batch_inputs) as form:
+    async with received_form(request, here.incoming, here.settings.max_batch_inputs, keeps=False) as form:
         form.only("model", "encoding_format", "frames")
         check_model(here, form.fields.get("model"))
         encoding = encoding_of(form.fields.get("encoding_format", "float"))
         wanted = flag_of("frames", form.fields["frames"]) if "frames" in form.fields else bool(frames)
-        paths = [upload.path for upload in form.files]
-        if not paths:
+        sources = [upload.source for upload in form.files]
+        if not sources:
             raise InvalidRequest("Expected at least one file in the multipart field 'file', got none.")
-        answer = await on_trip(here, request, lambda trip: embed(here, paths, encoding, wanted, trip))
+        answer = await on_trip(here, request, lambda trip: embed(here, sources, encoding, wanted, trip))
         return answer_as(form_of(accept), answer)
 
 
