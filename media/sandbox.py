@@ -41,7 +41,7 @@ from .info import MediaInfo
 from .limits import MediaLimits
 from .reader import Source
 from .sampling import Sampling
-from .wire import Message, receive, send
+from .wire import Channel, Message
 
 _ERRORS = {kind.__name__: kind for kind in (CorruptMedia, UnsupportedMedia, MediaTooLarge, NotFound, InvalidRequest)}
 _START_SECONDS = 120.0
@@ -211,7 +211,7 @@ class Sandbox:
 
     def _dismiss(self, child: "_Child") -> None:
         with self._change:
-            if child.process.poll() is None and not self._closed:
+            if child.process.returncode is None and not self._closed:  # who died unseen is noticed by the next caller
                 self._free.append(child)
             else:
                 self._all.discard(child)
@@ -243,9 +243,9 @@ class _Call:
 
     def answer(self, timeout_seconds: float) -> Message:
         """What the child says within that time. Raises MediaError, NotFound, InvalidRequest, Overloaded."""
-        self._child.channel.settimeout(max(timeout_seconds, 0.001))
+        self._child.channel.wait_at_most(max(timeout_seconds, 0.001))
         try:
-            answer, _ = receive(self._child.channel)
+            answer, _ = self._child.channel.receive()
         except TimeoutError as error:
             self._child.kill()
             raise self._late() from error
@@ -274,7 +274,7 @@ class _Call:
         """Leaves the child ready for the next call; one that is still at work is killed."""
         if self._state == "pausing":
             try:
-                send(self._child.channel, {"stop": True})
+                self._child.channel.send({"stop": True})
             except OSError:
                 self._child.kill()
         elif self._state == "working":
@@ -298,9 +298,9 @@ class _Call:
 
     def _send(self, message: Message, file: bytes = b"") -> None:
         self._state = "working"
-        self._child.channel.settimeout(self._sandbox.timeout_seconds)
+        self._child.channel.wait_at_most(self._sandbox.timeout_seconds)
         try:
-            send(self._child.channel, message, file)
+            self._child.channel.send(message, file)
         except OSError as error:
             raise self._death() from error
 
@@ -328,7 +328,8 @@ class _Child:
 
     def __init__(self, sandbox: Sandbox) -> None:
         """Started and ready. Raises EngineError."""
-        self.channel, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
         self.memory = _memory()
         given = {
             "channel": theirs.fileno(),
@@ -348,9 +349,9 @@ class _Child:
                 env={**os.environ, "PYTHONPATH": path, **_CHILDS_OWN},
                 process_group=0,  # Ctrl-C is for us: we end our children ourselves
             )
-        self.channel.settimeout(_START_SECONDS)
+        self.channel.wait_at_most(_START_SECONDS)
         try:
-            receive(self.channel)
+            self.channel.receive()
         except (EOFError, OSError) as error:
             code = self.kill()
             raise EngineError(f"The process that decodes files did not start (exit code {code}).") from error
@@ -368,10 +369,10 @@ class _Child:
 
     def _has_hung_up(self) -> bool:
         """Whether its end of the channel is closed: then it is dying, and its own exit code is worth waiting for."""
-        if self.channel.fileno() < 0:
+        if self.channel.socket.fileno() < 0:
             return True
         poll = select.poll()
-        poll.register(self.channel, 0)
+        poll.register(self.channel.socket, 0)
         return bool(poll.poll(0))
 
 

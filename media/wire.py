@@ -13,41 +13,55 @@ Message = dict[str, Any]
 
 _HEAD = struct.Struct("<IQ")  # bytes of JSON, bytes of the file behind it
 _MAX_BYTES = 4 * 2**20
-_PIECE_BYTES = 2**20
+_PIECE_BYTES = 2**18
 
 
-def send(channel: socket.socket, message: Message, file: bytes = b"") -> None:
-    """The message, and the bytes of a file with it. OSError when nobody is at the other end."""
-    text = json.dumps(message).encode()
-    # One piece of what is short, so that the other end wakes up once.
-    channel.sendall(b"".join((_HEAD.pack(len(text), len(file)), text, file[:_PIECE_BYTES])))
-    if len(file) > _PIECE_BYTES:
-        channel.sendall(memoryview(file)[_PIECE_BYTES:])
+class Channel:
+    """One end of a socket. A message goes out and comes in by one call of the system, where it is short."""
 
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self._early = b""  # of the next message, come together with the one before
 
-def receive(channel: socket.socket, max_file_bytes: int = 0) -> tuple[Message, bytes]:
-    """The next message, and the file that came with it.
+    def wait_at_most(self, seconds: float | None) -> None:
+        """From here on, for each piece; None for ever."""
+        if self.socket.gettimeout() != seconds:
+            self.socket.settimeout(seconds)
 
-    TimeoutError when it does not come in time, EOFError when the other end is closed, sends no message or too much.
-    """
-    length, file_bytes = _HEAD.unpack(_exactly(channel, _HEAD.size))
-    if length > _MAX_BYTES or file_bytes > max_file_bytes:
-        raise EOFError
-    try:
-        message = json.loads(_exactly(channel, length))
-    except ValueError as error:
-        raise EOFError from error
-    if not isinstance(message, dict):
-        raise EOFError
-    return message, _exactly(channel, file_bytes)
+    def send(self, message: Message, file: bytes = b"") -> None:
+        """The message, and the bytes of a file with it. OSError when nobody is at the other end."""
+        text = json.dumps(message).encode()
+        self.socket.sendall(b"".join((_HEAD.pack(len(text), len(file)), text, file[:_PIECE_BYTES])))
+        if len(file) > _PIECE_BYTES:
+            self.socket.sendall(memoryview(file)[_PIECE_BYTES:])
 
+    def receive(self, max_file_bytes: int = 0) -> tuple[Message, bytes]:
+        """The next message, and the file that came with it.
 
-def _exactly(channel: socket.socket, count: int) -> bytes:
-    parts: list[bytes] = []
-    while count:
-        part = channel.recv(min(count, _PIECE_BYTES))
-        if not part:
+        TimeoutError when it does not come in time, EOFError when the other end is closed, sends no message or too much.
+        """
+        length, file_bytes = _HEAD.unpack(self._exactly(_HEAD.size))
+        if length > _MAX_BYTES or file_bytes > max_file_bytes:
             raise EOFError
-        parts.append(part)
-        count -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        try:
+            message = json.loads(self._exactly(length))
+        except ValueError as error:
+            raise EOFError from error
+        if not isinstance(message, dict):
+            raise EOFError
+        return message, self._exactly(file_bytes)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _exactly(self, count: int) -> bytes:
+        parts, missing = [self._early], count - len(self._early)
+        while missing > 0:
+            part = self.socket.recv(_PIECE_BYTES)
+            if not part:
+                raise EOFError
+            parts.append(part)
+            missing -= len(part)
+        come = parts[-1] if len(parts) == 2 and not parts[0] else b"".join(parts)
+        self._early = come[count:]
+        return come[:count]

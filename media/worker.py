@@ -22,7 +22,7 @@ from .decoding import InProcess
 from .info import MediaInfo
 from .limits import MediaLimits
 from .reader import Source
-from .wire import Message, receive, send
+from .wire import Channel, Message
 
 _KEPT_BYTES = 64 * 2**20  # of shared memory that stays from one answer to the next
 _MAX_FILE_BYTES = 2**40  # the parent has its own limits
@@ -30,9 +30,9 @@ _GRACE_SECONDS = 10.0  # the parent should have noticed by then
 
 
 class Worker:
-    """channel: a Unix socket to the parent; memory: a file that both hold open, into which frames are written."""
+    """channel: to the parent; memory: a file that both hold open, into which frames are written."""
 
-    def __init__(self, channel: socket.socket, memory: int, decoder: InProcess, timeout_seconds: float) -> None:
+    def __init__(self, channel: Channel, memory: int, decoder: InProcess, timeout_seconds: float) -> None:
         self.channel = channel
         self.memory = memory
         self.decoder = decoder
@@ -40,11 +40,11 @@ class Worker:
 
     def run(self) -> None:
         """Answers until the parent hangs up, or until memory has run out once: then a fresh process is better."""
-        send(self.channel, {"ready": True})
+        self.channel.send({"ready": True})
         _fall_silent()
         while True:
             try:
-                request, file = receive(self.channel, _MAX_FILE_BYTES)
+                request, file = self.channel.receive(_MAX_FILE_BYTES)
                 self._alarm()
                 self._answer(request, Path(request["path"]) if "path" in request else file)
             except (MediaError, NotFound, InvalidRequest) as error:
@@ -90,7 +90,7 @@ class Worker:
                         self._send(told)
                         return
                 self._send({**told, "more": True})
-                if "stop" in receive(self.channel)[0]:
+                if "stop" in self.channel.receive()[0]:
                     return
                 self._alarm()
             self._send({})
@@ -113,7 +113,7 @@ class Worker:
 
     def _send(self, message: Message) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        send(self.channel, message)
+        self.channel.send(message)
 
 
 def main() -> None:
@@ -125,7 +125,7 @@ def main() -> None:
     _limit_memory(given["memory_bytes"])
     decoder = InProcess(given["hardware"])
     try:
-        Worker(channel, given["memory"], decoder, given["timeout_seconds"]).run()
+        Worker(Channel(channel), given["memory"], decoder, given["timeout_seconds"]).run()
     except (EOFError, OSError):
         pass  # the parent hung up
 
