@@ -258,14 +258,18 @@ class _Call:
             self._child.kill()
             raise MediaTooLarge(
                 f"{self._name} takes more memory to decode than the {self._sandbox.memory_bytes:,} bytes that "
-                "decoding may use (decode_memory_bytes). Send a smaller version, or raise the limit."
+                "decoding may use (decode_memory_bytes). Send a smaller version, or raise the limit.",
+                "decode_memory_bytes",
             )
         if answer["error"] not in _ERRORS:
             raise CorruptMedia(
                 f"{self._name} stopped the decoder ({answer.get('message')}). "
                 "Send it again from its source, or convert it."
             )
-        raise _ERRORS[answer["error"]](str(answer.get("message")))
+        error = _ERRORS[answer["error"]](str(answer.get("message")))
+        if isinstance(error, MediaTooLarge):
+            error.limit = str(answer.get("limit", ""))
+        raise error
 
     def go_on(self) -> None:
         self._send({"next": True})
@@ -307,7 +311,8 @@ class _Call:
     def _late(self) -> MediaError:
         return MediaTooLarge(
             f"{self._name} kept the decoder at work for {self._sandbox.timeout_seconds:g} seconds without a further "
-            "frame (decode_timeout_seconds). Convert it, for example to H.264 in MP4, or raise the limit."
+            "frame (decode_timeout_seconds). Convert it, for example to H.264 in MP4, or raise the limit.",
+            "decode_timeout_seconds",
         )
 
     def _death(self) -> VicmaeError:

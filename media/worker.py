@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidRequest, MediaError, NotFound
+from ..errors import InvalidRequest, MediaError, MediaTooLarge, NotFound
 from .decoding import InProcess
 from .info import MediaInfo
 from .limits import MediaLimits
@@ -48,7 +48,8 @@ class Worker:
                 self._alarm()
                 self._answer(request, Path(request["path"]) if "path" in request else file)
             except (MediaError, NotFound, InvalidRequest) as error:
-                self._send({"error": type(error).__name__, "message": str(error)})
+                told = {"error": type(error).__name__, "message": str(error)}
+                self._send({**told, "limit": error.limit} if isinstance(error, MediaTooLarge) else told)
             except MemoryError:
                 self._send({"error": "MemoryError"})
                 return

@@ -154,6 +154,14 @@ class Room:
         await self.app(scope, receive, send)
 
 
+class _TooMuch(HTTPException):
+    """A body over its limit; `limit` is the setting."""
+
+    def __init__(self, status_code: int, detail: str, limit: str) -> None:
+        super().__init__(status_code, detail)
+        self.limit = limit
+
+
 class BodyLimit:
     """Refuses a body over its limit: at once when Content-Length tells, else while it streams in.
 
@@ -176,7 +184,7 @@ class BodyLimit:
         detail = f"The body is larger than {limit} bytes, the limit set by {setting}."
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limit:
-            await refuse(of_status(413, detail), scope, receive, send)
+            await refuse(of_status(413, detail, limit=setting), scope, receive, send)
             return
         taken = 0
 
@@ -185,7 +193,7 @@ class BodyLimit:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise HTTPException(413, detail)
+                raise _TooMuch(413, detail, limit=setting)
             return message
 
         await self.app(scope, receive_counting, send)

@@ -74,9 +74,7 @@ class Form:
 
 
 @asynccontextmanager
-async def received_form(
-    request: Request, folder: Path, max_files: int = 1, keeps: bool = True
-) -> AsyncIterator[Form]:
+async def received_form(request: Request, folder: Path, max_files: int = 1, keeps: bool = True) -> AsyncIterator[Form]:
     """Reads the request's multipart body. Files still in `folder` at the end are deleted.
 
     keeps  whether the caller wants files on disk; else those of a form below WRITE_BYTES stay in memory
