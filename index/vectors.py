@@ -22,7 +22,6 @@ import numpy as np
 from ..errors import StorageError
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
-from .packing import unpack_vectors
 from .plan import Effort, IndexOptions, PartPlan
 from .segment import MAKING, Damaged, Segment, make_segment, open_segment
 from .tail import Tail, empty_tail
@@ -144,7 +143,7 @@ class VectorIndex:
                 held = np.flatnonzero(tail.alive)
                 if len(held):
                     chosen = held[np.linspace(0, len(held) - 1, min(sample, len(held))).astype(np.int64)]
-                    total += len(held) * tail.rows[chosen].mean(axis=0, dtype=np.float64)
+                    total += len(held) * tail.at(chosen).mean(axis=0, dtype=np.float64)
                     rows += len(held)
             self._mean = (state, (total / max(rows, 1)).astype(np.float32))
         return self._mean[1]
@@ -160,8 +159,7 @@ class VectorIndex:
             ],
             "tail_rows": sum(map(len, tails)),
             "unsealed": [list(span) for span, patch in state.patches if isinstance(patch, Unsealed)],
-            "resident_bytes": sum(s.resident_bytes for s in state.segments)
-            + sum(tail.row_buffer.nbytes for tail in tails),
+            "resident_bytes": sum(s.resident_bytes for s in state.segments) + sum(tail.nbytes for tail in tails),
             "damaged": dict(self._damage),
         }
 
@@ -277,7 +275,7 @@ class VectorIndex:
         rows = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
         while chunk := rows.fetchmany(CHUNK_ROWS):
             ids, blobs = zip(*chunk, strict=True)
-            tail = tail.plus(unpack_vectors(list(blobs), self._dim), np.array(ids, np.int64))
+            tail = tail.plus(b"".join(blobs), np.array(ids, np.int64))
         return tail
 
     def _due(self) -> Span | None:
