@@ -33,6 +33,7 @@ ROUNDING = 2e-6  # of a product of unit vectors in float32
 @dataclass(frozen=True)
 class Tail:
     """N rows of D fp16 with their factors (rows.py) and ids, int64 ascending; alive (N,) bool.
+    total (D,) float64: the sum of those alive, of unit length.
 
     The buffers begin with the rows, factors and ids and may be longer.
     """
@@ -41,6 +42,7 @@ class Tail:
     factor_buffer: Floats
     id_buffer: Ids
     alive: NDArray[np.bool_]
+    total: NDArray[np.float64]
 
     @property
     def ids(self) -> Ids:
@@ -74,29 +76,38 @@ class Tail:
             rows, factors, held = np.empty((size, dim), "<f2"), np.empty(size, np.float32), np.empty(size, np.int64)
             rows[:used], factors[:used], held[:used] = self.row_buffer[:used], self.factors, self.ids
         rows[used:wanted] = np.frombuffer(raw, "<f2").reshape(-1, dim)
-        factors[used:wanted] = np.reciprocal(row_lengths(halves(raw).reshape(-1, dim)))
+        numbers = halves(raw).reshape(-1, dim)
+        factors[used:wanted] = np.reciprocal(row_lengths(numbers))
         held[used:wanted] = ids
-        return Tail(rows, factors, held, np.append(self.alive, np.ones(len(ids), np.bool_)))
+        total = self.total + factors[used:wanted].astype(np.float64) @ numbers
+        return Tail(rows, factors, held, np.append(self.alive, np.ones(len(ids), np.bool_)), total)
 
     def minus(self, ids: Ids) -> "Tail":
         """Without the rows of these ids; ids that are not here are ignored."""
         places = places_of(self.ids, ids)
+        places = places[self.alive[places]]
         if not len(places):
             return self
         alive = self.alive.copy()
         alive[places] = False
+        total = self.total - self._sum(places)
         if np.count_nonzero(alive) < (1 - WORTH_CLEANING) * len(alive):
-            return self._only(alive)
-        return replace(self, alive=alive)
+            return self._only(alive, total)
+        return replace(self, alive=alive, total=total)
 
     def after(self, last_id: int) -> "Tail":
         """Only the rows with greater ids, in buffers of their own."""
-        return self._only(self.alive & (self.ids > last_id))
+        kept = self.alive & (self.ids > last_id)
+        return self._only(kept, self._sum(np.flatnonzero(kept)))
 
-    def _only(self, kept: NDArray[np.bool_]) -> "Tail":
+    def _only(self, kept: NDArray[np.bool_], total: NDArray[np.float64]) -> "Tail":
         places = np.flatnonzero(kept)
         alive = np.ones(len(places), np.bool_)
-        return Tail(self.row_buffer[places], self.factor_buffer[places], self.id_buffer[places], alive)
+        return Tail(self.row_buffer[places], self.factor_buffer[places], self.id_buffer[places], alive, total)
+
+    def _sum(self, places: Ids) -> NDArray[np.float64]:
+        pieces = (self.at(places[first : first + BLOCK_ROWS]) for first in range(0, len(places), BLOCK_ROWS))
+        return sum((piece.sum(axis=0, dtype=np.float64) for piece in pieces), np.zeros(self.row_buffer.shape[1]))
 
     def search(self, query: Floats, k: int, allowed: Ids | None = None) -> tuple[Floats, Ids]:
         """query (Q, D) -> cosines (Q, k) best first, ids (Q, k), -1 where there are no more; allowed: sorted ids."""
@@ -155,7 +166,8 @@ class Tail:
 
 
 def empty_tail(dim: int) -> Tail:
-    return Tail(np.empty((0, dim), "<f2"), np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.bool_))
+    rows, alive = np.empty((0, dim), "<f2"), np.empty(0, np.bool_)
+    return Tail(rows, np.empty(0, np.float32), np.empty(0, np.int64), alive, np.zeros(dim))
 
 
 def places_of(ids: Ids, wanted: Ids) -> Ids:
