@@ -207,9 +207,8 @@ def soak(collection: Collection, mix: Mix, wish: argparse.Namespace, console: Co
                 **counts,
             )
         )
-        console.print(
-            f"{windows[-1].at_seconds:6.0f} s  {anon:6.0f} MB  p50 {p50:.1f} ms  p99 {p99:.1f} ms  tail {windows[-1].tail_rows}"
-        )
+        told = f"p50 {p50:.1f} ms  p99 {p99:.1f} ms  tail {status['tail_rows']}"
+        console.print(f"{windows[-1].at_seconds:6.0f} s  {anon:6.0f} MB  {told}")
     mix.stop.set()
     for thread in threads:
         thread.join()

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import StorageError
 from .plan import IndexOptions
 
-NICENESS = 10  # below who answers requests; some share is left to it when they are busy all the time
+NICENESS = 5  # below who answers requests; a share is left to it also when they are busy all the time
 CHECK_SECONDS = 0.1  # between two looks at whether to stop
 LIBRARIES_OWN = {"OPENBLAS_NUM_THREADS": "1"}
 

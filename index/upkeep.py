@@ -76,7 +76,7 @@ def _within(span: Span, taken: Sequence[Span]) -> bool:
 
 
 def trim(catalog: Catalog, sealed: Sequence[tuple[Span, int]], last_read: int) -> None:
-    """Forgets removals up to last_read that no segment needs to be told. sealed: each one's span, and last removal known.
+    """Forgets removals up to last_read that no segment needs to be told. sealed: spans, and the last that each knows.
 
     Only for who is alone_in() the segments. Others that had not read them yet notice the gap, and load anew.
     """
