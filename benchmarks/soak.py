@@ -167,7 +167,7 @@ def fill(collection: Collection, items: int, console: Console) -> float:
         vectors = made(count * FRAMES, 1000 + first)
         for place in range(count):
             collection.add(item_of(first + place, vectors[place * FRAMES : (place + 1) * FRAMES]))
-        collection.index.refresh()
+    collection.index.refresh()
     while not collection.index.seal():  # the thread of upkeep is at it
         sleep(1)
     console.print(f"filled with {items * FRAMES:,} vectors in {perf_counter() - began:.0f} s")
@@ -272,7 +272,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--warm-up", type=float, default=3, help="minutes before those that are judged")
     parser.add_argument("--vectors", type=int, default=1_000_000)
-    parser.add_argument("--kind", default="auto", choices=("auto", "exact", "ivf", "hnsw"))
+    kinds = ("auto", "exact", "ivf", "hnsw")
+    parser.add_argument("--kind", default="ivf", choices=kinds, help="auto may make graphs, which takes long")
     parser.add_argument("--folder", type=Path, help="where the collection is made and deleted [default: /tmp]")
     for name, rate in (("adds", 2.0), ("deletes", 2.0), ("searches", 10.0)):
         parser.add_argument(f"--{name}", type=float, default=rate, help="a second")

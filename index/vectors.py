@@ -318,7 +318,10 @@ class VectorIndex:
             self._making.add(span)
         try:
             if self.options.background:
-                made = make_apart(self._catalog.path, self._folder, span, self._dim, self.options, self._check)
+                options = self.options
+                if options.kind == "auto" and span[1] - span[0] < LONG_ROWS:
+                    options = replace(options, kind="ivf")  # soon merged: a graph would not be worth its making
+                made = make_apart(self._catalog.path, self._folder, span, self._dim, options, self._check)
             else:
                 made = make_segment(self._catalog, self._folder, span, self._dim, self.options, self._check)
             segment = self._open(made.name)  # before the lock is taken: a large one takes seconds to read

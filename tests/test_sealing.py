@@ -635,14 +635,14 @@ def test_the_plan_of_upkeep() -> None:
     assert next_span([], [], (1, 10), 10, True) == (1, 10)
     assert next_span([], [], (1, 30_000), 30_000, False) == (1, 30_000)
     assert next_span([large], [], (900_001, 930_000), 30_000, False) == (900_001, 930_000)
-    middle, small = sealed(900_001, 950_000), sealed(950_001, 960_000)
-    assert next_span([large, middle, small], [], (960_001, 980_000), 20_000, False) == (950_001, 980_000)
-    assert next_span([large, middle], [], (950_001, 1_010_000), 60_000, False) == (950_001, 1_010_000), "too long"
-    assert next_span([large, middle, sealed(950_001, 1_010_000)], [], (1, 1), 0, False) == (900_001, 1_010_000)
-    assert next_span([large, middle], [], (950_001, 950_010), 10, False) is None
+    middle, small = sealed(900_001, 920_000), sealed(920_001, 925_000)
+    assert next_span([large, middle, small], [], (925_001, 940_000), 15_000, False) == (920_001, 940_000)
+    assert next_span([large, middle], [], (920_001, 945_000), 25_000, False) == (920_001, 945_000), "too long"
+    assert next_span([large, middle, sealed(920_001, 945_000)], [], (1, 1), 0, False) == (900_001, 945_000)
+    assert next_span([large, middle], [], (920_001, 920_010), 10, False) is None
     worn = sealed(1, 900_000, alive=600_000)
-    assert next_span([worn, middle], [], (950_001, 950_010), 10, False) == worn.span
-    assert next_span([worn, middle], [], (950_001, 950_010), 10, False, [worn.span]) is None
-    assert next_span([worn, middle], [], (950_001, 970_000), 20_000, False, [worn.span]) == (950_001, 970_000)
+    assert next_span([worn, middle], [], (920_001, 920_010), 10, False) == worn.span
+    assert next_span([worn, middle], [], (920_001, 920_010), 10, False, [worn.span]) is None
+    assert next_span([worn, middle], [], (920_001, 950_000), 20_000, False, [worn.span]) == (920_001, 950_000)
     assert next_span([large], [(5, 9)], (1, 1), 0, False) == (5, 9)
     assert next_span([sealed(1, 100, alive=60), middle], [], (1, 1), 0, False) == (1, 100)
