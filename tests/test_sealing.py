@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from numpy.typing import NDArray
 
-from vicmae.index import segment, upkeep, vectors
+from vicmae.index import making, segment, upkeep, vectors
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.packing import unpack_vectors
@@ -37,7 +37,7 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments begin at a few rows."""
     monkeypatch.setattr(upkeep, "SEAL_ROWS", 5)
-    monkeypatch.setattr(segment, "LEAST_ROWS", 200)
+    monkeypatch.setattr(making, "LEAST_ROWS", 200)
     monkeypatch.setattr(segment, "SCANNED_ROWS", 20)
 
 
@@ -427,10 +427,10 @@ def test_the_background_thread_seals_and_close_ends_it(small: None, tmp_path: Pa
 KILLED = """
 import sys
 from pathlib import Path
-from vicmae.index import segment, upkeep
+from vicmae.index import making, upkeep
 from vicmae.index.library import Library
 from vicmae.index.plan import IndexOptions
-upkeep.SEAL_ROWS, segment.LEAST_ROWS = 5, 200
+upkeep.SEAL_ROWS, making.LEAST_ROWS = 5, 200
 with Library(Path(sys.argv[1]), IndexOptions(kind="ivf")) as library:
     index = library.open("c").index
     print("ready", flush=True)
