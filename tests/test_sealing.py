@@ -20,7 +20,7 @@ from made_items import DIM, ENGINE, new_item, unit_vectors
 from numpy.typing import NDArray
 
 from vicmae.errors import StorageError
-from vicmae.index import making, upkeep, vectors
+from vicmae.index import making, segment, upkeep, vectors
 from vicmae.index.catalog import Catalog
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
