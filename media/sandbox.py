@@ -266,10 +266,10 @@ class _Call:
                 f"{self._name} stopped the decoder ({answer.get('message')}). "
                 "Send it again from its source, or convert it."
             )
-        error = _ERRORS[answer["error"]](str(answer.get("message")))
-        if isinstance(error, MediaTooLarge):
-            error.limit = str(answer.get("limit", ""))
-        raise error
+        refusal = _ERRORS[answer["error"]](str(answer.get("message")))
+        if isinstance(refusal, MediaTooLarge):
+            refusal.limit = str(answer.get("limit", ""))
+        raise refusal
 
     def go_on(self) -> None:
         self._send({"next": True})
