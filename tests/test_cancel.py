@@ -1,51 +1,18 @@
 """Cancelling jobs over HTTP: one that waits never begins, one that runs ends soon, and what it has done stays."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-import numpy as np
 import pytest
 from made_media import write_image, write_video
-from numpy.typing import NDArray
-from served import ITEMS, added, finished_job, problem, send, served
+from served import ITEMS, Gated, added, finished_job, halted, problem, send, served
 
-from vicmae.export.engine import FakeEngine
 from vicmae.media.sandbox import Sandbox
 from vicmae.server import jobs
 
 SCAN = "/v1/collections/default/scan"
 FILES = 24
-
-
-class Gated(FakeEngine):
-    """Works when it is warmed up, and then only while the gate is open."""
-
-    def __init__(self, fingerprint: str = "fake-1") -> None:
-        super().__init__(fingerprint=fingerprint)
-        self.gate, self.busy = threading.Event(), threading.Event()
-        self.gate.set()
-
-    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.busy.set()
-        assert self.gate.wait(20)
-        return super()._run(pixels)
-
-
-@contextmanager
-def halted(data: Path, roots: Path | str = "") -> Iterator[tuple[httpx.Client, Gated]]:
-    """A server whose engine stops at the next picture."""
-    engine = Gated()
-    with served(data, engine, library_roots=str(roots)) as client:
-        engine.busy.clear()
-        engine.gate.clear()
-        try:
-            yield client, engine
-        finally:
-            engine.gate.set()
 
 
 @pytest.fixture(autouse=True)
