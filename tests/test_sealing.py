@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from vicmae.errors import StorageError
 from vicmae.index import segment, upkeep, vectors
+from vicmae.index.catalog import Catalog
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.packing import unpack_vectors
@@ -530,7 +531,7 @@ def test_a_long_merge_does_not_keep_the_tail_waiting(
         spans.append(span)
         if span[1] - span[0] >= 30:
             assert second_done.wait(60)
-        made = segment.make_segment(collection.catalog, folder, span, DIM, IndexOptions(), lambda: None)
+        made = segment.make_segment(Catalog(catalog), folder, span, DIM, IndexOptions(), lambda: None)
         if span[0] > 1:
             second_done.set()
         return made
