@@ -24,10 +24,11 @@ import numpy as np
 from ..errors import StorageError
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
+from .making import MAKING, make_segment
 from .memory import give_back
 from .plan import Effort, IndexOptions, PartPlan
 from .sealing import make_apart
-from .segment import MAKING, Damaged, Segment, make_segment, open_segment
+from .segment import Damaged, Segment, open_segment
 from .tail import Tail, empty_tail
 from .unsealed import Unsealed
 from .upkeep import LONG_ROWS, Sealed, Span, alone_in, next_span, trim
