@@ -159,7 +159,7 @@ def measured(index: Any, kind: str, probes: Floats, true: Ids, stop: Callable[[]
             asked = slice(DEEP_PROBES if depth == DEPTHS[-1] else PROBES)
             recalls.append(_recalls(index, kind, probes[asked], true[asked, :depth], width))
         for spare, at_depths in zip(SPARES, np.array(recalls).T.tolist(), strict=True):
-            levels.append(Level(width, spare, _cost(index, kind, width, spare), tuple(at_depths)))
+            levels.append(Level(width, spare, cost(index, kind, width, spare), tuple(at_depths)))
         if min(recalls[0]) >= GOOD_ENOUGH * lower_bound(np.ones(len(probes[:PROBES]))) or width >= getattr(
             index, "nlist", width + 1
         ):
@@ -177,7 +177,7 @@ def lower_bound(shares: NDArray[np.float64]) -> float:
     return float(max(0.0, shares.mean() * count / (count + 0.5) - shares.std() / count**0.5))
 
 
-def _cost(index: Any, kind: str, width: int, spare: int) -> float:
+def cost(index: Any, kind: str, width: int, spare: int) -> float:
     """Microseconds of a query, about."""
     if kind == "ivf":
         looked_at = index.ntotal * min(1.0, width / index.nlist) * CODE_MICROSECONDS + width * LIST_MICROSECONDS

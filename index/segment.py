@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Segment:
-    """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact."""
+    """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact.
+
+    asked_depth: for up to so many neighbours `levels` tell what people's queries find, beyond what made queries did.
+    """
 
     folder: Path
     manifest: Manifest
@@ -82,6 +85,7 @@ class Segment:
     reaches: tuple[Reach, ...]
     resident: Tail | None
     alive: NDArray[np.bool_] | None = None
+    asked_depth: int = 0
 
     def __len__(self) -> int:
         if self.resident is not None:
@@ -147,7 +151,7 @@ class Segment:
             reach = cheapest_reach(self.reaches, least)
             if reach is not None and (level is None or reach.cost(k, count, self.codes.nlist) < level.cost):
                 enough = enough_for(reach.enough, k)
-                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall))
+                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
                 return self._answer(*best_allowed(self.codes, self.lists, self.file, query, k, places, enough))
         if level is None:
             return None
@@ -158,7 +162,8 @@ class Segment:
         cosines, found = ann.refined(self.refining, kind, query, k, wanted, width, self._mask(places))
         if found.min() < 0:
             return None
-        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth)))
+        measured_on: Literal["sealing", "queries"] = "queries" if depth <= self.asked_depth else "sealing"
+        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth), measured_on))
         cosines *= self.file.factors[found]
         return self._answer(cosines, found)
 
@@ -331,12 +336,17 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         if manifest.kind == "ivf":
             lists = ann.lists_of(codes)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
-        levels = tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
+        levels = sealed_levels(manifest)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
     segment = Segment(folder, manifest, ids, file, codes, refining, lists, levels, reaches, resident)
     _check_sample(segment, catalog)
     return segment
+
+
+def sealed_levels(manifest: Manifest) -> tuple[ann.Level, ...]:
+    """What the sealing measured, with queries made of the segment's own vectors."""
+    return tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
 
 
 def _check_sample(segment: Segment, catalog: Catalog) -> None:

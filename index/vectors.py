@@ -10,7 +10,7 @@ import logging
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, RLock, Thread
@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import StorageError
+from .asked import Findings
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
 from .packing import unpack_vectors
 from .plan import Effort, IndexOptions, PartPlan
 from .segment import MAKING, Damaged, Segment, make_segment, open_segment
 from .tail import Tail, empty_tail
+from .tuning import Asked, Tuner
 from .unsealed import Unsealed
 from .upkeep import Sealed, Span, alone_in, next_span, trim
 
@@ -75,6 +77,9 @@ class VectorIndex:
         self._stopping = Event()
         self._thread: Thread | None = None
         self._not_before = 0.0
+        self._tuner = Tuner(
+            lambda: self._state.segments, self._learn, lambda: _is_alive(self._thread), self.options.background
+        )
 
     def __len__(self) -> int:
         state = self._state
@@ -106,6 +111,8 @@ class VectorIndex:
         least = self.options.min_recall if effort.min_recall is None else effort.min_recall
         query = np.ascontiguousarray(query, np.float32)
         state = self._state
+        if allowed is None and not effort.exact and any(segment.levels for segment in state.segments):
+            self._tuner.take_note(query, k)
         answers = []
         for segment in state.segments:
             here = _within(allowed, segment.span)
@@ -182,8 +189,20 @@ class VectorIndex:
             before = span
         return True
 
+    def tune(self) -> int:
+        """Compares what was asked lately with every vector, and fits the width of searches to it -> how many queries.
+
+        With options.background a thread does so slowly; what it learned holds until a segment is made anew.
+        """
+        return self._tuner.tune()
+
+    def asked(self) -> Asked:
+        """How much of what people ask was compared with every vector, and what is found of it."""
+        return self._tuner.told(self.options.min_recall)
+
     def close(self) -> None:
-        """Ends the tending thread. Calling it twice is allowed."""
+        """Ends the tending threads. Calling it twice is allowed."""
+        self._tuner.close()
         self._stopping.set()
         thread = self._thread
         if thread is not None:
@@ -327,8 +346,18 @@ class VectorIndex:
             return ()
         return tuple(sorted(found))
 
+    def _learn(self, findings: Mapping[Path, Findings]) -> None:
+        with self._lock:
+            segments = tuple(
+                replace(segment, levels=known.levels(), asked_depth=known.depth)
+                if (known := findings.get(segment.folder)) is not None
+                else segment
+                for segment in self._state.segments
+            )
+            self._state = replace(self._state, segments=segments)
+
     def _start(self) -> None:
-        if (self._thread is None or not self._thread.is_alive()) and not self._stopping.is_set():
+        if not _is_alive(self._thread) and not self._stopping.is_set():
             self._thread = Thread(target=self._tend, name="index-upkeep", daemon=True)
             self._thread.start()
 
@@ -344,6 +373,10 @@ class VectorIndex:
     def _check(self) -> None:
         if self._stopping.is_set():
             raise _Stopped
+
+
+def _is_alive(thread: Thread | None) -> bool:
+    return thread is not None and thread.is_alive()
 
 
 def _tails(state: State) -> list[Tail]:

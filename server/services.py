@@ -188,7 +188,11 @@ def stock_of(library: Library) -> Stock:
         except StorageError as error:
             log.warning("the collection %r is not counted: %s", each.name, error)
             continue
+        asked = each.index.asked()
         collections[each.name] = {name: float(number) for name, number in stats.items() if name in COUNTED}
+        collections[each.name]["queries_compared"] = asked.compared
+        if asked.recall is not None:
+            collections[each.name]["queries_recall"] = asked.recall
     return Stock(collections, {state: states[state] for state in get_args(JobState)})
 
 
