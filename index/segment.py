@@ -152,7 +152,7 @@ class Segment:
             if reach is not None and (level is None or reach.cost(k, count, self.codes.nlist) < level.cost):
                 enough = enough_for(reach.enough, k)
                 effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
-                return self._answer(*best_allowed(self.codes, self.lists, self.file, query, k, places, enough))
+                return self.answer(*best_allowed(self.codes, self.lists, self.file, query, k, places, enough))
         if level is None:
             return None
         wanted = ann.candidates_for(kind, k, level.spare)
@@ -165,9 +165,9 @@ class Segment:
         measured_on: Literal["sealing", "queries"] = "queries" if depth <= self.asked_depth else "sealing"
         effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth), measured_on))
         cosines *= self.file.factors[found]
-        return self._answer(cosines, found)
+        return self.answer(cosines, found)
 
-    def _answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
+    def answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
         """cosines (Q, k) and places (Q, k) in any order -> as VectorIndex.search."""
         rows, order = np.arange(len(places))[:, None], np.lexsort((places, -cosines))
         return np.maximum(np.minimum(cosines[rows, order], 1), -1), self.ids[places[rows, order]]
@@ -176,7 +176,7 @@ class Segment:
         """Every row that may be answered, compared."""
         if places is not None and k <= len(places) and len(places) * len(query) <= len(self.ids) // SPARSE:
             found = [self.file.best(one, k, places) for one in query[:, None]]
-            return self._answer(*map(np.concatenate, zip(*found, strict=True)))
+            return self.answer(*map(np.concatenate, zip(*found, strict=True)))
         if places is not None and SPARSE * len(places) <= len(self.ids):
             pieces = np.split(places, range(CHUNK_ROWS, len(places), CHUNK_ROWS))
             return best_rows(query, ((self.file.at(piece), self.ids[piece]) for piece in pieces if len(piece)), k)

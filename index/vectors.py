@@ -92,6 +92,8 @@ class VectorIndex:
         """Takes in what any process has committed or sealed since the last call; cheap when that is nothing."""
         with self._lock:
             self._follow()
+            if self.options.card is not None:
+                self.options.card.hold(self._folder, self._state.segments)
             if self.options.background and monotonic() >= self._not_before and self._due() is not None:
                 self._start()
 
@@ -111,13 +113,16 @@ class VectorIndex:
         least = self.options.min_recall if effort.min_recall is None else effort.min_recall
         query = np.ascontiguousarray(query, np.float32)
         state = self._state
-        if allowed is None and not effort.exact and any(segment.levels for segment in state.segments):
-            self._tuner.take_note(query, k)
         answers = []
+        is_by_codes = False
         for segment in state.segments:
             here = _within(allowed, segment.span)
             if here is None or len(here):
-                answers.append(segment.search(query, k, here, effort, least))
+                found = self._on_card(segment, query, k, here, effort, least)
+                is_by_codes |= found is None and bool(segment.levels)
+                answers.append(found or segment.search(query, k, here, effort, least))
+        if is_by_codes and allowed is None and not effort.exact:
+            self._tuner.take_note(query, k)
         for span, patch in state.patches:
             here = _within(allowed, span)
             if isinstance(patch, Unsealed) and (here is None or len(here)):
@@ -134,6 +139,13 @@ class VectorIndex:
         for scores, ids in answers:
             best.add(np.where(ids < 0, np.float32(-np.inf), scores), ids)
         return best.result()
+
+    def _on_card(
+        self, segment: Segment, query: Floats, k: int, allowed: Ids | None, effort: Effort, least: float
+    ) -> tuple[Floats, Ids] | None:
+        """As Segment.search; None: there is no card, or it cannot answer that."""
+        card = self.options.card
+        return card.search(segment, query, k, effort, least) if card is not None and allowed is None else None
 
     def mean(self, sample: int = 2048) -> Floats:
         """(D,) float32: the mean of the vectors held, of the tail an even sample; zeros when there are none."""
@@ -203,6 +215,8 @@ class VectorIndex:
     def close(self) -> None:
         """Ends the tending threads. Calling it twice is allowed."""
         self._tuner.close()
+        if self.options.card is not None:
+            self.options.card.hold(self._folder, ())
         self._stopping.set()
         thread = self._thread
         if thread is not None:
