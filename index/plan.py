@@ -1,10 +1,7 @@
 """What is asked of the index, and how it answered: values that travel with a search. Knows no storage."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from .card import Card
+from typing import Any, Literal
 
 Kind = Literal["auto", "exact", "hnsw", "ivf"]
 
@@ -17,14 +14,12 @@ class IndexOptions:
     memory_bytes  how much of memory vectors may take before they are kept as codes
     min_recall    the share of the true nearest vectors an answer must hold, as measured on samples
     background    whether a thread of this process seals and compacts; else only seal() does
-    card          a graphics card that holds sealed vectors too; whoever opened it closes it, after the indexes
     """
 
     kind: Kind = "auto"
     memory_bytes: int = 2**30
     min_recall: float = 0.99
     background: bool = False
-    card: "Card | None" = None
 
 
 @dataclass(frozen=True)

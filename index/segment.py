@@ -32,7 +32,7 @@ from .narrow import MOST_SHARE, Reach, best_allowed, cheapest_reach, enough_for,
 from .packing import unpack_rows
 from .plan import Effort, IndexOptions, PartPlan
 from .rows import CHUNK_ROWS, RowFile, write_rows
-from .tail import Tail, places_of
+from .tail import Tail, empty_tail, places_of
 
 FORMAT = 3  # 1: centres as float32; 2: rows without a head
 MANIFEST, ROWS, IDS, CODES, FACTORS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "factors.f32"
@@ -100,7 +100,7 @@ class Segment:
     def resident_bytes(self) -> int:
         """About how much memory it takes."""
         if self.resident is not None:
-            return int(self.resident.rows.nbytes + self.ids.nbytes)
+            return self.resident.nbytes
         return sum(size for size, _ in self.manifest.files.values()) + 2 * len(self.ids)
 
     def minus(self, ids: Ids) -> "Segment":
@@ -328,8 +328,8 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         file = RowFile(folder / ROWS, manifest.rows, dim, factors)
         codes, refining, lists, resident = None, None, None, None
         if manifest.kind == "exact":
-            rows = np.concatenate([np.empty((0, dim), np.float32), *(block for block, _ in file.blocks(CHUNK_ROWS))])
-            resident = Tail(rows, ids, np.ones(len(ids), np.bool_))
+            raw = (folder / ROWS).read_bytes()
+            resident = empty_tail(dim).plus(raw[len(raw) - 2 * dim * len(ids) :], ids)
         else:
             codes = ann.read(folder / CODES)
             refining = ann.refining(codes, file.mapped)

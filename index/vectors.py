@@ -10,8 +10,10 @@ import logging
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Event, RLock, Thread
 from time import monotonic
@@ -21,22 +23,25 @@ import numpy as np
 
 from ..errors import StorageError
 from .asked import Findings
+from .card import Card
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
-from .packing import unpack_vectors
 from .plan import Effort, IndexOptions, PartPlan
+from .sealing import make_apart
 from .segment import MAKING, Damaged, Segment, make_segment, open_segment
 from .tail import Tail, empty_tail
 from .tuning import Asked, Tuner
 from .unsealed import Unsealed
-from .upkeep import Sealed, Span, alone_in, next_span, trim
+from .upkeep import LONG_ROWS, Sealed, Span, alone_in, next_span, trim
 
 log = logging.getLogger(__name__)
 
 INDEX_FOLDER = "index"
 CHUNK_ROWS = 10_000
+MEAN_SAMPLE = 2048  # vectors
 LARGE_SPAN = 100_000  # ids that no segment covers, from which they are not held in memory
 EMPTY: Ids = np.empty(0, np.int64)
+TENDING_SECONDS = 1.0  # between two looks at the tail while a long segment is made
 RETRY_SECONDS = 60.0  # after a disk refused
 SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)-[0-9a-f]+")
 
@@ -61,24 +66,45 @@ class State:
         """The last id that is not the tail's."""
         return max([s.span[1] for s in self.segments] + [span[1] for span, _ in self.patches], default=0)
 
+    @cached_property
+    def mean(self) -> Floats:
+        """As VectorIndex.mean."""
+        total, rows = np.zeros(len(self.tail.total)), 0
+        for segment in self.segments:
+            total += len(segment) * np.asarray(segment.manifest.mean)
+            rows += len(segment)
+        for span, patch in self.patches:
+            if isinstance(patch, Unsealed) and len(some := patch.sample(MEAN_SAMPLE)):
+                total += (span[1] - span[0] + 1) * some.mean(axis=0, dtype=np.float64)
+                rows += span[1] - span[0] + 1
+        for tail in _tails(self):
+            total += tail.total
+            rows += len(tail)
+        return (total / max(rows, 1)).astype(np.float32)
+
 
 class VectorIndex:
     """Nearest vectors of a catalog. Any thread may search while others refresh, seal or compact."""
 
-    def __init__(self, catalog: Catalog, dim: int, options: IndexOptions | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, dim: int, options: IndexOptions | None = None, card: Card | None = None
+    ) -> None:
+        """card: holds what is sealed too; whoever opened it closes it, after this."""
         self.options = options or IndexOptions()
+        self._card = card
         self._catalog = catalog
         self._dim = dim
         self._folder = catalog.path.parent / INDEX_FOLDER
         self._lock = RLock()  # over changing the state, never over a search
         self._state = State((), (), empty_tail(dim), None)
-        self._mean: tuple[State | None, Floats] = (None, np.zeros(dim, np.float32))
         self._damage: dict[str, str] = {}
         self._stopping = Event()
         self._thread: Thread | None = None
         self._not_before = 0.0
+        self._making: set[Span] = set()  # spans of segments that are being made or opened; under the lock
+        self._opened: dict[str, Segment] = {}  # what was made, opened before the lock is taken
         self._tuner = Tuner(
-            lambda: self._state.segments, self._learn, lambda: _is_alive(self._thread), self.options.background
+            lambda: self._state.segments, self._learn, lambda: bool(self._making), self.options.background
         )
 
     def __len__(self) -> int:
@@ -92,8 +118,8 @@ class VectorIndex:
         """Takes in what any process has committed or sealed since the last call; cheap when that is nothing."""
         with self._lock:
             self._follow()
-            if self.options.card is not None:
-                self.options.card.hold(self._folder, self._state.segments)
+            if self._card is not None:
+                self._card.hold(self._folder, self._state.segments)
             if self.options.background and monotonic() >= self._not_before and self._due() is not None:
                 self._start()
 
@@ -144,29 +170,13 @@ class VectorIndex:
         self, segment: Segment, query: Floats, k: int, allowed: Ids | None, effort: Effort, least: float
     ) -> tuple[Floats, Ids] | None:
         """As Segment.search; None: there is no card, or it cannot answer that."""
-        card = self.options.card
-        return card.search(segment, query, k, effort, least) if card is not None and allowed is None else None
+        if self._card is None or allowed is not None:
+            return None
+        return self._card.search(segment, query, k, effort, least)
 
-    def mean(self, sample: int = 2048) -> Floats:
-        """(D,) float32: the mean of the vectors held, of the tail an even sample; zeros when there are none."""
-        state = self._state
-        if self._mean[0] is not state:
-            total, rows = np.zeros(self._dim), 0
-            for segment in state.segments:
-                total += len(segment) * np.asarray(segment.manifest.mean)
-                rows += len(segment)
-            for span, patch in state.patches:
-                if isinstance(patch, Unsealed) and len(some := patch.sample(sample)):
-                    total += (span[1] - span[0] + 1) * some.mean(axis=0, dtype=np.float64)
-                    rows += span[1] - span[0] + 1
-            for tail in _tails(state):
-                held = np.flatnonzero(tail.alive)
-                if len(held):
-                    chosen = held[np.linspace(0, len(held) - 1, min(sample, len(held))).astype(np.int64)]
-                    total += len(held) * tail.rows[chosen].mean(axis=0, dtype=np.float64)
-                    rows += len(held)
-            self._mean = (state, (total / max(rows, 1)).astype(np.float32))
-        return self._mean[1]
+    def mean(self) -> Floats:
+        """(D,) float32: the mean of the vectors held, of what is neither sealed nor in memory a sample; zeros: none."""
+        return self._state.mean
 
     def status(self) -> dict[str, Any]:
         """What it is made of: segments, rows, bytes of memory, and what was found damaged, by folder name."""
@@ -179,27 +189,31 @@ class VectorIndex:
             ],
             "tail_rows": sum(map(len, tails)),
             "unsealed": [list(span) for span, patch in state.patches if isinstance(patch, Unsealed)],
-            "resident_bytes": sum(s.resident_bytes for s in state.segments)
-            + sum(tail.row_buffer.nbytes for tail in tails),
+            "resident_bytes": sum(s.resident_bytes for s in state.segments) + sum(tail.nbytes for tail in tails),
             "damaged": dict(self._damage),
         }
 
     def seal(self, everything: bool = False) -> bool:
-        """Seals and compacts what is due, in this thread; `everything`: into one segment, whatever is due.
+        """Seals and compacts what is due before it returns; `everything`: into one segment, whatever is due.
 
         False when another process is at it or the folder cannot be written: searches go on as they were.
         """
         with self._lock:
             self._follow()
-        if everything:
-            state = self._state
-            return state.last_frame == 0 or self._make((1, state.last_frame))
-        before = None
-        while (span := self._due()) is not None:
-            if span == before or not self._make(span):
+            whole, span = (1, self._state.last_frame), self._due()
+        if self._state.last_frame == 0 or (span is None and not everything):
+            return True
+        with self._alone() as alone:
+            if not alone:
                 return False
-            before = span
-        return True
+            if everything:
+                return self._make(whole)
+            before = None
+            while (span := self._due()) is not None:
+                if span == before or not self._make(span):
+                    return False
+                before = span
+            return True
 
     def tune(self) -> int:
         """Compares what was asked lately with every vector, and fits the width of searches to it -> how many queries.
@@ -215,8 +229,8 @@ class VectorIndex:
     def close(self) -> None:
         """Ends the tending threads. Calling it twice is allowed."""
         self._tuner.close()
-        if self.options.card is not None:
-            self.options.card.hold(self._folder, ())
+        if self._card is not None:
+            self._card.hold(self._folder, ())
         self._stopping.set()
         thread = self._thread
         if thread is not None:
@@ -286,7 +300,7 @@ class VectorIndex:
                 gaps.append((at, min(starts) - 1))
                 at = min(starts)
             name = next(name for name in order if spans[name][0] == at and name not in refused)
-            segment = opened.get(name) or self._open(name)
+            segment = opened.get(name) or self._opened.get(name) or self._open(name)
             if segment is None:
                 refused.add(name)
                 continue
@@ -310,7 +324,7 @@ class VectorIndex:
         rows = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
         while chunk := rows.fetchmany(CHUNK_ROWS):
             ids, blobs = zip(*chunk, strict=True)
-            tail = tail.plus(unpack_vectors(list(blobs), self._dim), np.array(ids, np.int64))
+            tail = tail.plus(b"".join(blobs), np.array(ids, np.int64))
         return tail
 
     def _due(self) -> Span | None:
@@ -321,26 +335,59 @@ class VectorIndex:
             (state.covered + 1, state.last_frame),
             len(state.tail),
             bool(self._damage),
+            tuple(self._making),
         )
 
-    def _make(self, span: Span) -> bool:
-        """Makes the segment of the span, takes it in, and removes those it replaces."""
-        try:
-            with alone_in(self._folder) as alone:
-                if not alone:
-                    return False
-                for leftover in self._folder.glob(f"{MAKING}*"):
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether segments may be made until the block ends; what a killed process left half made is gone then."""
+        with ExitStack() as stack:
+            try:
+                alone = stack.enter_context(alone_in(self._folder))
+                for leftover in self._folder.glob(f"{MAKING}*") if alone else ():
                     shutil.rmtree(leftover, ignore_errors=True)
+            except OSError as error:
+                self._refused(error)
+                alone = False
+            yield alone
+
+    def _make(self, span: Span) -> bool:
+        """Makes the segment of the span, takes it in, and removes those it replaces. For who is _alone()."""
+        with self._lock:
+            self._making.add(span)
+        try:
+            if self.options.background:
+                options = self.options
+                if options.kind == "auto" and span[1] - span[0] < LONG_ROWS:
+                    options = replace(options, kind="ivf")  # soon merged: a graph would not be worth its making
+                made = make_apart(self._catalog.path, self._folder, span, self._dim, options, self._check)
+            else:
                 made = make_segment(self._catalog, self._folder, span, self._dim, self.options, self._check)
-                with self._lock:
-                    self._follow()
-                self._sweep(made.name)
-                trim(self._catalog, [(s.span, s.manifest.removed_seq) for s in self._state.segments])
-                return True
+            segment = self._open(made.name)  # before the lock is taken: a large one takes seconds to read
+            with self._lock:
+                self._making.discard(span)
+                if segment is not None:
+                    self._opened[made.name] = segment
+                self._follow()
+                self._opened.pop(made.name, None)
+            self._sweep(made.name)
+            with self._lock:
+                if not self._making:  # what is being made needs to be told what was removed meanwhile
+                    told = [(s.span, s.manifest.removed_seq) for s in self._state.segments]
+                    trim(self._catalog, told, self._state.last_removed)
+            return True
         except (OSError, StorageError) as error:
-            log.warning("the index in %s cannot be sealed now (%s); it is searched from memory", self._folder, error)
-            self._not_before = monotonic() + RETRY_SECONDS
+            self._refused(error)
             return False
+        except _Stopped:
+            return False
+        finally:
+            with self._lock:
+                self._making.discard(span)
+
+    def _refused(self, error: Exception) -> None:
+        log.warning("the index in %s cannot be sealed now (%s); it is searched from memory", self._folder, error)
+        self._not_before = monotonic() + RETRY_SECONDS
 
     def _sweep(self, made: str) -> None:
         """Removes the folders that the one just made replaces, and damaged ones within it."""
@@ -354,11 +401,13 @@ class VectorIndex:
                 self._damage.pop(name, None)
 
     def _names(self) -> tuple[str, ...]:
+        """Of the segments' folders, without those that appeared just now and are still being opened."""
         try:
             found = [p.name for p in self._folder.iterdir() if SEGMENT_NAME.fullmatch(p.name) and p.is_dir()]
         except OSError:  # no folder yet, or none we may read: then everything comes from the catalog
             return ()
-        return tuple(sorted(found))
+        known = self._state.names or ()
+        return tuple(sorted(name for name in found if name in known or _span_of(name) not in self._making))
 
     def _learn(self, findings: Mapping[Path, Findings]) -> None:
         with self._lock:
@@ -371,26 +420,45 @@ class VectorIndex:
             self._state = replace(self._state, segments=segments)
 
     def _start(self) -> None:
-        if not _is_alive(self._thread) and not self._stopping.is_set():
-            self._thread = Thread(target=self._tend, name="index-upkeep", daemon=True)
+        if (self._thread is None or not self._thread.is_alive()) and not self._stopping.is_set():
+            self._thread = Thread(target=self._guarded, args=(self._tend,), name="index-upkeep", daemon=True)
             self._thread.start()
 
-    def _tend(self) -> None:
+    def _guarded(self, work: Callable[[], object]) -> None:
         try:
-            self.seal()
-        except _Stopped:
-            pass
+            work()
         except Exception:  # a thread has nobody to raise to, and searches do not need it
             log.exception("sealing the index in %s failed", self._folder)
             self._not_before = monotonic() + RETRY_SECONDS
 
+    def _tend(self) -> None:
+        """Makes what is due until nothing is; what takes long beside the rest, so that the tail stays short."""
+        beside: Thread | None = None
+        with self._alone() as alone:
+            try:
+                while alone and not self._stopping.is_set():
+                    with self._lock:
+                        self._follow()
+                        span = self._due() if monotonic() >= self._not_before else None
+                    is_busy = beside is not None and beside.is_alive()
+                    if span is not None and not is_busy and span[1] - span[0] >= LONG_ROWS:
+                        with self._lock:
+                            self._making.add(span)
+                        beside = Thread(target=self._guarded, args=(partial(self._make, span),), daemon=True)
+                        beside.start()
+                    elif span is not None:
+                        self._make(span)
+                    elif is_busy:
+                        self._stopping.wait(TENDING_SECONDS)
+                    else:
+                        return
+            finally:
+                if beside is not None:
+                    beside.join()
+
     def _check(self) -> None:
         if self._stopping.is_set():
             raise _Stopped
-
-
-def _is_alive(thread: Thread | None) -> bool:
-    return thread is not None and thread.is_alive()
 
 
 def _tails(state: State) -> list[Tail]:

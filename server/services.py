@@ -100,7 +100,7 @@ def open_services(
         card = open_card(settings.index_device, settings.index_device_kind, settings.index_device_bytes)
         if card is not None:
             stack.callback(card.close)
-        library = Library(data, IndexOptions(**settings.index_options, background=True, card=card))
+        library = Library(data, IndexOptions(**settings.index_options, background=True), card)
         stack.callback(library.close)
         try:
             library.open_for(DEFAULT_COLLECTION, engine, create=True)

@@ -97,7 +97,7 @@ def card(on_processor: OnProcessor, monkeypatch: pytest.MonkeyPatch) -> Iterator
 @pytest.fixture
 def collection(folder: Path, card: Card) -> Iterator[Collection]:
     """That collection, whose segment is on the card."""
-    with Library(folder, IndexOptions(min_recall=0.9, card=card)) as library:
+    with Library(folder, IndexOptions(min_recall=0.9), card) as library:
         opened = library.open("c")
         opened.index.refresh()
         settled(card, 1)
@@ -215,7 +215,7 @@ def test_what_does_not_fit_stays_where_it_is(
     size = bytes_on_card(on_processor.kind, ROWS, DIM)
     for room, held in ((size - 1, 0), (size, 1)):
         card = Card("cuda:0", on_processor.kind, SCRATCH_BYTES + room, on_processor)
-        with Library(folder, IndexOptions(card=card)) as library, caplog.at_level(logging.WARNING):
+        with Library(folder, card=card) as library, caplog.at_level(logging.WARNING):
             index = library.open("c").index
             index.refresh()
             while card._is_news or (not held and not card._refused):
@@ -227,7 +227,7 @@ def test_what_does_not_fit_stays_where_it_is(
 
 
 def test_a_closed_index_leaves_the_card(folder: Path, card: Card) -> None:
-    with Library(folder, IndexOptions(card=card)) as library:
+    with Library(folder, card=card) as library:
         library.open("c").index.refresh()
         settled(card, 1)
     settled(card, 0)
