@@ -69,20 +69,13 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Width:
-    """A way to search, as in ann.Level, and the recall that the sealing, or a narrower way, lets one expect of it."""
-
-    width: int
-    spare: int
-    cost: float
-    expected: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Findings:
-    """What each of `ways` found of the questions compared, at each of ann.DEPTHS: shares (n, ways), the latest last."""
+    """What each of `ways` found of the questions compared, at each of ann.DEPTHS: shares (n, ways), the latest last.
 
-    ways: tuple[Width, ...]
+    A way's own recalls are what the sealing, of it or of a narrower one, lets one expect.
+    """
+
+    ways: tuple[ann.Level, ...]
     shares: tuple[Shares, ...]
     compared: int = 0
 
@@ -105,12 +98,12 @@ class Findings:
         levels = []
         for column, way in enumerate(self.ways):
             recalls: list[float] = []
-            for depth, rows, expected in zip(ann.DEPTHS, self.shares, way.expected, strict=True):
+            for depth, rows, expected in zip(ann.DEPTHS, self.shares, way.recalls, strict=True):
                 if depth <= self.depth:
                     recalls.append(tuned(rows[:, column], expected))
                 else:  # deeper than people ask; but what is not found of ten is not found of a hundred
                     recalls.append(min([expected, *recalls]))
-            levels.append(ann.Level(way.width, way.spare, way.cost, tuple(recalls)))
+            levels.append(replace(way, recalls=tuple(recalls)))
         return tuple(sorted(levels, key=lambda level: level.cost))
 
     def recall(self, levels: Sequence[ann.Level], min_recall: float) -> float | None:
@@ -140,22 +133,26 @@ def tuned(shares: Shares, expected: float) -> float:
     return max(ann.lower_bound(shares), agreed)
 
 
-def nothing_found(segment: Segment) -> Findings:
+def nothing_found(segment: Segment, codes: ann.Codes) -> Findings:
     """Where a segment stands before anything was compared. Its ways go on beyond the widest that the sealing needed."""
-    kind, sealed = segment.manifest.kind, sealed_levels(segment.manifest)
+    sealed = sealed_levels(segment.manifest)
     ways = []
-    for width in ann.WIDTHS[kind]:
-        if kind == "ivf" and width > segment.codes.nlist:
+    for width in ann.WIDTHS[codes.kind]:
+        if codes.kind == "ivf" and width > codes.lists:
             break
-        for spare in ann.SPARES:
+        for spare in ann.SPARES[codes.kind]:
             narrower = [level for level in sealed if level.spare == spare and level.width <= width]
             expected = max(narrower, key=lambda level: level.width).recalls if narrower else (0.0,) * len(ann.DEPTHS)
-            ways.append(Width(width, spare, ann.cost(segment.codes, kind, width, spare), tuple(expected)))
+            ways.append(ann.Level(width, spare, ann.cost(codes, width, spare), expected))
     return Findings(tuple(ways), tuple(np.empty((0, len(ways))) for _ in ann.DEPTHS))
 
 
 def compare(
-    segment: Segment, ways: Sequence[Width], questions: Sequence[Question], pause: Callable[[], None]
+    segment: Segment,
+    codes: ann.Codes,
+    ways: Sequence[ann.Level],
+    questions: Sequence[Question],
+    pause: Callable[[], None],
 ) -> list[list[Shares]]:
     """For each question, at each of ann.DEPTHS up to the first that holds its k: shares (ways,) of the truly nearest.
 
@@ -170,7 +167,7 @@ def compare(
     for question, own, row in zip(questions, depths, true, strict=True):
         at_depths = []
         for depth in own:
-            at_depths.append(_shares(segment, ways, question.vector, depth, float(row[depth - 1]), pause))
+            at_depths.append(_shares(segment, codes, ways, question.vector, depth, float(row[depth - 1]), pause))
         found.append(at_depths)
     return found
 
@@ -192,7 +189,13 @@ def _true_cosines(segment: Segment, queries: Floats, depth: int, pause: Callable
 
 
 def _shares(
-    segment: Segment, ways: Sequence[Width], query: Floats, depth: int, least: float, pause: Callable[[], None]
+    segment: Segment,
+    codes: ann.Codes,
+    ways: Sequence[ann.Level],
+    query: Floats,
+    depth: int,
+    least: float,
+    pause: Callable[[], None],
 ) -> Shares:
     """(ways,): the share of answers at least as near as the last of the true ones, whose cosine is `least`."""
     shares = np.empty(len(ways))
@@ -200,17 +203,7 @@ def _shares(
         pause()
         if i and ways[i - 1].width == way.width and shares[i - 1] == 1.0:
             shares[i] = 1.0  # more candidates of the same search lose none
-        else:
-            shares[i] = (_found(segment, way, query, depth) >= least - SAME).mean()
+            continue
+        found = segment.at_level(codes, way, query, depth)
+        shares[i] = 1.0 if found is None else (found[0] >= least - SAME).mean()  # None: then every vector is compared
     return shares
-
-
-def _found(segment: Segment, way: Width, query: Floats, depth: int) -> Floats:
-    """(1, depth): the cosines of what a search finds that way; all +inf where that is too few, and it compares all."""
-    kind = segment.manifest.kind
-    wanted = ann.candidates_for(kind, depth, way.spare)
-    width = max(way.width, wanted) if kind == "hnsw" else way.width
-    products, places = ann.refined(segment.refining, kind, query, depth, wanted, width, segment.alive)
-    if places.min() < 0:
-        return np.full_like(products, np.inf)
-    return products * segment.file.factors[places]

@@ -176,7 +176,9 @@ class Card:
     def _settle(self) -> Iterator[None]:
         """Drops what no index has any more, and copies what fits, the largest first; a block a step."""
         with self._changed:
-            wanted = {one.folder: one for segments in self._wanted.values() for one in segments if one.levels}
+            wanted = {
+                one.folder: one for segments in self._wanted.values() for one in segments if one.codes is not None
+            }
         for folder in self._held.keys() - wanted.keys():
             del self._held[folder]
         self._refused &= wanted.keys()
@@ -200,7 +202,8 @@ class Card:
         if self.kind == "ivf":
             some = chance.permutation(rows)[: ann.sample_rows("ivf", rows)]
             vectors.index.train(segment.file.at(np.sort(some)))
-        queries = _made_queries(segment, np.sort(chance.permutation(rows)[:PROBES]))
+        assert segment.codes is not None  # _settle takes no others
+        queries = _made_queries(segment, segment.codes, np.sort(chance.permutation(rows)[:PROBES]))
         best = Best(len(queries), ann.DEPTHS[-1])
         for block, places in segment.file.blocks(BLOCK_ROWS):
             vectors.add(block)
@@ -228,10 +231,10 @@ def open_card(device: str, kind: CardKind, most_bytes: int) -> Card | None:
     return None if number is None else Card(f"cuda:{number}", kind, most_bytes, makes(number, kind))
 
 
-def _made_queries(segment: Segment, asked: Ids) -> Floats:
+def _made_queries(segment: Segment, codes: ann.Codes, asked: Ids) -> Floats:
     """As at sealing, of the rows at `asked` (P,), with neighbours as the segment's own index proposes them."""
     held = segment.file.at(asked)
-    near = ann.candidates(segment.codes, segment.manifest.kind, held, 3, segment.levels[-1].width)[:, 1:]
+    near = ann.candidates(codes, held, 3, segment.levels[-1].width)[:, 1:]
     wanted, where = np.unique(np.maximum(near, 0), return_inverse=True)
     return ann.made_probes(held, segment.file.at(wanted)[where.reshape(near.shape)])
 

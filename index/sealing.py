@@ -27,7 +27,7 @@ LIBRARIES_OWN = {"OPENBLAS_NUM_THREADS": "1"}
 def make_apart(
     catalog: Path, folder: Path, span: tuple[int, int], dim: int, options: IndexOptions, stop: Callable[[], None]
 ) -> Path:
-    """As segment.make_segment, in a child. catalog: its path. stop raises to end it: the child is then killed.
+    """As making.make_segment, in a child. catalog: its path. stop raises to end it: the child is then killed.
 
     Raises StorageError also when the child dies.
     """
@@ -77,7 +77,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(NICENESS)
     from .catalog import Catalog  # from here on a parent that is gone is noticed
-    from .segment import make_segment
+    from .making import make_segment
 
     try:
         catalog = Catalog(Path(job["catalog"]))

@@ -118,9 +118,10 @@ class Tuner:
             findings: dict[Path, Findings] = {}
             try:
                 for segment in self._segments():
-                    if segment.levels:
-                        known = self._findings.get(segment.folder) or nothing_found(segment)
-                        findings[segment.folder] = known.plus(compare(segment, known.ways, questions, pause))
+                    if segment.codes is not None:
+                        known = self._findings.get(segment.folder) or nothing_found(segment, segment.codes)
+                        found = compare(segment, segment.codes, known.ways, questions, pause)
+                        findings[segment.folder] = known.plus(found)
             except _Interrupted:
                 self._put_back(questions)
                 return False

@@ -26,9 +26,10 @@ from .asked import Findings
 from .card import Card
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
+from .making import MAKING, make_segment
 from .plan import Effort, IndexOptions, PartPlan
 from .sealing import make_apart
-from .segment import MAKING, Damaged, Segment, make_segment, open_segment
+from .segment import Damaged, Segment, open_segment
 from .tail import Tail, empty_tail
 from .tuning import Asked, Tuner
 from .unsealed import Unsealed
@@ -145,7 +146,7 @@ class VectorIndex:
             here = _within(allowed, segment.span)
             if here is None or len(here):
                 found = self._on_card(segment, query, k, here, effort, least)
-                is_by_codes |= found is None and bool(segment.levels)
+                is_by_codes |= found is None and segment.codes is not None
                 answers.append(found or segment.search(query, k, here, effort, least))
         if is_by_codes and allowed is None and not effort.exact:
             self._tuner.take_note(query, k)

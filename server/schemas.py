@@ -494,3 +494,4 @@ class Problem(BaseModel):
     detail: str
     instance: str
     request_id: str | None = None
+    limit: str | None = Field(None, description="the setting whose limit was met, such as max_pixels")

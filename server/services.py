@@ -240,6 +240,10 @@ def _empty_folder(folder: Path) -> Path:
 
 async def services_of(request: Request) -> Services:
     """Asynchronous, since FastAPI would send a plain function to a thread for every request."""
+    return opened(request)
+
+
+def opened(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

@@ -10,7 +10,7 @@ from made_items import DIM, ENGINE, new_item
 from numpy.typing import NDArray
 
 from vicmae.index import ann, asked, segment
-from vicmae.index.asked import Question, Waiting, compare, nothing_found, tuned
+from vicmae.index.asked import Question, Shares, Waiting, compare, nothing_found, tuned
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.packing import unit_length
@@ -58,6 +58,13 @@ def collection(sealed: Collection) -> Iterator[Collection]:
 def part(collection: Collection) -> Segment:
     (one,) = collection.index._state.segments
     return one
+
+
+def compared(one: Segment, questions: list[Question]) -> tuple[tuple[ann.Level, ...], list[list[Shares]]]:
+    """The ways to search the segment, and what compare() says of them for each question, at each depth."""
+    assert one.codes is not None
+    ways = nothing_found(one, one.codes).ways
+    return ways, compare(one, one.codes, ways, questions, lambda: None)
 
 
 def found(collection: Collection, queries: NDArray[np.float32], min_recall: float | None = None) -> tuple[float, float]:
@@ -128,7 +135,7 @@ def test_what_is_learned_outlives_a_removal(collection: Collection) -> None:
     ask(collection, off_them(3, 60))
     collection.index.tune()
     levels = part(collection).levels
-    gone = part(collection).ids[:5]
+    gone = np.arange(1, 6)
     assert part(collection).minus(gone).levels == levels
 
 
@@ -136,15 +143,14 @@ def test_removed_rows_are_nobodys_nearest(collection: Collection) -> None:
     one = part(collection)
     query = in_groups(9, 1)
     nearest = collection.index.search(query, 10, None, Effort(exact=True))[1]
-    ways = nothing_found(one).ways
-    ((at_ten,),) = compare(one.minus(np.sort(nearest[0])), ways, [Question(query, 10)], lambda: None)
+    _, ((at_ten,),) = compared(one.minus(np.sort(nearest[0])), [Question(query, 10)])
     assert at_ten.max() == 1.0
 
 
 def test_what_comparing_says_is_what_a_search_finds(collection: Collection) -> None:
     one, queries = part(collection), off_them(8, 20)
-    ways = nothing_found(one).ways
-    shares = [row[0] for row in compare(one, ways, [Question(query[None], 10) for query in queries], lambda: None)]
+    ways, told = compared(one, [Question(query[None], 10) for query in queries])
+    shares = [at_depths[0] for at_depths in told]
     level = ann.cheapest(one.levels, 10, 0.9)
     assert level is not None
     (column,) = [i for i, way in enumerate(ways) if (way.width, way.spare) == (level.width, level.spare)]
@@ -155,7 +161,7 @@ def test_what_comparing_says_is_what_a_search_finds(collection: Collection) -> N
 
 def test_a_question_is_measured_as_deep_as_it_asks_and_not_beyond_what_there_is(collection: Collection) -> None:
     questions = [Question(off_them(1, 1), k) for k in (1, 10, 11, 1000)]
-    told = compare(part(collection), nothing_found(part(collection)).ways, questions, lambda: None)
+    _, told = compared(part(collection), questions)
     assert [len(at_depths) for at_depths in told] == [1, 1, 2, 2], "of 1,500 rows a search for 1,000 compares all"
 
 
@@ -167,8 +173,10 @@ def test_comparing_can_be_ended_between_blocks(collection: Collection) -> None:
     def end() -> None:
         raise Ended
 
+    one = part(collection)
+    assert one.codes is not None
     with pytest.raises(Ended):
-        compare(part(collection), nothing_found(part(collection)).ways, [Question(off_them(1, 1), 10)], end)
+        compare(one, one.codes, nothing_found(one, one.codes).ways, [Question(off_them(1, 1), 10)], end)
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 2000)), max_size=400))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 
@@ -19,7 +20,8 @@ from made_items import DIM, ENGINE, new_item, unit_vectors
 from numpy.typing import NDArray
 
 from vicmae.errors import StorageError
-from vicmae.index import segment, upkeep, vectors
+from vicmae.index import making, segment, upkeep, vectors
+from vicmae.index.catalog import Catalog
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.packing import unpack_vectors
@@ -41,7 +43,7 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments begin at a few rows."""
     monkeypatch.setattr(upkeep, "SEAL_ROWS", 5)
-    monkeypatch.setattr(segment, "LEAST_ROWS", 200)
+    monkeypatch.setattr(making, "LEAST_ROWS", 200)
     monkeypatch.setattr(segment, "SCANNED_ROWS", 20)
 
 
@@ -530,7 +532,8 @@ def test_a_long_merge_does_not_keep_the_tail_waiting(
         spans.append(span)
         if span[1] - span[0] >= 30:
             assert second_done.wait(60)
-        made = segment.make_segment(collection.catalog, folder, span, DIM, IndexOptions(), lambda: None)
+        with closing(Catalog(catalog)) as own:
+            made = making.make_segment(own, folder, span, DIM, IndexOptions(), lambda: None)
         if span[0] > 1:
             second_done.set()
         return made
@@ -589,10 +592,10 @@ KILLED = """
 import sys
 from pathlib import Path
 from vicmae.errors import StorageError
-from vicmae.index import segment, upkeep
+from vicmae.index import making, upkeep
 from vicmae.index.library import Library
 from vicmae.index.plan import IndexOptions
-upkeep.SEAL_ROWS, segment.LEAST_ROWS = 5, 200
+upkeep.SEAL_ROWS, making.LEAST_ROWS = 5, 200
 with Library(Path(sys.argv[1]), IndexOptions(kind="ivf")) as library:
     index = library.open("c").index
     print("ready", flush=True)

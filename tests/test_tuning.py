@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_items import ENGINE, new_item, unit_vectors
 
-from vicmae.index import segment, tuning
+from vicmae.index import making, segment, tuning
 from vicmae.index.asked import Findings
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder whose collection c holds 600 vectors, sealed as an ivf."""
     made = tmp_path_factory.mktemp("d")
     with pytest.MonkeyPatch.context() as patch, Library(made, IndexOptions(kind="ivf")) as library:
-        patch.setattr(segment, "LEAST_ROWS", 500)
+        patch.setattr(making, "LEAST_ROWS", 500)
         collection = library.create("c", ENGINE)
         collection.add(new_item(1, frames=600))
         assert collection.index.seal(everything=True)
