@@ -42,6 +42,7 @@ HNSW_LINKS = 16
 HNSW_BUILD_WIDTH = 100
 TRAINING_ROWS_A_LIST = 25
 MOST_LISTS = 4096
+LEAST_LIST_ROWS = 128  # about: to begin with a list costs as much as to scan so many rows
 MANY_QUERIES = 8
 LARGEST = 10.0  # number of a vector, in those that it has on average
 WHOLE_NUMBERS = faiss.ScalarQuantizer.QT_8bit_direct_signed  # compared four times as quickly as QT_8bit
@@ -171,8 +172,9 @@ def _scale(mean: Floats) -> np.float32:
 
 
 def lists_for(count: int) -> int:
-    """A power of two near four times the square root."""
-    return min(MOST_LISTS, int(2 ** max(4, round(np.log2(4 * max(count, 1) ** 0.5)))))
+    """A power of two near four times the square root, fewer where lists would hold less than some hundred rows."""
+    wanted = min(4 * max(count, 1) ** 0.5, max(count, 1) / LEAST_LIST_ROWS)
+    return min(MOST_LISTS, int(2 ** max(4, round(np.log2(wanted)))))
 
 
 def sample_rows(kind: str, count: int) -> int:

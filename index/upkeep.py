@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .catalog import Catalog
 
-SEAL_ROWS = 12_000  # of the tail, from which it is worth a segment: one that is no longer compared row by row
+SEAL_ROWS = 10_000  # of the tail, from which it is worth a segment
 GROWTH = 1  # segments are merged with newer ones that together hold at least this many times as many rows
 LONG_ROWS = 30_000  # made in seconds up to here; what is longer must not keep the tail waiting
 DEAD_SHARE = 0.25  # of a segment's rows, above which it is made anew

@@ -27,6 +27,7 @@ from .card import Card
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
 from .making import MAKING, make_segment
+from .memory import give_back
 from .plan import Effort, IndexOptions, PartPlan
 from .sealing import make_apart
 from .segment import Damaged, Segment, open_segment
@@ -359,8 +360,8 @@ class VectorIndex:
         try:
             if self.options.background:
                 options = self.options
-                if options.kind == "auto" and span[1] - span[0] < LONG_ROWS:
-                    options = replace(options, kind="ivf")  # soon merged: a graph would not be worth its making
+                if options.kind != "exact" and span[1] - span[0] < LONG_ROWS:
+                    options = replace(options, kind="exact")  # soon merged: codes would not be worth their making
                 made = make_apart(self._catalog.path, self._folder, span, self._dim, options, self._check)
             else:
                 made = make_segment(self._catalog, self._folder, span, self._dim, self.options, self._check)
@@ -372,6 +373,7 @@ class VectorIndex:
                 self._follow()
                 self._opened.pop(made.name, None)
             self._sweep(made.name)
+            give_back()
             with self._lock:
                 if not self._making:  # what is being made needs to be told what was removed meanwhile
                     told = [(s.span, s.manifest.removed_seq) for s in self._state.segments]
