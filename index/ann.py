@@ -256,7 +256,7 @@ def measured(codes: Codes, probes: Floats, true: Ids, stop: Callable[[], None]) 
             asked = slice(DEEP_PROBES if depth == DEPTHS[-1] else PROBES)
             recalls.append(_recalls(codes, probes[asked], true[asked, :depth], width))
         for spare, at_depths in zip(SPARES[codes.kind], np.array(recalls).T.tolist(), strict=True):
-            levels.append(Level(width, spare, _cost(codes, width, spare), tuple(at_depths)))
+            levels.append(Level(width, spare, cost(codes, width, spare), tuple(at_depths)))
         if min(recalls[0]) >= GOOD_ENOUGH * lower_bound(np.ones(len(probes[:PROBES]))) or width >= getattr(
             codes.index, "nlist", width + 1
         ):
@@ -274,7 +274,7 @@ def lower_bound(shares: NDArray[np.float64]) -> float:
     return float(max(0.0, shares.mean() * count / (count + 0.5) - shares.std() / count**0.5))
 
 
-def _cost(codes: Codes, width: int, spare: int) -> float:
+def cost(codes: Codes, width: int, spare: int) -> float:
     """Microseconds of a query, about."""
     wanted = candidates_for(codes.kind, DEPTHS[0], spare)
     if codes.kind == "ivf":

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
 from ..media.spec import InputSpec
+from .card import Card
 from .catalog import Catalog, now
 from .filters import Filter, to_sql
 from .items import Item, NewItem
@@ -63,7 +64,9 @@ class Moments:
 class Collection:
     """One collection, bound to one model fingerprint. Get one from a Library."""
 
-    def __init__(self, folder: Path, catalog: Catalog, options: IndexOptions | None = None) -> None:
+    def __init__(
+        self, folder: Path, catalog: Catalog, options: IndexOptions | None = None, card: Card | None = None
+    ) -> None:
         """Raises NotFound when the catalog was never given its name and model."""
         self.folder = folder
         self.catalog = catalog
@@ -77,7 +80,7 @@ class Collection:
         self.spec = InputSpec.from_dict(json.loads(row[3]))
         self.created_at: str = row[4]
         self.source: str | None = row[5]  # the collection that this one is a re-embedding of
-        self.index = VectorIndex(catalog, self.spec.dim, options)
+        self.index = VectorIndex(catalog, self.spec.dim, options, card)
 
     @property
     def uploads(self) -> Path:

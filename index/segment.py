@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,8 @@ class Manifest:
 class Segment:
     """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact.
 
-    starts (L + 1,): where the lists of an ivf begin among the rows.
+    starts (L + 1,): where the lists of an ivf begin among the rows. asked_depth: for up to so many neighbours `levels`
+    tell what people's queries find, beyond what made queries did.
     """
 
     folder: Path
@@ -77,6 +78,7 @@ class Segment:
     reaches: tuple[Reach, ...]
     resident: Tail | None
     alive: NDArray[np.bool_] | None = None
+    asked_depth: int = 0
 
     def __len__(self) -> int:
         if self.resident is not None:
@@ -142,14 +144,27 @@ class Segment:
             reach = cheapest_reach(self.reaches, least)
             if reach is not None and (level is None or reach.cost(k, count, codes.lists) < level.cost):
                 enough = enough_for(reach.enough, k)
-                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall))
-                return self._answer(*best_allowed(codes, self.starts, self.file, query, k, places, enough))
+                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
+                return self.answer(*best_allowed(codes, self.starts, self.file, query, k, places, enough))
         if level is None:
             return None
-        wanted = ann.candidates_for(kind, k, level.spare)
-        width = level.width
-        if kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
-            width = max(width, ann.candidates_for(kind, ceil(depth), level.spare))
+        found = self.at_level(codes, level, query, k, places)
+        if found is None:
+            return None
+        wanted, width = _wanted(codes, level, k, depth)
+        measured_on: Literal["sealing", "queries"] = "queries" if depth <= self.asked_depth else "sealing"
+        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth), measured_on))
+        return self.answer(*found)
+
+    def at_level(
+        self, codes: ann.Codes, level: ann.Level, query: Floats, k: int, places: Ids | None = None
+    ) -> tuple[Floats, Ids] | None:
+        """cosines (Q, k) and places (Q, k), in any order, of a search so wide; None: it led to fewer than k.
+
+        Among all rows that are alive, or those at `places`.
+        """
+        count = len(self) if places is None else len(places)
+        wanted, width = _wanted(codes, level, k, k * len(codes) / count)
         mask = self._mask(places)
         if mask is None:
             cosines, found = ann.refined(self.refining, codes, query, k, wanted, width)
@@ -160,12 +175,9 @@ class Segment:
                 return None
             best = (self.file.best(one, k, row[row >= 0]) for one, row in zip(query[:, None], led, strict=True))
             cosines, found = map(np.concatenate, zip(*best, strict=True))
-        if found.min() < 0:
-            return None
-        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth)))
-        return self._answer(cosines, found)
+        return None if found.min() < 0 else (cosines, found)
 
-    def _answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
+    def answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
         """cosines (Q, k) and places (Q, k) in any order -> as VectorIndex.search."""
         ids = self.places.ids_at(places)
         np.maximum(np.minimum(cosines, 1, out=cosines), -1, out=cosines)
@@ -178,7 +190,7 @@ class Segment:
         """Every row that may be answered, compared."""
         if places is not None and k <= len(places) and len(places) * len(query) <= len(self.places) // SPARSE:
             found = [self.file.best(one, k, places) for one in query[:, None]]
-            return self._answer(*map(np.concatenate, zip(*found, strict=True)))
+            return self.answer(*map(np.concatenate, zip(*found, strict=True)))
         if places is not None and SPARSE * len(places) <= len(self.places):
             pieces = np.split(places, range(CHUNK_ROWS, len(places), CHUNK_ROWS))
             return best_rows(
@@ -217,12 +229,25 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         if codes is not None and manifest.kind == "ivf":
             starts = ann.list_starts(codes)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
-        levels = tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
+        levels = sealed_levels(manifest)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
     segment = Segment(folder, manifest, places_by(ids), file, codes, refining, starts, levels, reaches, resident)
     _check_sample(segment, catalog)
     return segment
+
+
+def _wanted(codes: ann.Codes, level: ann.Level, k: int, depth: float) -> tuple[int, int]:
+    """How many candidates, and how wide, for k answers that are among the `depth` nearest of all rows."""
+    width = level.width
+    if codes.kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
+        width = max(width, ann.candidates_for(codes.kind, ceil(depth), level.spare))
+    return ann.candidates_for(codes.kind, k, level.spare), width
+
+
+def sealed_levels(manifest: Manifest) -> tuple[ann.Level, ...]:
+    """What the sealing measured, with queries made of the segment's own vectors."""
+    return tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
 
 
 def _check_sample(segment: Segment, catalog: Catalog) -> None:

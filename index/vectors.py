@@ -10,7 +10,7 @@ import logging
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import StorageError
+from .asked import Findings
+from .card import Card
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
 from .making import MAKING, make_segment
@@ -31,6 +33,7 @@ from .sealing import make_apart
 from .segment import Damaged, Segment, open_segment
 from .state import State
 from .tail import Tail, empty_tail
+from .tuning import Asked, Tuner
 from .unsealed import Unsealed
 from .upkeep import LONG_ROWS, Span, alone_in, next_span, trim
 
@@ -52,8 +55,12 @@ class _Stopped(Exception):
 class VectorIndex:
     """Nearest vectors of a catalog. Any thread may search while others refresh, seal or compact."""
 
-    def __init__(self, catalog: Catalog, dim: int, options: IndexOptions | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, dim: int, options: IndexOptions | None = None, card: Card | None = None
+    ) -> None:
+        """card: holds what is sealed too; whoever opened it closes it, after this."""
         self.options = options or IndexOptions()
+        self._card = card
         self._catalog = catalog
         self._dim = dim
         self._folder = catalog.path.parent / INDEX_FOLDER
@@ -65,6 +72,9 @@ class VectorIndex:
         self._not_before = 0.0
         self._making: set[Span] = set()  # spans of segments that are being made or opened; under the lock
         self._opened: dict[str, Segment] = {}  # what was made, opened before the lock is taken
+        self._tuner = Tuner(
+            lambda: self._state.segments, self._learn, lambda: bool(self._making), self.options.background
+        )
 
     def __len__(self) -> int:
         state = self._state
@@ -77,6 +87,8 @@ class VectorIndex:
         """Takes in what any process has committed or sealed since the last call; cheap when that is nothing."""
         with self._lock:
             self._follow()
+            if self._card is not None:
+                self._card.hold(self._folder, self._state.segments)
             if self.options.background and monotonic() >= self._not_before and self._due() is not None:
                 self._start()
 
@@ -97,10 +109,15 @@ class VectorIndex:
         query = np.ascontiguousarray(query, np.float32)
         state = self._state
         answers = []
+        is_by_codes = False
         for segment in state.segments:
             here = _within(allowed, segment.span)
             if here is None or len(here):
-                answers.append(segment.search(query, k, here, effort, least))
+                found = self._on_card(segment, query, k, here, effort, least)
+                is_by_codes |= found is None and segment.codes is not None
+                answers.append(found or segment.search(query, k, here, effort, least))
+        if is_by_codes and allowed is None and not effort.exact:
+            self._tuner.take_note(query, k)
         for span, patch in state.patches:
             here = _within(allowed, span)
             if isinstance(patch, Unsealed) and (here is None or len(here)):
@@ -117,6 +134,14 @@ class VectorIndex:
         for scores, ids in answers:
             best.add(np.where(ids < 0, np.float32(-np.inf), scores), ids)
         return best.result()
+
+    def _on_card(
+        self, segment: Segment, query: Floats, k: int, allowed: Ids | None, effort: Effort, least: float
+    ) -> tuple[Floats, Ids] | None:
+        """As Segment.search; None: there is no card, or it cannot answer that."""
+        if self._card is None or allowed is not None:
+            return None
+        return self._card.search(segment, query, k, effort, least)
 
     def mean(self) -> Floats:
         """(D,) float32: the mean of the vectors held, of what is neither sealed nor in memory a sample; zeros: none."""
@@ -159,8 +184,22 @@ class VectorIndex:
                 before = span
             return True
 
+    def tune(self) -> int:
+        """Compares what was asked lately with every vector, and fits the width of searches to it -> how many queries.
+
+        With options.background a thread does so slowly; what it learned holds until a segment is made anew.
+        """
+        return self._tuner.tune()
+
+    def asked(self) -> Asked:
+        """How much of what people ask was compared with every vector, and what is found of it."""
+        return self._tuner.told(self.options.min_recall)
+
     def close(self) -> None:
-        """Ends the tending thread. Calling it twice is allowed."""
+        """Ends the tending threads. Calling it twice is allowed."""
+        self._tuner.close()
+        if self._card is not None:
+            self._card.hold(self._folder, ())
         self._stopping.set()
         thread = self._thread
         if thread is not None:
@@ -339,6 +378,16 @@ class VectorIndex:
             return ()
         known = self._state.names or ()
         return tuple(sorted(name for name in found if name in known or _span_of(name) not in self._making))
+
+    def _learn(self, findings: Mapping[Path, Findings]) -> None:
+        with self._lock:
+            segments = tuple(
+                replace(segment, levels=known.levels(), asked_depth=known.depth)
+                if (known := findings.get(segment.folder)) is not None
+                else segment
+                for segment in self._state.segments
+            )
+            self._state = replace(self._state, segments=segments)
 
     def _start(self) -> None:
         if (self._thread is None or not self._thread.is_alive()) and not self._stopping.is_set():
