@@ -28,12 +28,12 @@ PROBES = 256  # queries that are made of a segment's vectors, and ask for their 
 MOVED = 1.0  # of the difference of two neighbours: somewhat farther from a row than they are
 DEEP_PROBES = 64  # those of them that ask for as many as the last of DEPTHS
 WIDTHS = {
-    "ivf": (2, 4, 8, 16, 32, 64, 128, 256, 512),
+    "ivf": (2, 4, 6, 8, 12, 16, 32, 64, 128, 256, 512),
     "hnsw": (24, 32, 40, 48, 64, 80, 96, 128, 256, 512, 1024),
 }
-SPARES = {"ivf": (1, 2, 8), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
-CENTRE_MICROSECONDS = 0.03  # to compare with the centre of a list
-LIST_MICROSECONDS = 7.0  # to begin with a list
+SPARES = {"ivf": (1, 2, 4), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
+CENTRE_MICROSECONDS = 0.01  # to compare with the centre of a list
+LIST_MICROSECONDS = 8.0  # to begin with a list
 CODE_MICROSECONDS = 0.01  # to compare with a code of a list
 LINK_MICROSECONDS = 0.2  # with one of a graph
 ROW_MICROSECONDS = 0.15  # with a stored row
@@ -42,6 +42,9 @@ HNSW_LINKS = 16
 HNSW_BUILD_WIDTH = 100
 TRAINING_ROWS_A_LIST = 25
 MOST_LISTS = 4096
+MANY_LISTS = 512
+NUMBERS_A_CODE = 4  # of a centre, that four bits stand for
+FAVOURED = 4  # times as many centres as lists are wanted
 MANY_QUERIES = 8
 LARGEST = 10.0  # number of a vector, in those that it has on average
 WHOLE_NUMBERS = faiss.ScalarQuantizer.QT_8bit_direct_signed  # compared four times as quickly as QT_8bit
@@ -51,7 +54,7 @@ Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places 
 
 @dataclass(frozen=True)
 class Codes:
-    """An approximate index. scale: what a vector is multiplied by before FAISS is asked.
+    """An approximate index. scale: what a vector is multiplied by before FAISS is asked. centres: of an ivf, as bytes.
 
     A graph is an IndexPreTransform, which takes the mean of the rows from what is asked.
     """
@@ -59,6 +62,7 @@ class Codes:
     kind: str
     index: Any
     scale: np.float32
+    centres: Any = None
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -146,13 +150,33 @@ def _lists(count: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> 
     for block, _ in rows():
         stop()
         index.add(whole(block, scale))
-    # Many rows are quickest compared with centres by a matrix product, one query with small ones.
+    flat, index.quantizer = index.quantizer, _of_centres(centres)  # many rows are quickest compared by a matrix product
+    flat.thisown = True
+    return Codes("ivf", index, scale, _bytes_of(index))
+
+
+def _bytes_of(index: Any) -> Any:
+    """The centres of an ivf as bytes."""
+    quantizer = faiss.downcast_index(index.quantizer)
+    return quantizer.refine_index if isinstance(quantizer, faiss.IndexRefine) else quantizer
+
+
+def _of_centres(centres: Floats) -> Any:
+    """What one query is compared with: centres as bytes, and where there are many only those that four bits favour."""
+    count, dim = centres.shape
     small = faiss.IndexScalarQuantizer(dim, WHOLE_NUMBERS, faiss.METRIC_INNER_PRODUCT)
     small.add(centres)
-    flat = index.quantizer
-    index.quantizer = small
-    small.thisown, flat.thisown = False, True  # the index owns the one it has
-    return Codes("ivf", index, scale)
+    small.thisown = False  # but the ivf's, as all that is returned here
+    if dim % NUMBERS_A_CODE or count < MANY_LISTS:
+        return small
+    rough = faiss.IndexPQFastScan(dim, dim // NUMBERS_A_CODE, 4, faiss.METRIC_INNER_PRODUCT)
+    rough.train(centres)
+    rough.add(centres)
+    both = faiss.IndexRefine(rough, small)
+    both.k_factor = FAVOURED
+    both.own_fields = both.own_refine_index = True
+    rough.thisown = both.thisown = False
+    return both
 
 
 def whole(vectors: Floats, scale: np.float32) -> Floats:
@@ -341,7 +365,7 @@ def _parameters(kind: str, width: int, selector: Any) -> Any:
 
 def nearest_lists(codes: Codes, query: Floats, count: int) -> Ids:
     """query (1, D) -> numbers (count,) of the lists of an ivf whose centres are nearest, nearest first."""
-    return _asked(codes.index.quantizer, query * codes.scale, count, None)[1].ravel()
+    return _asked(codes.centres, query * codes.scale, count, None)[1].ravel()
 
 
 def write(codes: Codes, path: Path) -> None:
@@ -355,4 +379,6 @@ def read(path: Path, kind: str, mean: Floats) -> Codes:
         index = faiss.read_index(str(path))
     except RuntimeError as error:
         raise ValueError(f"this FAISS cannot read it ({str(error)[-80:]})") from error
-    return Codes(kind, index, _scale(mean if kind == "hnsw" else np.zeros_like(mean)))
+    if kind == "hnsw":
+        return Codes(kind, index, _scale(mean))
+    return Codes(kind, index, _scale(np.zeros_like(mean)), _bytes_of(index))

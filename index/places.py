@@ -26,7 +26,9 @@ class Places:
 
     def ids_at(self, rows: Ids) -> Ids:
         """rows of any shape -> their ids."""
-        return np.asarray(self.offsets[rows] + np.int64(self.first), np.int64)
+        ids = self.offsets[rows].astype(np.int64)
+        ids += self.first
+        return ids
 
     def of(self, wanted: Ids) -> Ids:
         """The rows, ascending, of those of the wanted ids (W,) that are here."""
