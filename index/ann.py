@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from math import log
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places 
 
 @dataclass(frozen=True)
 class Codes:
-    """An approximate index. scale: what a vector is multiplied by before FAISS is asked. centres: of an ivf, as bytes.
+    """An approximate index. scale: what a vector is multiplied by before FAISS is asked. rough: finds lists of an ivf.
 
     A graph is an IndexPreTransform, which takes the mean of the rows from what is asked.
     """
@@ -62,7 +61,7 @@ class Codes:
     kind: str
     index: Any
     scale: np.float32
-    centres: Any = None
+    rough: Any = None
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -152,13 +151,13 @@ def _lists(count: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> 
         index.add(whole(block, scale))
     flat, index.quantizer = index.quantizer, _of_centres(centres)  # many rows are quickest compared by a matrix product
     flat.thisown = True
-    return Codes("ivf", index, scale, _bytes_of(index))
+    return Codes("ivf", index, scale, _rough(index))
 
 
-def _bytes_of(index: Any) -> Any:
-    """The centres of an ivf as bytes."""
+def _rough(index: Any) -> Any:
+    """What orders many lists of an ivf soonest: its centres in four bits, where it has them so, else as bytes."""
     quantizer = faiss.downcast_index(index.quantizer)
-    return quantizer.refine_index if isinstance(quantizer, faiss.IndexRefine) else quantizer
+    return quantizer.base_index if isinstance(quantizer, faiss.IndexRefine) else quantizer
 
 
 def _of_centres(centres: Floats) -> Any:
@@ -210,13 +209,13 @@ def in_order(codes: Codes) -> Ids:
     (N,): row i was the row result[i] before. In an ivf list after list; in a graph those that are met first come first.
     """
     if codes.kind == "ivf":
-        order = [np.empty(0, np.int64)]
-        starts = list_starts(codes)
-        for number, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
-            if end > start:
-                held = faiss.rev_swig_ptr(codes.index.invlists.get_ids(number), int(end - start))
+        order, start = [np.empty(0, np.int64)], 0
+        for number, size in enumerate(_list_sizes(codes)):
+            if size:
+                held = faiss.rev_swig_ptr(codes.index.invlists.get_ids(number), size)
                 order.append(held.copy())
-                held[:] = np.arange(start, end)
+                held[:] = np.arange(start, start + size)
+                start += size
         return np.concatenate(order)
     graph = faiss.downcast_index(codes.index.index)
     met = _as_met(graph.hnsw, len(codes))
@@ -245,10 +244,13 @@ def _as_met(hnsw: Any, count: int) -> Ids:
     return np.concatenate([np.empty(0, np.int64), *met])
 
 
-def list_starts(codes: Codes) -> Ids:
-    """(L + 1,): where each list of an ivf begins among rows that are in_order(), and where the last one ends."""
-    sizes = (codes.index.invlists.list_size(number) for number in range(codes.lists))
-    return np.fromiter(accumulate(sizes, initial=0), np.int64)
+def lists_of(codes: Codes) -> NDArray[np.uint16]:
+    """(N,): the list of an ivf that each of its rows is in, once they are in_order()."""
+    return np.repeat(np.arange(codes.lists, dtype=np.uint16), _list_sizes(codes))
+
+
+def _list_sizes(codes: Codes) -> list[int]:
+    return [codes.index.invlists.list_size(number) for number in range(codes.lists)]
 
 
 def true_places(queries: Floats, rows: Rows) -> Ids:
@@ -364,8 +366,8 @@ def _parameters(kind: str, width: int, selector: Any) -> Any:
 
 
 def nearest_lists(codes: Codes, query: Floats, count: int) -> Ids:
-    """query (1, D) -> numbers (count,) of the lists of an ivf whose centres are nearest, nearest first."""
-    return _asked(codes.centres, query * codes.scale, count, None)[1].ravel()
+    """query (1, D) -> numbers (count,) of the lists of an ivf whose centres are nearest, about nearest first."""
+    return _asked(codes.rough, query * codes.scale, count, None)[1].ravel()
 
 
 def write(codes: Codes, path: Path) -> None:
@@ -381,4 +383,4 @@ def read(path: Path, kind: str, mean: Floats) -> Codes:
         raise ValueError(f"this FAISS cannot read it ({str(error)[-80:]})") from error
     if kind == "hnsw":
         return Codes(kind, index, _scale(mean))
-    return Codes(kind, index, _scale(np.zeros_like(mean)), _bytes_of(index))
+    return Codes(kind, index, _scale(np.zeros_like(mean)), _rough(index))

@@ -64,7 +64,7 @@ class Manifest:
 class Segment:
     """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact.
 
-    starts (L + 1,): where the lists of an ivf begin among the rows.
+    lists (N,): of an ivf, in which one each row is.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class Segment:
     file: RowFile
     codes: ann.Codes | None
     refining: Any
-    starts: Ids | None
+    lists: NDArray[np.uint16] | None
     levels: tuple[ann.Level, ...]
     reaches: tuple[Reach, ...]
     resident: Tail | None
@@ -139,12 +139,12 @@ class Segment:
         """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
         kind, depth = codes.kind, k * len(codes) / count
         level = ann.cheapest(self.levels, depth, least)
-        if places is not None and self.starts is not None and count * MOST_SHARE <= len(codes):
+        if places is not None and self.lists is not None and count * MOST_SHARE <= len(codes):
             reach = cheapest_reach(self.reaches, least)
             if reach is not None and (level is None or reach.cost(k, count, codes.lists) < level.cost):
                 enough = enough_for(reach.enough, k)
                 effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall))
-                return self._answer(*best_allowed(codes, self.starts, self.file, query, k, places, enough))
+                return self._answer(*best_allowed(codes, self.lists, self.file, query, k, places, enough))
         if level is None:
             return None
         wanted = ann.candidates_for(kind, k, level.spare)
@@ -182,7 +182,7 @@ class Segment:
             found = [self.file.best(one, k, places) for one in query[:, None]]
             return self._answer(*map(np.concatenate, zip(*found, strict=True)))
         if places is not None and SPARSE * len(places) <= len(self.places):
-            pieces = np.split(places, range(CHUNK_ROWS, len(places), CHUNK_ROWS))
+            pieces = np.split(np.sort(places), range(CHUNK_ROWS, len(places), CHUNK_ROWS))
             return best_rows(
                 query, ((self.file.at(piece), self.places.ids_at(piece)) for piece in pieces if len(piece)), k
             )
@@ -209,7 +209,7 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         if not len(ids) == len(factors) == manifest.rows:
             raise Damaged("its files do not fit one another")
         file = RowFile(folder / ROWS, manifest.rows, dim, factors)
-        codes, refining, starts, resident = None, None, None, None
+        codes, refining, lists, resident = None, None, None, None
         if manifest.kind == "exact":
             rows = np.concatenate([np.empty((0, dim), np.float32), *(block for block, _ in file.blocks(CHUNK_ROWS))])
             resident = Tail(rows, ids, np.ones(len(ids), np.bool_))
@@ -217,12 +217,12 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
             codes = ann.read(folder / CODES, manifest.kind, np.array(manifest.mean, np.float32))
             refining = ann.refining(codes, file.mapped)
         if codes is not None and manifest.kind == "ivf":
-            starts = ann.list_starts(codes)
+            lists = ann.lists_of(codes)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
         levels = tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
-    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, starts, levels, reaches, resident)
+    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, lists, levels, reaches, resident)
     _check_sample(segment, catalog)
     return segment
 
