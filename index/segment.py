@@ -14,6 +14,7 @@ where there is none. Rows of an approximate segment stay on disk and are mapped.
 import json
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil
 from operator import gt
 from pathlib import Path
@@ -58,6 +59,28 @@ class Manifest:
     levels: list[dict[str, Any]]
     reaches: list[dict[str, Any]]
     files: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How the codes are asked. cost: microseconds, about."""
+
+    plan: PartPlan
+    cost: float
+
+
+@lru_cache(256)
+def _way(levels: tuple[ann.Level, ...], kind: str, k: int, rows: int, count: int, least: float) -> _Way | None:
+    """For the k nearest of `count` rows out of all; None: no level is sure enough."""
+    depth = k * rows / count
+    level = ann.cheapest(levels, depth, least)
+    if level is None:
+        return None
+    width = level.width
+    if kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
+        width = max(width, ann.candidates_for(kind, ceil(depth), level.spare))
+    wanted = ann.candidates_for(kind, k, level.spare)
+    return _Way(PartPlan(kind, count, width, wanted, level.recall_at(depth)), level.cost)
 
 
 @dataclass(frozen=True)
@@ -137,21 +160,16 @@ class Segment:
         self, codes: ann.Codes, query: Floats, k: int, places: Ids | None, count: int, least: float, effort: Effort
     ) -> tuple[Floats, Ids] | None:
         """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
-        kind, depth = codes.kind, k * len(codes) / count
-        level = ann.cheapest(self.levels, depth, least)
+        kind, way = codes.kind, _way(self.levels, codes.kind, k, len(codes), count, least)
         if places is not None and self.lists is not None and count * MOST_SHARE <= len(codes):
             reach = cheapest_reach(self.reaches, least)
-            if reach is not None and (level is None or reach.cost(k, count, codes.lists) < level.cost):
+            if reach is not None and (way is None or reach.cost(k, count, codes.lists) < way.cost):
                 enough = enough_for(reach.enough, k)
                 effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall))
                 return self._answer(*best_allowed(codes, self.lists, self.file, query, k, places, enough))
-        if level is None:
+        if way is None:
             return None
-        wanted = ann.candidates_for(kind, k, level.spare)
-        width = level.width
-        if kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
-            width = max(width, ann.candidates_for(kind, ceil(depth), level.spare))
-        mask = self._mask(places)
+        width, wanted, mask = way.plan.width, way.plan.candidates, self._mask(places)
         if mask is None:
             cosines, found = ann.refined(self.refining, codes, query, k, wanted, width)
             cosines *= self.file.factors[found]
@@ -163,7 +181,7 @@ class Segment:
             cosines, found = map(np.concatenate, zip(*best, strict=True))
         if found.min() < 0:
             return None
-        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth)))
+        effort.parts.append(way.plan)
         return self._answer(cosines, found)
 
     def _answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
