@@ -54,6 +54,7 @@ stdout = Console(highlight=False)
 def print_json(value: Any) -> None:
     """value as indented JSON on stdout, never coloured or wrapped."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def say(message: str) -> None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from math import log
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,12 @@ DEPTHS = (10, 100, 1000)  # neighbours for which recall is measured
 PROBES = 256  # queries that are made of a segment's vectors, and ask for their neighbours
 MOVED = 1.0  # of the difference of two neighbours: somewhat farther from a row than they are
 DEEP_PROBES = 64  # those of them that ask for as many as the last of DEPTHS
-WIDTHS = {"ivf": (2, 4, 8, 16, 32, 64, 128, 256, 512), "hnsw": (24, 32, 48, 64, 128, 256, 512, 1024)}
-SPARES = (1, 2, 8)  # times the usual number of candidates
+WIDTHS = {
+    "ivf": (2, 4, 8, 16, 32, 64, 128, 256, 512),
+    "hnsw": (24, 32, 40, 48, 64, 80, 96, 128, 256, 512, 1024),
+}
+SPARES = {"ivf": (1, 2, 8), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
+CENTRE_MICROSECONDS = 0.03  # to compare with the centre of a list
 LIST_MICROSECONDS = 7.0  # to begin with a list
 CODE_MICROSECONDS = 0.01  # to compare with a code of a list
 LINK_MICROSECONDS = 0.2  # with one of a graph
@@ -37,11 +42,32 @@ HNSW_LINKS = 16
 HNSW_BUILD_WIDTH = 100
 TRAINING_ROWS_A_LIST = 25
 MOST_LISTS = 4096
+LEAST_LIST_ROWS = 128  # about: to begin with a list costs as much as to scan so many rows
 MANY_QUERIES = 8
 LARGEST = 10.0  # number of a vector, in those that it has on average
 WHOLE_NUMBERS = faiss.ScalarQuantizer.QT_8bit_direct_signed  # compared four times as quickly as QT_8bit
 
 Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places (B,)) of a segment
+
+
+@dataclass(frozen=True)
+class Codes:
+    """An approximate index. scale: what a vector is multiplied by before FAISS is asked.
+
+    A graph is an IndexPreTransform, which takes the mean of the rows from what is asked.
+    """
+
+    kind: str
+    index: Any
+    scale: np.float32
+
+    def __len__(self) -> int:
+        return int(self.index.ntotal)
+
+    @property
+    def lists(self) -> int:
+        """How many lists an ivf has."""
+        return int(self.index.nlist)
 
 
 @dataclass(frozen=True)
@@ -77,59 +103,130 @@ def candidates_for(kind: str, k: int, spare: int = 1) -> int:
     return spare * (max(40, min(4 * k, 2 * k + 300)) if kind == "ivf" else max(20, 2 * k))
 
 
-def build(kind: str, count: int, dim: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> Any:
-    """A FAISS index of `count` rows, added block by block; sample (S, D) of them teaches an ivf its lists.
+def build(kind: str, count: int, mean: Floats, sample: Floats, rows: Rows, stop: Callable[[], None]) -> Codes:
+    """Codes of `count` rows, added block by block; mean (D,) is theirs; sample (S, D) of them teaches an ivf its lists.
 
     stop is called between blocks, and raises when the work is to end.
     """
     faiss.omp_set_num_threads(os.cpu_count() or 1)
-    if kind == "hnsw":
-        index = faiss.IndexHNSWSQ(dim, WHOLE_NUMBERS, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = HNSW_BUILD_WIDTH
-    else:
-        # Centres are compared one by one: found through a graph (IVF…_HNSW16), recall stayed below 0.75 at depth 1,000.
-        index = faiss.index_factory(dim, f"IVF{lists_for(count)},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
-        index.cp.niter = 8
-        index.cp.max_points_per_centroid = TRAINING_ROWS_A_LIST
-        index.cp.min_points_per_centroid = 1  # no warnings: the sample is meant to be small
-        index.train(sample)
-        centres = whole(index.quantizer.reconstruct_n(0, index.nlist))
-        index.quantizer.reset()
-        index.quantizer.add(centres)
+    return _graph(mean, rows, stop) if kind == "hnsw" else _lists(count, sample, rows, stop)
+
+
+def _graph(mean: Floats, rows: Rows, stop: Callable[[], None]) -> Codes:
+    """By distances, whose order is that of cosines: of near rows they suffer less from rounding than products do.
+
+    What all rows share is taken off, so that the steps of a byte are finer.
+    """
+    scale = _scale(mean)
+    graph = faiss.IndexHNSWSQ(len(mean), WHOLE_NUMBERS, HNSW_LINKS, faiss.METRIC_L2)
+    graph.hnsw.efConstruction = HNSW_BUILD_WIDTH
     for block, _ in rows():
         stop()
-        index.add(whole(block))
-    if kind == "ivf":  # many rows are quickest compared with centres by a matrix product, one query with small ones
-        small = faiss.IndexScalarQuantizer(dim, WHOLE_NUMBERS, faiss.METRIC_INNER_PRODUCT)
-        small.add(centres)
-        flat = index.quantizer
-        index.quantizer = small
-        small.thisown, flat.thisown = False, True  # the index owns the one it has
-    return index
+        graph.add(whole(block - mean, scale))
+    centring = faiss.CenteringTransform(len(mean))
+    faiss.copy_array_to_vector(mean * scale, centring.mean)
+    centring.is_trained = True
+    index = faiss.IndexPreTransform(centring, graph)
+    index.own_fields, centring.thisown, graph.thisown = True, False, False
+    index.metric_type = faiss.METRIC_INNER_PRODUCT  # what refining() compares by; the graph within keeps its own
+    return Codes("hnsw", index, scale)
 
 
-def whole(vectors: Floats) -> Floats:
-    """Vectors (N, D) of unit length -> float32 of whole numbers from -127 to 127, which fit a byte as they are.
+def _lists(count: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> Codes:
+    dim = sample.shape[1]
+    scale = _scale(np.zeros(dim, np.float32))
+    # Centres are compared one by one: found through a graph (IVF…_HNSW16), recall stayed below 0.75 at depth 1,000.
+    index = faiss.index_factory(dim, f"IVF{lists_for(count)},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 8
+    index.cp.max_points_per_centroid = TRAINING_ROWS_A_LIST
+    index.cp.min_points_per_centroid = 1  # no warnings: the sample is meant to be small
+    index.train(sample)
+    centres = whole(index.quantizer.reconstruct_n(0, index.nlist), scale)
+    index.quantizer.reset()
+    index.quantizer.add(centres)
+    for block, _ in rows():
+        stop()
+        index.add(whole(block, scale))
+    # Many rows are quickest compared with centres by a matrix product, one query with small ones.
+    small = faiss.IndexScalarQuantizer(dim, WHOLE_NUMBERS, faiss.METRIC_INNER_PRODUCT)
+    small.add(centres)
+    flat = index.quantizer
+    index.quantizer = small
+    small.thisown, flat.thisown = False, True  # the index owns the one it has
+    return Codes("ivf", index, scale)
+
+
+def whole(vectors: Floats, scale: np.float32) -> Floats:
+    """Vectors (N, D) times the scale -> float32 of whole numbers from -127 to 127, which fit a byte as they are.
 
     All by one factor, so that cosines keep their order. A number so large that it does not fit is rare beyond a few
     dimensions, and is cut.
     """
-    return np.asarray(np.clip(np.rint(vectors * _scale(vectors.shape[1])), -127, 127), np.float32)
+    return np.asarray(np.clip(np.rint(vectors * scale), -127, 127), np.float32)
 
 
-@lru_cache(16)
-def _scale(dim: int) -> np.float32:
-    return np.float32(127 / min(1.0, LARGEST / dim**0.5))
+def _scale(mean: Floats) -> np.float32:
+    """For vectors of unit length with that mean (D,), once it is taken off."""
+    usual = (max(1e-4, 1 - float(mean @ mean)) / len(mean)) ** 0.5
+    return np.float32(127 / min(1.0, LARGEST * usual))
 
 
 def lists_for(count: int) -> int:
-    """A power of two near four times the square root."""
-    return min(MOST_LISTS, int(2 ** max(4, round(np.log2(4 * max(count, 1) ** 0.5)))))
+    """A power of two near four times the square root, fewer where lists would hold less than some hundred rows."""
+    wanted = min(4 * max(count, 1) ** 0.5, max(count, 1) / LEAST_LIST_ROWS)
+    return min(MOST_LISTS, int(2 ** max(4, round(np.log2(wanted)))))
 
 
 def sample_rows(kind: str, count: int) -> int:
     """How many rows build() wants as its sample."""
-    return min(count, TRAINING_ROWS_A_LIST * lists_for(count) if kind == "ivf" else 10_000)
+    return min(count, TRAINING_ROWS_A_LIST * lists_for(count)) if kind == "ivf" else 0
+
+
+def in_order(codes: Codes) -> Ids:
+    """Numbers the rows of the codes anew, so that those that one search meets are neighbours; gives the old numbers.
+
+    (N,): row i was the row result[i] before. In an ivf list after list; in a graph those that are met first come first.
+    """
+    if codes.kind == "ivf":
+        order = [np.empty(0, np.int64)]
+        starts = list_starts(codes)
+        for number, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
+            if end > start:
+                held = faiss.rev_swig_ptr(codes.index.invlists.get_ids(number), int(end - start))
+                order.append(held.copy())
+                held[:] = np.arange(start, end)
+        return np.concatenate(order)
+    graph = faiss.downcast_index(codes.index.index)
+    met = _as_met(graph.hnsw, len(codes))
+    graph.permute_entries(met)
+    return met
+
+
+def _as_met(hnsw: Any, count: int) -> Ids:
+    """(N,): the rows by how many links they are from where a search begins."""
+    links = faiss.rev_swig_ptr(hnsw.neighbors.data(), hnsw.neighbors.size())
+    begins = faiss.vector_to_array(hnsw.offsets)[:-1].astype(np.int64)
+    met, known = [], np.zeros(count, np.bool_)
+    unmet = 0  # the first row that may not have been met
+    front = np.array([hnsw.entry_point], np.int64)[: min(count, 1)]
+    while len(front):
+        known[front] = True
+        met.append(front)
+        linked = links[begins[front][:, None] + np.arange(hnsw.nb_neighbors(0))].ravel()
+        linked = linked[linked >= 0]
+        linked = linked[~known[linked]].astype(np.int64)
+        front = linked[np.sort(np.unique(linked, return_index=True)[1])]
+        if not len(front):  # the rest, if any, no link leads to
+            while unmet < count and known[unmet]:
+                unmet += 1
+            front = np.arange(unmet, min(unmet + 1, count))
+    return np.concatenate([np.empty(0, np.int64), *met])
+
+
+def list_starts(codes: Codes) -> Ids:
+    """(L + 1,): where each list of an ivf begins among rows that are in_order(), and where the last one ends."""
+    sizes = (codes.index.invlists.list_size(number) for number in range(codes.lists))
+    return np.fromiter(accumulate(sizes, initial=0), np.int64)
 
 
 def true_places(queries: Floats, rows: Rows) -> Ids:
@@ -149,19 +246,19 @@ def made_probes(held: Floats, others: Floats) -> Floats:
     return unit_length(held + MOVED * (others[:, 0] - others[:, 1]))
 
 
-def measured(index: Any, kind: str, probes: Floats, true: Ids, stop: Callable[[], None]) -> list[Level]:
+def measured(codes: Codes, probes: Floats, true: Ids, stop: Callable[[], None]) -> list[Level]:
     """Levels by cost. probes (P, D), no rows of the index, ask for their nearest, true (P, T)."""
     levels = []
-    for width in WIDTHS[kind]:
+    for width in WIDTHS[codes.kind]:
         recalls = []
         for depth in DEPTHS:
             stop()
             asked = slice(DEEP_PROBES if depth == DEPTHS[-1] else PROBES)
-            recalls.append(_recalls(index, kind, probes[asked], true[asked, :depth], width))
-        for spare, at_depths in zip(SPARES, np.array(recalls).T.tolist(), strict=True):
-            levels.append(Level(width, spare, _cost(index, kind, width, spare), tuple(at_depths)))
+            recalls.append(_recalls(codes, probes[asked], true[asked, :depth], width))
+        for spare, at_depths in zip(SPARES[codes.kind], np.array(recalls).T.tolist(), strict=True):
+            levels.append(Level(width, spare, cost(codes, width, spare), tuple(at_depths)))
         if min(recalls[0]) >= GOOD_ENOUGH * lower_bound(np.ones(len(probes[:PROBES]))) or width >= getattr(
-            index, "nlist", width + 1
+            codes.index, "nlist", width + 1
         ):
             break
     return sorted(levels, key=lambda level: level.cost)
@@ -177,69 +274,63 @@ def lower_bound(shares: NDArray[np.float64]) -> float:
     return float(max(0.0, shares.mean() * count / (count + 0.5) - shares.std() / count**0.5))
 
 
-def _cost(index: Any, kind: str, width: int, spare: int) -> float:
+def cost(codes: Codes, width: int, spare: int) -> float:
     """Microseconds of a query, about."""
-    if kind == "ivf":
-        looked_at = index.ntotal * min(1.0, width / index.nlist) * CODE_MICROSECONDS + width * LIST_MICROSECONDS
+    wanted = candidates_for(codes.kind, DEPTHS[0], spare)
+    if codes.kind == "ivf":
+        compared = len(codes) * min(1.0, width / codes.lists)
+        looked_at = compared * CODE_MICROSECONDS + width * LIST_MICROSECONDS + codes.lists * CENTRE_MICROSECONDS
     else:
-        looked_at = max(width, candidates_for(kind, DEPTHS[0], spare)) * HNSW_LINKS * LINK_MICROSECONDS
-    return float(looked_at + candidates_for(kind, DEPTHS[0], spare) * ROW_MICROSECONDS)
+        looked_at = max(width, wanted) * HNSW_LINKS * LINK_MICROSECONDS
+    return float(looked_at + wanted * ROW_MICROSECONDS)
 
 
-def _recalls(index: Any, kind: str, probes: Floats, true: Ids, width: int) -> list[float]:
+def _recalls(codes: Codes, probes: Floats, true: Ids, width: int) -> list[float]:
     """The share of `true` (P, depth) among the candidates, which is what comparing again leaves, for each of SPARES."""
     depth = true.shape[1]
     bounds = []
-    for spare in SPARES:  # each asked by itself: a graph finds more the more it is asked for
-        found = candidates(index, kind, probes, candidates_for(kind, depth, spare), width)
+    for spare in SPARES[codes.kind]:  # each asked by itself: a graph finds more the more it is asked for
+        found = candidates(codes, probes, candidates_for(codes.kind, depth, spare), width)
         hits = [np.isin(wanted[wanted >= 0], got) for wanted, got in zip(true, found, strict=True)]
         bounds.append(lower_bound(np.array([hit.mean() if len(hit) else 1.0 for hit in hits])))
     return bounds
 
 
-def candidates(index: Any, kind: str, query: Floats, count: int, width: int) -> Ids:
+def candidates(codes: Codes, query: Floats, count: int, width: int, allowed: NDArray[np.bool_] | None = None) -> Ids:
     """query (Q, D) -> places (Q, count), nearest first as far as the codes tell; -1: none left."""
-    faiss.omp_set_num_threads(_threads(query))
-    wide = max(width, count) if kind == "hnsw" else min(width, index.nlist)
-    params = _parameters(kind, wide, None)
-    return np.asarray(index.search(whole(query), min(count, index.ntotal), params=params)[1], np.int64)
+    count = min(count, len(codes))
+    bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+    selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+    params = _parameters(codes.kind, max(width, count) if codes.kind == "hnsw" else width, selector)
+    return _asked(codes.index, query * codes.scale, count, params)[1]
 
 
-def refining(index: Any, rows: Any) -> Any:
-    """What refined() asks: candidates by the index, compared by FAISS with the rows (RowFile.mapped)."""
-    both = faiss.IndexRefine(index, rows)
+def refining(codes: Codes, rows: Any) -> Any:
+    """What refined() asks: candidates by the codes, compared by FAISS with the rows (RowFile.mapped)."""
+    both = faiss.IndexRefine(codes.index, rows)
     both.own_fields = both.own_refine_index = False
     return both
 
 
-def refined(
-    both: Any, kind: str, query: Floats, k: int, count: int, width: int, allowed: NDArray[np.bool_] | None
-) -> tuple[Floats, Ids]:
+def refined(both: Any, codes: Codes, query: Floats, k: int, count: int, width: int) -> tuple[Floats, Ids]:
     """query (Q, D) -> products with the stored rows (Q, k), places (Q, k), -1: none left, of the best of `count`."""
-    faiss.omp_set_num_threads(_threads(query))
-    wide = max(width, count) if kind == "hnsw" else width
-    if allowed is None:
-        params = _kept_parameters(kind, wide, count / k)
-    else:
-        bits = np.packbits(allowed, bitorder="little")
-        params = _refining_parameters(kind, wide, count / k, faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
-    scale = _scale(query.shape[1])
-    products, places = both.search(np.maximum(np.minimum(query * scale, 127), -127), k, params=params)
-    products /= scale
+    wide = max(width, count) if codes.kind == "hnsw" else width
+    products, places = _asked(both, query * codes.scale, k, _refining_parameters(codes.kind, wide, count / k))
+    products /= codes.scale
     return products, places
 
 
-def _threads(query: Floats) -> int:
-    return 1 if len(query) < MANY_QUERIES else os.cpu_count() or 1
+def _asked(index: Any, query: Floats, k: int, params: Any) -> tuple[Floats, Ids]:
+    """As index.search, without what its wrapper checks: that takes a tenth of a search."""
+    faiss.omp_set_num_threads(1 if len(query) < MANY_QUERIES else os.cpu_count() or 1)
+    scores, places = np.empty((len(query), k), np.float32), np.empty((len(query), k), np.int64)
+    index.search_c(len(query), faiss.swig_ptr(query), k, faiss.swig_ptr(scores), faiss.swig_ptr(places), params)
+    return scores, places
 
 
 @lru_cache(256)
-def _kept_parameters(kind: str, width: int, factor: float) -> Any:
-    return _refining_parameters(kind, width, factor, None)
-
-
-def _refining_parameters(kind: str, width: int, factor: float, selector: Any) -> Any:
-    return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=_parameters(kind, width, selector))
+def _refining_parameters(kind: str, width: int, factor: float) -> Any:
+    return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=_parameters(kind, width, None))
 
 
 def _parameters(kind: str, width: int, selector: Any) -> Any:
@@ -250,29 +341,20 @@ def _parameters(kind: str, width: int, selector: Any) -> Any:
     return params
 
 
-def nearest_lists(index: Any, query: Floats, count: int) -> Ids:
+def nearest_lists(codes: Codes, query: Floats, count: int) -> Ids:
     """query (1, D) -> numbers (count,) of the lists of an ivf whose centres are nearest, nearest first."""
-    faiss.omp_set_num_threads(1)
-    return np.asarray(index.quantizer.search(whole(query), count)[1][0], np.int64)
+    return _asked(codes.index.quantizer, query * codes.scale, count, None)[1].ravel()
 
 
-def lists_of(index: Any) -> NDArray[np.uint16]:
-    """(N,): the list of an ivf that each of its rows is in."""
-    lists = np.zeros(index.ntotal, np.uint16)
-    for number in range(index.nlist):
-        if size := index.invlists.list_size(number):
-            lists[faiss.rev_swig_ptr(index.invlists.get_ids(number), size)] = number
-    return lists
-
-
-def write(index: Any, path: Path) -> None:
+def write(codes: Codes, path: Path) -> None:
     """Raises OSError when the disk refuses."""
-    path.write_bytes(faiss.serialize_index(index).tobytes())
+    path.write_bytes(faiss.serialize_index(codes.index).tobytes())
 
 
-def read(path: Path) -> Any:
-    """The index of a file whose checksum is right. Raises ValueError when this FAISS cannot read it."""
+def read(path: Path, kind: str, mean: Floats) -> Codes:
+    """The codes of a file whose checksum is right. Raises ValueError when this FAISS cannot read it."""
     try:
-        return faiss.read_index(str(path))
+        index = faiss.read_index(str(path))
     except RuntimeError as error:
         raise ValueError(f"this FAISS cannot read it ({str(error)[-80:]})") from error
+    return Codes(kind, index, _scale(mean if kind == "hnsw" else np.zeros_like(mean)))

@@ -6,6 +6,7 @@ memory once it was looked at, and the system takes it back when memory is short.
 """
 
 import os
+import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -36,6 +37,7 @@ class RowFile:
         weakref.finalize(self, os.close, self._file)
         self._head = os.fstat(self._file).st_size - 2 * dim * count
         self.count, self._dim, self.factors = count, dim, factors
+        self._few = threading.local()
 
     @cached_property
     def mapped(self) -> Any:
@@ -43,7 +45,8 @@ class RowFile:
         return faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC)
 
     @cached_property
-    def _mapped_bytes(self) -> NDArray[np.uint8]:
+    def mapped_bytes(self) -> NDArray[np.uint8]:
+        """(N, 2 D)."""
         size = 2 * self._dim
         raw = faiss.rev_swig_ptr(self.mapped.codes.data(), size * self.count)
         return np.asarray(raw).reshape(self.count, size)
@@ -69,11 +72,23 @@ class RowFile:
     def best(self, query: Floats, k: int, places: Ids) -> tuple[Floats, Ids]:
         """query (1, D) -> cosines (1, k) and places (1, k) of the best among `places` (P,), k <= P; in no order."""
         faiss.omp_set_num_threads(1)
-        few = _empty(self._dim)
-        few.add_sa_codes(self._mapped_bytes[places])
-        products, found = few.search(query, k)
+        few = self._some(places)
+        products, found = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
+        few.search_c(1, faiss.swig_ptr(query), k, faiss.swig_ptr(products), faiss.swig_ptr(found))
         best = places[found]
         return products * self.factors[best], best
+
+    def _some(self, places: Ids) -> Any:
+        """An index of these rows. Each thread has one, which keeps its memory: to get new takes longer than to copy."""
+        few = getattr(self._few, "index", None) or _empty(self._dim)
+        if len(places) <= CHUNK_ROWS:
+            self._few.index = few
+        size = 2 * self._dim
+        few.codes.resize(size * len(places))
+        copies = faiss.rev_swig_ptr(few.codes.data(), size * len(places)).reshape(len(places), size)
+        np.take(self.mapped_bytes, places, axis=0, out=copies, mode="clip")
+        few.ntotal = len(places)
+        return few
 
     def _read(self, place: int, rows: int) -> bytes:
         size = 2 * self._dim
@@ -91,6 +106,15 @@ def write_rows(path: Path, dim: int, pieces: Iterable[bytes]) -> Floats:
         file.seek(0)
         file.write(_head(dim, sum(map(len, factors))))
     return np.concatenate(factors)
+
+
+def write_reordered(path: Path, file: RowFile, order: Ids) -> None:
+    """Writes the rows of another file so that row i is the one that was order[i]. Raises OSError."""
+    raw = file.mapped_bytes
+    with open(path, "wb") as out:
+        out.write(_head(raw.shape[1] // 2, len(order)))
+        for start in range(0, len(order), CHUNK_ROWS):
+            out.write(raw[order[start : start + CHUNK_ROWS]].tobytes())
 
 
 def _head(dim: int, count: int) -> bytes:

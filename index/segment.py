@@ -1,47 +1,39 @@
-"""A sealed segment: vectors of a span of ids, in a folder of files that never change. Writes and opens them.
+"""A sealed segment: vectors of a span of ids, in a folder of files that never change. Opens and searches them.
 
-    index/seg-FIRST-LAST-TOKEN/   every vector that was alive in the ids FIRST..LAST when it was made
+    index/seg-FIRST-LAST-TOKEN/   every vector that was alive in the ids FIRST..LAST when it was made (making.py)
         rows.f16       (N, D) fp16 little-endian, the catalog's own bytes, behind a head (rows.py)
         factors.f32    (N,) float32, which make products with them cosines
-        ids.i64        (N,) int64 ascending
+        ids.i64        (N,) int64
         codes.faiss    the approximate index of the rows, where it has one
         manifest.json  what it is, and size and CRC-32 of the other files; written last
 
-A folder is made aside, flushed to disk and renamed, so that a name that looks like a segment is whole or damaged, never
-half made. Rows of an approximate segment stay on disk and are mapped.
+All in the order in which the approximate index meets them, so that what one search reads lies together; ascending by id
+where there is none. Rows of an approximate segment stay on disk and are mapped.
 """
 
 import json
-import secrets
-import shutil
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import ann
-from .aside import flush
 from .catalog import Catalog
-from .exact import Best, Block, Floats, Ids, best_rows, block_rows
-from .narrow import MOST_SHARE, Reach, best_allowed, cheapest_reach, enough_for, measured_reaches
+from .exact import Best, Floats, Ids, best_rows, block_rows
+from .narrow import MOST_SHARE, Reach, best_allowed, cheapest_reach, enough_for
 from .packing import unpack_rows
-from .plan import Effort, IndexOptions, PartPlan
-from .rows import CHUNK_ROWS, RowFile, write_rows
-from .tail import Tail, places_of
+from .places import Places, places_by
+from .plan import Effort, PartPlan
+from .rows import CHUNK_ROWS, RowFile
+from .tail import Tail, empty_tail
 
-FORMAT = 3  # 1: centres as float32; 2: rows without a head
+FORMAT = 4  # 1: centres as float32; 2: rows without a head; 3: rows in the order of their ids
 MANIFEST, ROWS, IDS, CODES, FACTORS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "factors.f32"
-MAKING = ".making-"
-EXACT_ROWS = 10_000  # up to here a scan of all rows in memory is quick enough
 SPARSE = 16  # of so many rows at most one is wanted: then those are compared one by one, else whole blocks
-LEAST_ROWS = 1_000  # an approximate index of fewer is not worth having
-SLOW_MICROSECONDS = 200.0  # a search by an ivf, above which a graph is built instead
-GRAPH_BYTES = 150  # of a row, beside its numbers
 SCANNED_ROWS = 1000  # of allowed ones, up to which comparing them all is about as quick as asking the codes
 
 
@@ -69,24 +61,29 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Segment:
-    """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact."""
+    """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact.
+
+    starts (L + 1,): where the lists of an ivf begin among the rows. asked_depth: for up to so many neighbours `levels`
+    tell what people's queries find, beyond what made queries did.
+    """
 
     folder: Path
     manifest: Manifest
-    ids: Ids
+    places: Places
     file: RowFile
-    codes: Any
+    codes: ann.Codes | None
     refining: Any
-    lists: NDArray[np.uint16] | None
+    starts: Ids | None
     levels: tuple[ann.Level, ...]
     reaches: tuple[Reach, ...]
     resident: Tail | None
     alive: NDArray[np.bool_] | None = None
+    asked_depth: int = 0
 
     def __len__(self) -> int:
         if self.resident is not None:
             return len(self.resident)
-        return len(self.ids) if self.alive is None else int(np.count_nonzero(self.alive))
+        return len(self.places) if self.alive is None else int(np.count_nonzero(self.alive))
 
     @property
     def span(self) -> tuple[int, int]:
@@ -96,17 +93,17 @@ class Segment:
     def resident_bytes(self) -> int:
         """About how much memory it takes."""
         if self.resident is not None:
-            return int(self.resident.rows.nbytes + self.ids.nbytes)
-        return sum(size for size, _ in self.manifest.files.values()) + 2 * len(self.ids)
+            return self.resident.nbytes
+        return sum(size for size, _ in self.manifest.files.values())
 
     def minus(self, ids: Ids) -> "Segment":
         """Without the rows of these ids."""
-        places = places_of(self.ids, ids)
+        places = self.places.of(ids)
         if not len(places):
             return self
         if self.resident is not None:
             return replace(self, resident=self.resident.minus(ids))
-        alive = np.ones(len(self.ids), np.bool_) if self.alive is None else self.alive.copy()
+        alive = np.ones(len(self.places), np.bool_) if self.alive is None else self.alive.copy()
         alive[places] = False
         return replace(self, alive=alive)
 
@@ -117,10 +114,10 @@ class Segment:
         if self.resident is not None:
             effort.parts.append(PartPlan("exact", len(self), 0, len(self), 1.0))
             return self.resident.search(query, k, allowed)
-        places = None if allowed is None else self._alive(places_of(self.ids, allowed))
+        places = None if allowed is None else self._alive(self.places.of(allowed))
         count = len(self) if places is None else len(places)
-        if not effort.exact and count > SCANNED_ROWS and 2 * k <= count:
-            found = self._asked(query, k, places, count, min_recall, effort)
+        if self.codes is not None and not effort.exact and count > SCANNED_ROWS and 2 * k <= count:
+            found = self._asked(self.codes, query, k, places, count, min_recall, effort)
             if found is not None:
                 return found
         effort.parts.append(PartPlan("exact", count, 0, count, 1.0))
@@ -133,178 +130,79 @@ class Segment:
         """Which rows (N,) may be answered; None: all."""
         if places is None:
             return self.alive
-        mask = np.zeros(len(self.ids), np.bool_)
+        mask = np.zeros(len(self.places), np.bool_)
         mask[places] = True
         return mask
 
     def _asked(
-        self, query: Floats, k: int, places: Ids | None, count: int, least: float, effort: Effort
+        self, codes: ann.Codes, query: Floats, k: int, places: Ids | None, count: int, least: float, effort: Effort
     ) -> tuple[Floats, Ids] | None:
         """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
-        kind, depth = self.manifest.kind, k * len(self.ids) / count
+        kind, depth = codes.kind, k * len(codes) / count
         level = ann.cheapest(self.levels, depth, least)
-        if places is not None and self.lists is not None and count * MOST_SHARE <= len(self.ids):
+        if places is not None and self.starts is not None and count * MOST_SHARE <= len(codes):
             reach = cheapest_reach(self.reaches, least)
-            if reach is not None and (level is None or reach.cost(k, count, self.codes.nlist) < level.cost):
+            if reach is not None and (level is None or reach.cost(k, count, codes.lists) < level.cost):
                 enough = enough_for(reach.enough, k)
-                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall))
-                return self._answer(*best_allowed(self.codes, self.lists, self.file, query, k, places, enough))
+                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
+                return self.answer(*best_allowed(codes, self.starts, self.file, query, k, places, enough))
         if level is None:
             return None
-        wanted = ann.candidates_for(kind, k, level.spare)
-        width = level.width
-        if kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
-            width = max(width, ann.candidates_for(kind, ceil(depth), level.spare))
-        cosines, found = ann.refined(self.refining, kind, query, k, wanted, width, self._mask(places))
-        if found.min() < 0:
+        found = self.at_level(codes, level, query, k, places)
+        if found is None:
             return None
-        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth)))
-        cosines *= self.file.factors[found]
-        return self._answer(cosines, found)
+        wanted, width = _wanted(codes, level, k, depth)
+        measured_on: Literal["sealing", "queries"] = "queries" if depth <= self.asked_depth else "sealing"
+        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth), measured_on))
+        return self.answer(*found)
 
-    def _answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
+    def at_level(
+        self, codes: ann.Codes, level: ann.Level, query: Floats, k: int, places: Ids | None = None
+    ) -> tuple[Floats, Ids] | None:
+        """cosines (Q, k) and places (Q, k), in any order, of a search so wide; None: it led to fewer than k.
+
+        Among all rows that are alive, or those at `places`.
+        """
+        count = len(self) if places is None else len(places)
+        wanted, width = _wanted(codes, level, k, k * len(codes) / count)
+        mask = self._mask(places)
+        if mask is None:
+            cosines, found = ann.refined(self.refining, codes, query, k, wanted, width)
+            cosines *= self.file.factors[found]
+        else:
+            led = ann.candidates(codes, query, wanted, width, mask)
+            if (led[:, :k] < 0).any():
+                return None
+            best = (self.file.best(one, k, row[row >= 0]) for one, row in zip(query[:, None], led, strict=True))
+            cosines, found = map(np.concatenate, zip(*best, strict=True))
+        return None if found.min() < 0 else (cosines, found)
+
+    def answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
         """cosines (Q, k) and places (Q, k) in any order -> as VectorIndex.search."""
-        rows, order = np.arange(len(places))[:, None], np.lexsort((places, -cosines))
-        return np.maximum(np.minimum(cosines[rows, order], 1), -1), self.ids[places[rows, order]]
+        ids = self.places.ids_at(places)
+        np.maximum(np.minimum(cosines, 1, out=cosines), -1, out=cosines)
+        if (cosines[:, 1:] < cosines[:, :-1]).all():  # as nearly always, and sorting takes a tenth of a search
+            return cosines, ids
+        rows, order = np.arange(len(ids))[:, None], np.lexsort((ids, -cosines))
+        return cosines[rows, order], ids[rows, order]
 
     def _scanned(self, query: Floats, k: int, places: Ids | None) -> tuple[Floats, Ids]:
         """Every row that may be answered, compared."""
-        if places is not None and k <= len(places) and len(places) * len(query) <= len(self.ids) // SPARSE:
+        if places is not None and k <= len(places) and len(places) * len(query) <= len(self.places) // SPARSE:
             found = [self.file.best(one, k, places) for one in query[:, None]]
-            return self._answer(*map(np.concatenate, zip(*found, strict=True)))
-        if places is not None and SPARSE * len(places) <= len(self.ids):
+            return self.answer(*map(np.concatenate, zip(*found, strict=True)))
+        if places is not None and SPARSE * len(places) <= len(self.places):
             pieces = np.split(places, range(CHUNK_ROWS, len(places), CHUNK_ROWS))
-            return best_rows(query, ((self.file.at(piece), self.ids[piece]) for piece in pieces if len(piece)), k)
+            return best_rows(
+                query, ((self.file.at(piece), self.places.ids_at(piece)) for piece in pieces if len(piece)), k
+            )
         mask, best = self._mask(places), Best(len(query), k)
         for rows, block in self.file.blocks(min(block_rows(len(query)), CHUNK_ROWS)):
             if mask is None:
-                best.add(query @ rows.T, self.ids[block])
+                best.add(query @ rows.T, self.places.ids_at(block))
             elif (here := mask[block]).any():
-                best.add(query @ rows[here].T, self.ids[block[here]])
+                best.add(query @ rows[here].T, self.places.ids_at(block[here]))
         return best.result()
-
-
-def make_segment(
-    catalog: Catalog,
-    folder: Path,
-    span: tuple[int, int],
-    dim: int,
-    options: IndexOptions,
-    stop: Callable[[], None],
-) -> Path:
-    """Writes the segment of the catalog's vectors with ids in span (first, last), and gives its folder.
-
-    Memory is bounded by the sample and the codes. stop is called between pieces of work and raises to end them.
-    Raises OSError when the disk refuses, StorageError when the catalog cannot be read; nothing is left then.
-    """
-    scratch = folder / f"{MAKING}{secrets.token_hex(4)}"
-    scratch.mkdir(parents=True)
-    try:
-        _write_rows(catalog, scratch, span, dim, options, stop)
-        final = folder / f"seg-{span[0]}-{span[1]}-{secrets.token_hex(4)}"
-        scratch.rename(final)
-        flush(folder)
-        return final
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-
-
-def _write_rows(
-    catalog: Catalog, scratch: Path, span: tuple[int, int], dim: int, options: IndexOptions, stop: Callable[[], None]
-) -> None:
-    held: list[NDArray[np.int64]] = []
-    total = np.zeros(dim)
-    with catalog.read() as db:
-        seq = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'removed'").fetchone()
-        found = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
-
-        def pieces() -> Iterator[bytes]:
-            while chunk := found.fetchmany(CHUNK_ROWS):
-                stop()
-                raw = b"".join([row[1] for row in chunk])
-                total[:] += unpack_rows(raw, dim).sum(axis=0)
-                held.append(np.array([row[0] for row in chunk], np.int64))
-                yield raw
-
-        factors = write_rows(scratch / ROWS, dim, pieces())
-    (scratch / FACTORS).write_bytes(factors.astype("<f4").tobytes())
-    ids = np.concatenate(held) if held else np.empty(0, np.int64)
-    (scratch / IDS).write_bytes(ids.astype("<i8").tobytes())
-    kind = kind_for(len(ids), dim, options)
-    levels: list[ann.Level] = []
-    reaches: list[Reach] = []
-    if kind != "exact":
-        file = RowFile(scratch / ROWS, len(ids), dim, factors)
-        levels, reaches = _write_codes(kind, file, dim, scratch, stop)
-        if options.kind == "auto" and _graph_is_worth_it(levels, len(ids), dim, options):
-            kind = "hnsw"
-            levels, reaches = _write_codes(kind, file, dim, scratch, stop)
-    manifest = Manifest(
-        FORMAT,
-        identity_of(catalog),
-        dim,
-        *span,
-        len(ids),
-        seq[0] if seq else 0,
-        kind,
-        (total / max(len(ids), 1)).tolist(),
-        [asdict(level) for level in levels],
-        [asdict(reach) for reach in reaches],
-        {path.name: [path.stat().st_size, _checksum(path)] for path in sorted(scratch.iterdir())},
-    )
-    (scratch / MANIFEST).write_text(json.dumps(asdict(manifest)))
-    for path in (*scratch.iterdir(), scratch):
-        flush(path)
-
-
-def _write_codes(
-    kind: str, file: RowFile, dim: int, scratch: Path, stop: Callable[[], None]
-) -> tuple[list[ann.Level], list[Reach]]:
-    """Builds the approximate index and measures it."""
-
-    def rows() -> Iterator[Block]:
-        for block in file.blocks(CHUNK_ROWS):
-            stop()
-            yield block
-
-    shuffled = np.random.default_rng(0).permutation(file.count)
-    asked = np.sort(shuffled[: min(ann.PROBES, file.count // 2)])  # not among those that teach the lists
-    taught = np.sort(shuffled[len(asked) :][: ann.sample_rows(kind, file.count)])
-    index = ann.build(kind, file.count, dim, file.at(taught), rows, stop)
-    ann.write(index, scratch / CODES)
-    probes = _probes(file, asked, rows)
-    true = ann.true_places(probes, rows)
-    levels = ann.measured(index, kind, probes, true, stop)
-    lists = ann.lists_of(index) if kind == "ivf" else None
-    return levels, [] if lists is None else measured_reaches(index, lists, probes, true, stop)
-
-
-def _probes(file: RowFile, asked: Ids, rows: ann.Rows) -> Floats:
-    """Queries made of the rows at `asked` (P,) and of two neighbours of each, in an order drawn by chance."""
-    chance = np.random.default_rng(1)
-    held = file.at(asked)
-    near = ann.true_places(held, rows)[:, 1 : 1 + ann.DEPTHS[0]]  # the first is the row itself, or one just like it
-    pairs = chance.permuted(near, axis=1)[:, :2]
-    wanted, where = np.unique(pairs, return_inverse=True)
-    others = file.at(wanted)[where.reshape(pairs.shape)]
-    return chance.permutation(ann.made_probes(held, others))
-
-
-def _graph_is_worth_it(levels: list[ann.Level], rows: int, dim: int, options: IndexOptions) -> bool:
-    """Whether an ivf with these levels is so slow on these vectors that a graph is worth its time and memory."""
-    level = ann.cheapest(levels, ann.DEPTHS[0], options.min_recall)
-    return (level is None or level.cost > SLOW_MICROSECONDS) and rows * (dim + GRAPH_BYTES) <= options.memory_bytes
-
-
-def kind_for(rows: int, dim: int, options: IndexOptions) -> str:
-    """exact | hnsw | ivf for a segment of so many rows."""
-    if options.kind == "exact" or rows < LEAST_ROWS:
-        return "exact"
-    if options.kind != "auto":
-        return options.kind
-    fits = rows <= EXACT_ROWS and 4 * rows * dim <= options.memory_bytes // 4
-    return "exact" if fits else "ivf"
 
 
 def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
@@ -313,40 +211,53 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         manifest = Manifest(**json.loads((folder / MANIFEST).read_text()))
         if (manifest.format, manifest.dim) != (FORMAT, dim) or manifest.identity != identity_of(catalog):
             raise Damaged("it belongs to another collection or another version of vicmae")
-        for name, (size, checksum) in manifest.files.items():
-            if (folder / name).stat().st_size != size or _checksum(folder / name) != checksum:
+        for name, (size, crc) in manifest.files.items():
+            if (folder / name).stat().st_size != size or checksum(folder / name) != crc:
                 raise Damaged(f"{name} is not what was written")
-        ids = np.frombuffer((folder / IDS).read_bytes(), "<i8").astype(np.int64)
+        ids = np.fromfile(folder / IDS, "<i8").astype(np.int64)
         factors = np.fromfile(folder / FACTORS, "<f4").astype(np.float32)
         if not len(ids) == len(factors) == manifest.rows:
             raise Damaged("its files do not fit one another")
         file = RowFile(folder / ROWS, manifest.rows, dim, factors)
-        codes, refining, lists, resident = None, None, None, None
+        codes, refining, starts, resident = None, None, None, None
         if manifest.kind == "exact":
-            rows = np.concatenate([np.empty((0, dim), np.float32), *(block for block, _ in file.blocks(CHUNK_ROWS))])
-            resident = Tail(rows, ids, np.ones(len(ids), np.bool_))
+            raw = (folder / ROWS).read_bytes()
+            resident = empty_tail(dim).plus(raw[len(raw) - 2 * dim * len(ids) :], ids)
         else:
-            codes = ann.read(folder / CODES)
+            codes = ann.read(folder / CODES, manifest.kind, np.array(manifest.mean, np.float32))
             refining = ann.refining(codes, file.mapped)
-        if manifest.kind == "ivf":
-            lists = ann.lists_of(codes)
+        if codes is not None and manifest.kind == "ivf":
+            starts = ann.list_starts(codes)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
-        levels = tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
+        levels = sealed_levels(manifest)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
-    segment = Segment(folder, manifest, ids, file, codes, refining, lists, levels, reaches, resident)
+    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, starts, levels, reaches, resident)
     _check_sample(segment, catalog)
     return segment
 
 
+def _wanted(codes: ann.Codes, level: ann.Level, k: int, depth: float) -> tuple[int, int]:
+    """How many candidates, and how wide, for k answers that are among the `depth` nearest of all rows."""
+    width = level.width
+    if codes.kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
+        width = max(width, ann.candidates_for(codes.kind, ceil(depth), level.spare))
+    return ann.candidates_for(codes.kind, k, level.spare), width
+
+
+def sealed_levels(manifest: Manifest) -> tuple[ann.Level, ...]:
+    """What the sealing measured, with queries made of the segment's own vectors."""
+    return tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
+
+
 def _check_sample(segment: Segment, catalog: Catalog) -> None:
     """Raises Damaged where the catalog is not the one, or an older state of the one, that the segment was made of."""
-    places = np.unique(np.linspace(0, max(len(segment.ids) - 1, 0), min(16, len(segment.ids))).astype(np.int64))
+    places = np.unique(np.linspace(0, max(segment.file.count - 1, 0), min(16, segment.file.count)).astype(np.int64))
     with catalog.read() as db:
         tops = dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('frames', 'removed')"))
         if tops.get("frames", 0) < segment.manifest.last_id or tops.get("removed", 0) < segment.manifest.removed_seq:
             raise Damaged("it is newer than the catalog, which must have been restored")
-        for vector_id, row in zip(segment.ids[places].tolist(), segment.file.at(places), strict=True):
+        for vector_id, row in zip(segment.places.ids_at(places).tolist(), segment.file.at(places), strict=True):
             stored = db.execute("SELECT vector FROM frames WHERE vector_id = ?", (vector_id,)).fetchone()
             if stored is None:
                 known = db.execute("SELECT 1 FROM removed WHERE vector_id = ?", (vector_id,)).fetchone()
@@ -363,7 +274,7 @@ def identity_of(catalog: Catalog) -> str:
     return " ".join(row) if row else ""
 
 
-def _checksum(path: Path) -> int:
+def checksum(path: Path) -> int:
     value = 0
     with open(path, "rb") as file:
         while piece := file.read(2**20):

@@ -17,7 +17,7 @@ from typing import Any
 
 from made_items import new_item
 
-from vicmae.index import segment, upkeep
+from vicmae.index import making, upkeep
 from vicmae.index.exchange import export_vectors, import_vectors
 from vicmae.index.items import NewItem
 from vicmae.index.ledger import LedgerRow
@@ -174,7 +174,7 @@ def made_item(item_id: str, made: Made, uploads: Path) -> tuple[NewItem, LedgerR
 
 def small_segments() -> None:
     """The index seals after a few rows, so that it does so often."""
-    upkeep.SEAL_ROWS, segment.LEAST_ROWS = 25, 10**9
+    upkeep.SEAL_ROWS, making.LEAST_ROWS = 25, 10**9
 
 
 def endless(data: Path, seed: int, world: World, told: Connection) -> None:

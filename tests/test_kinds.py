@@ -1,4 +1,4 @@
-"""vicmae.index.segment: which kind a segment becomes, and that every kind answers with true cosines."""
+"""vicmae.index.making and segment: which kind a segment becomes, and that every kind answers with true cosines."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from made_items import DIM, ENGINE, new_item
 from numpy.typing import NDArray
 
-from vicmae.index import segment
+from vicmae.index import making, segment
 from vicmae.index.library import Library
 from vicmae.index.packing import unpack_vectors
 from vicmae.index.plan import Effort, IndexOptions
@@ -29,8 +29,8 @@ def alike(seed: int, count: int) -> NDArray[np.float32]:
 def test_auto_takes_a_graph_where_lists_are_slow_and_it_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: float, memory_bytes: int, kind: str
 ) -> None:
-    monkeypatch.setattr(segment, "EXACT_ROWS", 500)
-    monkeypatch.setattr(segment, "SLOW_MICROSECONDS", slow)
+    monkeypatch.setattr(making, "EXACT_ROWS", 500)
+    monkeypatch.setattr(making, "SLOW_MICROSECONDS", slow)
     monkeypatch.setattr(segment, "SCANNED_ROWS", 50)
     with Library(tmp_path, IndexOptions(memory_bytes=memory_bytes, min_recall=0.9)) as library:
         collection = library.create("c", ENGINE)

@@ -1,7 +1,5 @@
 """vicmae.index.narrow and ann: few allowed rows are found, and recalls are promised with care."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,32 +8,38 @@ from made_items import DIM, unit_vectors
 from numpy.typing import NDArray
 
 from vicmae.index import ann, narrow, rows
+from vicmae.index.exact import in_blocks
 from vicmae.index.packing import pack_vectors, unpack_vectors
 
 COUNT = 2000
-Made = tuple[Any, rows.RowFile, NDArray[np.float32]]
+Made = tuple[ann.Codes, rows.RowFile, NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """An ivf of 2,000 rows, its file, and the rows (N, D) as they are stored."""
+    """An ivf of 2,000 rows, its file, and the rows (N, D) as they are stored; all in its order."""
     path = tmp_path_factory.mktemp("d") / "rows"
     blobs = pack_vectors(unit_vectors(0, COUNT))
-    file = rows.RowFile(path, COUNT, DIM, rows.write_rows(path, DIM, [b"".join(blobs)]))
     held = unpack_vectors(blobs, DIM)
-    index = ann.build("ivf", COUNT, DIM, held, lambda: file.blocks(500), lambda: None)
-    return index, file, held
+    codes = ann.build("ivf", COUNT, held.mean(axis=0), held, lambda: in_blocks(held, np.arange(COUNT), 2000), no_stop)
+    order = ann.in_order(codes)
+    file = rows.RowFile(path, COUNT, DIM, rows.write_rows(path, DIM, [b"".join(blobs[i] for i in order)]))
+    return codes, file, held[order]
+
+
+def no_stop() -> None:
+    """Nobody wants it to end."""
 
 
 @pytest.mark.parametrize("one_in", [2, 10, 50])
 def test_comparing_enough_finds_all_and_fewer_finds_most(made: Made, one_in: int) -> None:
-    index, file, held = made
+    codes, file, held = made
     allowed = np.arange(0, COUNT, one_in)
     query = unit_vectors(5, 20)
     true = allowed[np.argsort(-(query @ held[allowed].T), axis=1)[:, :5]]
-    lists = ann.lists_of(index)
+    starts = ann.list_starts(codes)
     for enough, least in ((COUNT, 1.0), (max(20, len(allowed) // 2), 0.6)):
-        cosines, found = narrow.best_allowed(index, lists, file, query, 5, allowed, enough)
+        cosines, found = narrow.best_allowed(codes, starts, file, query, 5, allowed, enough)
         assert np.isin(found, allowed).all()
         assert cosines == pytest.approx(np.einsum("qd,qkd->qk", query, held[found]), abs=1e-6)
         assert np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)]) >= least
@@ -43,27 +47,29 @@ def test_comparing_enough_finds_all_and_fewer_finds_most(made: Made, one_in: int
 
 def test_allowed_rows_are_found_wherever_they_are(made: Made) -> None:
     """Those that are far from the query too: lists are taken until they hold enough."""
-    index, file, held = made
+    codes, file, held = made
     query = held[:1]
     far = np.sort(np.argsort(held @ query[0])[:100])
-    cosines, found = narrow.best_allowed(index, ann.lists_of(index), file, query, 10, far, 20)
+    cosines, found = narrow.best_allowed(codes, ann.list_starts(codes), file, query, 10, far, 20)
     assert np.isin(found, far).all() and len(set(found[0])) == 10
     assert cosines.max() == pytest.approx((held[far] @ query[0]).max(), abs=0.05)
 
 
 def test_every_row_is_in_the_list_that_the_ivf_put_it_in(made: Made) -> None:
-    index, _, held = made
-    lists = ann.lists_of(index)
-    nearest = [ann.nearest_lists(index, row[None], 1)[0] for row in held[:50]]
-    assert np.mean(lists[:50] == nearest) >= 0.95  # a tie may go either way
+    codes, _, held = made
+    starts = ann.list_starts(codes)
+    assert starts[0] == 0 and starts[-1] == COUNT
+    nearest = [ann.nearest_lists(codes, row[None], 1)[0] for row in held[::40]]
+    lists = np.searchsorted(starts, np.arange(0, COUNT, 40), side="right") - 1
+    assert np.mean(lists == nearest) >= 0.95  # a tie may go either way
 
 
 def test_reaches_promise_more_for_more_rows(made: Made) -> None:
-    index, file, held = made
+    codes, file, held = made
     probes = unit_vectors(8, 100)
     true = ann.true_places(probes, lambda: file.blocks(500))
     assert np.array_equal(true[:, 0], np.argmax(probes @ held.T, axis=1))
-    reaches = narrow.measured_reaches(index, ann.lists_of(index), probes, true, lambda: None)
+    reaches = narrow.measured_reaches(codes, ann.list_starts(codes), probes, true, no_stop)
     assert [reach.enough for reach in reaches] == list(narrow.ENOUGH)
     assert all(a.recall <= b.recall + 0.02 for a, b in zip(reaches, reaches[1:], strict=False))
     assert narrow.cheapest_reach(tuple(reaches), 1.0) is None
@@ -81,7 +87,7 @@ def test_more_queries_promise_more() -> None:
 
 def test_whole_numbers_keep_the_order_and_fit_a_byte() -> None:
     vectors = unit_vectors(3, 200)
-    whole = ann.whole(vectors)
+    whole = ann.whole(vectors, np.float32(127 * DIM**0.5 / 10))
     assert np.abs(whole).max() <= 127 and np.array_equal(whole, np.rint(whole))
     cosines = (whole @ whole[0]) / np.linalg.norm(whole, axis=1) / np.linalg.norm(whole[0])
     assert cosines == pytest.approx(vectors @ vectors[0], abs=0.02)
