@@ -67,4 +67,5 @@ def test_growth_is_of_the_last_fifth_over_the_first_behind_the_warm_up() -> None
 
 
 def test_processor_time_holds_that_of_the_children() -> None:
-    assert processor_seconds(os.getpid()) >= own_processor_seconds(os.getpid()) > 0
+    before = own_processor_seconds(os.getpid())  # read first: it grows while the test runs
+    assert processor_seconds(os.getpid()) >= before > 0
