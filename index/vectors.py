@@ -12,8 +12,8 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event, RLock, Thread
 from time import monotonic
@@ -31,16 +31,16 @@ from .memory import give_back
 from .plan import Effort, IndexOptions, PartPlan
 from .sealing import make_apart
 from .segment import Damaged, Segment, open_segment
+from .state import State
 from .tail import Tail, empty_tail
 from .tuning import Asked, Tuner
 from .unsealed import Unsealed
-from .upkeep import LONG_ROWS, Sealed, Span, alone_in, next_span, trim
+from .upkeep import LONG_ROWS, Span, alone_in, next_span, trim
 
 log = logging.getLogger(__name__)
 
 INDEX_FOLDER = "index"
 CHUNK_ROWS = 10_000
-MEAN_SAMPLE = 2048  # vectors
 LARGE_SPAN = 100_000  # ids that no segment covers, from which they are not held in memory
 EMPTY: Ids = np.empty(0, np.int64)
 TENDING_SECONDS = 1.0  # between two looks at the tail while a long segment is made
@@ -50,39 +50,6 @@ SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)-[0-9a-f]+")
 
 class _Stopped(Exception):
     """close() was called while the index was being tended."""
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything a search needs. patches: what no segment covers between them and the tail."""
-
-    segments: tuple[Segment, ...]
-    patches: tuple[tuple[Span, Tail | Unsealed], ...]
-    tail: Tail
-    names: tuple[str, ...] | None  # of the segments' folders when they were last looked at
-    last_frame: int = 0
-    last_removed: int = 0
-
-    @property
-    def covered(self) -> int:
-        """The last id that is not the tail's."""
-        return max([s.span[1] for s in self.segments] + [span[1] for span, _ in self.patches], default=0)
-
-    @cached_property
-    def mean(self) -> Floats:
-        """As VectorIndex.mean."""
-        total, rows = np.zeros(len(self.tail.total)), 0
-        for segment in self.segments:
-            total += len(segment) * np.asarray(segment.manifest.mean)
-            rows += len(segment)
-        for span, patch in self.patches:
-            if isinstance(patch, Unsealed) and len(some := patch.sample(MEAN_SAMPLE)):
-                total += (span[1] - span[0] + 1) * some.mean(axis=0, dtype=np.float64)
-                rows += span[1] - span[0] + 1
-        for tail in _tails(self):
-            total += tail.total
-            rows += len(tail)
-        return (total / max(rows, 1)).astype(np.float32)
 
 
 class VectorIndex:
@@ -114,7 +81,7 @@ class VectorIndex:
         if any(isinstance(patch, Unsealed) for _, patch in state.patches):
             with self._catalog.read() as db:
                 return int(db.execute("SELECT count(*) FROM frames").fetchone()[0])
-        return sum(map(len, state.segments)) + sum(map(len, _tails(state)))
+        return sum(map(len, state.segments)) + sum(map(len, state.tails))
 
     def refresh(self) -> None:
         """Takes in what any process has committed or sealed since the last call; cheap when that is nothing."""
@@ -157,7 +124,7 @@ class VectorIndex:
                 scores, ids, rows = patch.search(query, k, here)
                 effort.parts.append(PartPlan("catalog", rows, 0, rows, 1.0))
                 answers.append((scores, ids))
-        for tail in _tails(state):
+        for tail in state.tails:
             if len(tail):
                 effort.parts.append(PartPlan("exact", len(tail), 0, len(tail), 1.0))
                 answers.append(tail.search(query, k, allowed))
@@ -183,7 +150,7 @@ class VectorIndex:
     def status(self) -> dict[str, Any]:
         """What it is made of: segments, rows, bytes of memory, and what was found damaged, by folder name."""
         state = self._state
-        tails = _tails(state)
+        tails = state.tails
         return {
             "segments": [
                 {"kind": s.manifest.kind, "rows": s.manifest.rows, "alive": len(s), "first_id": s.span[0]}
@@ -251,7 +218,7 @@ class VectorIndex:
                 gone = _removed(db, 0)
             if names != state.names:
                 state = self._chosen(db, state, names)
-            state = _without(state, gone) if len(gone) else state
+            state = state.without(gone) if len(gone) else state
             first = max(state.last_frame, state.covered) + 1
             if last_frame - first + 1 >= LARGE_SPAN:
                 patch = (
@@ -332,7 +299,7 @@ class VectorIndex:
     def _due(self) -> Span | None:
         state = self._state
         return next_span(
-            _sealed(state),
+            state.sealed,
             [span for span, _ in state.patches],
             (state.covered + 1, state.last_frame),
             len(state.tail),
@@ -464,13 +431,22 @@ class VectorIndex:
             raise _Stopped
 
 
-def _tails(state: State) -> list[Tail]:
-    """What is held in memory, oldest first."""
-    return [*(patch for _, patch in state.patches if isinstance(patch, Tail)), state.tail]
+def _within(allowed: Ids | None, span: Span) -> Ids | None:
+    if allowed is None:
+        return None
+    first, last = np.searchsorted(allowed, [span[0], span[1] + 1])
+    return allowed[first:last]
 
 
-def _sealed(state: State) -> list[Sealed]:
-    return [Sealed(segment.span, segment.manifest.rows, len(segment)) for segment in state.segments]
+def _joined(gaps: Sequence[Span]) -> list[Span]:
+    """Neighbouring spans as one."""
+    joined: list[Span] = []
+    for first, last in gaps:
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def _tops(db: sqlite3.Connection) -> dict[str, int]:
@@ -480,22 +456,6 @@ def _tops(db: sqlite3.Connection) -> dict[str, int]:
 def _removed(db: sqlite3.Connection, after_seq: int, span: Span = (0, 2**62)) -> Ids:
     rows = db.execute("SELECT vector_id FROM removed WHERE seq > ? AND vector_id BETWEEN ? AND ?", (after_seq, *span))
     return np.sort(np.fromiter((row[0] for row in rows), np.int64))
-
-
-def _without(state: State, gone: Ids) -> State:
-    return replace(
-        state,
-        segments=tuple(segment.minus(gone) for segment in state.segments),
-        patches=tuple((span, patch.minus(gone) if isinstance(patch, Tail) else patch) for span, patch in state.patches),
-        tail=state.tail.minus(gone),
-    )
-
-
-def _within(allowed: Ids | None, span: Span) -> Ids | None:
-    if allowed is None:
-        return None
-    first, last = np.searchsorted(allowed, [span[0], span[1] + 1])
-    return allowed[first:last]
 
 
 def _span_of(name: str) -> Span:
@@ -510,14 +470,3 @@ def _age(folder: Path) -> int:
         return folder.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _joined(gaps: Sequence[Span]) -> list[Span]:
-    """Neighbouring spans as one."""
-    joined: list[Span] = []
-    for first, last in gaps:
-        if joined and joined[-1][1] + 1 == first:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return joined

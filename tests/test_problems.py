@@ -422,7 +422,7 @@ def test_no_json_whatsoever_breaks_the_server(client: httpx.Client, item: str, b
     ],
 )
 def test_each_limit_of_media_is_told_by_its_setting(
-    tmp_path: Path, folder: Path, limit: str, file: str, setting: float
+    tmp_path: Path, folder: Path, limit: str, file: str, setting: Any
 ) -> None:
     with served(tmp_path, None, **{limit: setting}) as client:
         told = problem(send(client, folder / file, "/v1/embeddings/upload"), 413)
