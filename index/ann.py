@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from math import log
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,12 @@ PROBES = 256  # queries that are made of a segment's vectors, and ask for their 
 MOVED = 1.0  # of the difference of two neighbours: somewhat farther from a row than they are
 DEEP_PROBES = 64  # those of them that ask for as many as the last of DEPTHS
 WIDTHS = {
-    "ivf": (2, 4, 8, 16, 32, 64, 128, 256, 512),
+    "ivf": (2, 4, 6, 8, 12, 16, 32, 64, 128, 256, 512),
     "hnsw": (24, 32, 40, 48, 64, 80, 96, 128, 256, 512, 1024),
 }
-SPARES = {"ivf": (1, 2, 8), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
-CENTRE_MICROSECONDS = 0.03  # to compare with the centre of a list
-LIST_MICROSECONDS = 7.0  # to begin with a list
+SPARES = {"ivf": (1, 2, 4), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
+CENTRE_MICROSECONDS = 0.02  # to compare with the centre of a list
+LIST_MICROSECONDS = 10.0  # to begin with a list
 CODE_MICROSECONDS = 0.01  # to compare with a code of a list
 LINK_MICROSECONDS = 0.2  # with one of a graph
 ROW_MICROSECONDS = 0.15  # with a stored row
@@ -43,6 +42,9 @@ HNSW_BUILD_WIDTH = 100
 TRAINING_ROWS_A_LIST = 25
 MOST_LISTS = 4096
 LEAST_LIST_ROWS = 128  # about: to begin with a list costs as much as to scan so many rows
+MANY_LISTS = 512
+NUMBERS_A_CODE = 4  # of a centre, that four bits stand for
+FAVOURED = 4  # times as many centres as lists are wanted
 MANY_QUERIES = 8
 LARGEST = 10.0  # number of a vector, in those that it has on average
 WHOLE_NUMBERS = faiss.ScalarQuantizer.QT_8bit_direct_signed  # compared four times as quickly as QT_8bit
@@ -52,7 +54,7 @@ Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places 
 
 @dataclass(frozen=True)
 class Codes:
-    """An approximate index. scale: what a vector is multiplied by before FAISS is asked.
+    """An approximate index. scale: what a vector is multiplied by before FAISS is asked. rough: finds lists of an ivf.
 
     A graph is an IndexPreTransform, which takes the mean of the rows from what is asked.
     """
@@ -60,6 +62,7 @@ class Codes:
     kind: str
     index: Any
     scale: np.float32
+    rough: Any = None
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -70,11 +73,11 @@ class Codes:
         return int(self.index.nlist)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Level:
     """How wide to search and how many times the usual candidates to take, and the recall measured at each of DEPTHS.
 
-    cost: of a query, in microseconds, about; it orders the levels.
+    cost: of a query, in microseconds, about; it orders the levels. Two are never compared: hashing them is quick.
     """
 
     width: int
@@ -147,13 +150,33 @@ def _lists(count: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> 
     for block, _ in rows():
         stop()
         index.add(whole(block, scale))
-    # Many rows are quickest compared with centres by a matrix product, one query with small ones.
+    flat, index.quantizer = index.quantizer, _of_centres(centres)  # many rows are quickest compared by a matrix product
+    flat.thisown = True
+    return Codes("ivf", index, scale, _rough(index))
+
+
+def _rough(index: Any) -> Any:
+    """What orders many lists of an ivf soonest: its centres in four bits, where it has them so, else as bytes."""
+    quantizer = faiss.downcast_index(index.quantizer)
+    return quantizer.base_index if isinstance(quantizer, faiss.IndexRefine) else quantizer
+
+
+def _of_centres(centres: Floats) -> Any:
+    """What one query is compared with: centres as bytes, and where there are many only those that four bits favour."""
+    count, dim = centres.shape
     small = faiss.IndexScalarQuantizer(dim, WHOLE_NUMBERS, faiss.METRIC_INNER_PRODUCT)
     small.add(centres)
-    flat = index.quantizer
-    index.quantizer = small
-    small.thisown, flat.thisown = False, True  # the index owns the one it has
-    return Codes("ivf", index, scale)
+    small.thisown = False  # but the ivf's, as all that is returned here
+    if dim % NUMBERS_A_CODE or count < MANY_LISTS:
+        return small
+    rough = faiss.IndexPQFastScan(dim, dim // NUMBERS_A_CODE, 4, faiss.METRIC_INNER_PRODUCT)
+    rough.train(centres)
+    rough.add(centres)
+    both = faiss.IndexRefine(rough, small)
+    both.k_factor = FAVOURED
+    both.own_fields = both.own_refine_index = True
+    rough.thisown = both.thisown = False
+    return both
 
 
 def whole(vectors: Floats, scale: np.float32) -> Floats:
@@ -188,13 +211,13 @@ def in_order(codes: Codes) -> Ids:
     (N,): row i was the row result[i] before. In an ivf list after list; in a graph those that are met first come first.
     """
     if codes.kind == "ivf":
-        order = [np.empty(0, np.int64)]
-        starts = list_starts(codes)
-        for number, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
-            if end > start:
-                held = faiss.rev_swig_ptr(codes.index.invlists.get_ids(number), int(end - start))
+        order, start = [np.empty(0, np.int64)], 0
+        for number, size in enumerate(_list_sizes(codes)):
+            if size:
+                held = faiss.rev_swig_ptr(codes.index.invlists.get_ids(number), size)
                 order.append(held.copy())
-                held[:] = np.arange(start, end)
+                held[:] = np.arange(start, start + size)
+                start += size
         return np.concatenate(order)
     graph = faiss.downcast_index(codes.index.index)
     met = _as_met(graph.hnsw, len(codes))
@@ -223,10 +246,13 @@ def _as_met(hnsw: Any, count: int) -> Ids:
     return np.concatenate([np.empty(0, np.int64), *met])
 
 
-def list_starts(codes: Codes) -> Ids:
-    """(L + 1,): where each list of an ivf begins among rows that are in_order(), and where the last one ends."""
-    sizes = (codes.index.invlists.list_size(number) for number in range(codes.lists))
-    return np.fromiter(accumulate(sizes, initial=0), np.int64)
+def lists_of(codes: Codes) -> NDArray[np.uint16]:
+    """(N,): the list of an ivf that each of its rows is in, once they are in_order()."""
+    return np.repeat(np.arange(codes.lists, dtype=np.uint16), _list_sizes(codes))
+
+
+def _list_sizes(codes: Codes) -> list[int]:
+    return [codes.index.invlists.list_size(number) for number in range(codes.lists)]
 
 
 def true_places(queries: Floats, rows: Rows) -> Ids:
@@ -342,8 +368,8 @@ def _parameters(kind: str, width: int, selector: Any) -> Any:
 
 
 def nearest_lists(codes: Codes, query: Floats, count: int) -> Ids:
-    """query (1, D) -> numbers (count,) of the lists of an ivf whose centres are nearest, nearest first."""
-    return _asked(codes.index.quantizer, query * codes.scale, count, None)[1].ravel()
+    """query (1, D) -> numbers (count,) of the lists of an ivf whose centres are nearest, about nearest first."""
+    return _asked(codes.rough, query * codes.scale, count, None)[1].ravel()
 
 
 def write(codes: Codes, path: Path) -> None:
@@ -357,4 +383,6 @@ def read(path: Path, kind: str, mean: Floats) -> Codes:
         index = faiss.read_index(str(path))
     except RuntimeError as error:
         raise ValueError(f"this FAISS cannot read it ({str(error)[-80:]})") from error
-    return Codes(kind, index, _scale(mean if kind == "hnsw" else np.zeros_like(mean)))
+    if kind == "hnsw":
+        return Codes(kind, index, _scale(mean))
+    return Codes(kind, index, _scale(np.zeros_like(mean)), _rough(index))

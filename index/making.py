@@ -133,7 +133,7 @@ def _write_codes(
     levels = ann.measured(codes, probes, true, stop)
     if kind != "ivf":
         return order, levels, []
-    return order, levels, measured_reaches(codes, ann.list_starts(codes), probes, true, stop)
+    return order, levels, measured_reaches(codes, ann.lists_of(codes), probes, true, stop)
 
 
 def _probes(file: RowFile, asked: Ids, rows: ann.Rows) -> Floats:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import ann
 from .exact import Floats, Ids
@@ -46,38 +47,41 @@ def cheapest_reach(reaches: tuple[Reach, ...], min_recall: float) -> Reach | Non
 
 
 def best_allowed(
-    codes: ann.Codes, starts: Ids, file: RowFile, query: Floats, k: int, allowed: Ids, enough: int
+    codes: ann.Codes, lists: NDArray[np.uint16], file: RowFile, query: Floats, k: int, allowed: Ids, enough: int
 ) -> tuple[Floats, Ids]:
-    """query (Q, D), allowed places (A,) ascending, k <= A -> cosines (Q, k), places (Q, k), in no order.
+    """query (Q, D), allowed places (A,), k <= A -> cosines (Q, k), places (Q, k), in no order.
 
-    codes: of an ivf whose rows are in order; starts (L + 1,): of its lists.
+    codes: of an ivf whose rows are in order; lists (N,): in which one each of them is.
     """
     answers = []
     for one in query[:, None]:
-        near = _in_near_lists(codes, starts, one, allowed, max(enough, k))
+        near = _in_near_lists(codes, lists, one, allowed, max(enough, k))
         answers.append(file.best(one, k, near))
     scores, places = zip(*answers, strict=True)
     return np.concatenate(scores), np.concatenate(places)
 
 
-def _in_near_lists(codes: ann.Codes, starts: Ids, query: Floats, allowed: Ids, enough: int) -> Ids:
+def _in_near_lists(codes: ann.Codes, lists: NDArray[np.uint16], query: Floats, allowed: Ids, enough: int) -> Ids:
     """Those of the allowed places that lie in the lists nearest the query: `enough`, or some more, or all."""
     if len(allowed) <= enough + enough // 2:
         return allowed
-    lists, held = len(starts) - 1, np.diff(np.searchsorted(allowed, starts))
-    wanted = 9 * enough * lists // (8 * len(allowed)) + 8
+    found_in = lists[allowed]
+    held = np.bincount(found_in, minlength=codes.lists)
+    wanted = 9 * enough * codes.lists // (8 * len(allowed)) + 8
     while True:
-        order = ann.nearest_lists(codes, query, min(wanted, lists))
+        order = ann.nearest_lists(codes, query, min(wanted, codes.lists))
         reached = int(np.searchsorted(np.cumsum(held[order]), enough)) + 1
-        if reached <= len(order) or len(order) == lists:
+        if reached <= len(order) or len(order) == codes.lists:
             break
         wanted *= 4
-    near = np.zeros(lists, np.bool_)
+    near = np.zeros(codes.lists, np.bool_)
     near[order[:reached]] = True
-    return allowed[np.repeat(near, held)]
+    return allowed[near[found_in]]
 
 
-def measured_reaches(codes: ann.Codes, starts: Ids, probes: Floats, true: Ids, stop: Callable[[], None]) -> list[Reach]:
+def measured_reaches(
+    codes: ann.Codes, lists: NDArray[np.uint16], probes: Floats, true: Ids, stop: Callable[[], None]
+) -> list[Reach]:
     """probes (P, D) and the places of their nearest rows, true (P, T) best first -> what each of ENOUGH finds of ten.
 
     Allowed are one row in each of SHARES, drawn by chance; the ten nearest of those are known from `true`.
@@ -91,7 +95,7 @@ def measured_reaches(codes: ann.Codes, starts: Ids, probes: Floats, true: Ids, s
         asked = [place for place, row in enumerate(known) if len(row)]
         for enough in ENOUGH if asked else ():
             stop()
-            near = (_in_near_lists(codes, starts, probes[i : i + 1], allowed, enough) for i in asked)
+            near = (_in_near_lists(codes, lists, probes[i : i + 1], allowed, enough) for i in asked)
             hits = [np.isin(known[i], rows).mean() for i, rows in zip(asked, near, strict=True)]
             bounds[enough].append(ann.lower_bound(np.array(hits)))
     return [Reach(enough, min(recalls)) for enough, recalls in bounds.items() if recalls]

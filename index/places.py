@@ -26,18 +26,23 @@ class Places:
 
     def ids_at(self, rows: Ids) -> Ids:
         """rows of any shape -> their ids."""
-        return np.asarray(self.offsets[rows] + np.int64(self.first), np.int64)
+        ids = self.offsets[rows].astype(np.int64)
+        ids += self.first
+        return ids
 
     def of(self, wanted: Ids) -> Ids:
-        """The rows, ascending, of those of the wanted ids (W,) that are here."""
-        offsets = wanted - self.first
+        """The rows of those of the wanted ids (W,), which ascend, that are here; in the same order."""
+        if not len(self) or not len(wanted):
+            return np.empty(0, np.int64)
         last = len(self) - 1 if self.ascending is None else int(self.ascending[-1])
-        offsets = offsets[(offsets >= 0) & (offsets <= last)]
+        offsets = wanted - self.first
+        if offsets[0] < 0 or offsets[-1] > last:
+            offsets = offsets[slice(*np.searchsorted(offsets, [0, last + 1]))]
         if self.ascending is not None:
             offsets = offsets.astype(self.ascending.dtype)
             at = np.searchsorted(self.ascending, offsets)
             offsets = at[self.ascending[at] == offsets]
-        return np.sort(self.rows[offsets]).astype(np.int64)
+        return self.rows[offsets].astype(np.int64)
 
 
 def places_by(ids: Ids) -> Places:

@@ -14,7 +14,9 @@ where there is none. Rows of an approximate segment stay on disk and are mapped.
 import json
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil
+from operator import gt
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,11 +62,41 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class _Way:
+    """How the codes are asked. cost: microseconds, about."""
+
+    plan: PartPlan
+    cost: float
+
+
+@lru_cache(256)
+def _way(
+    levels: tuple[ann.Level, ...], kind: str, k: int, rows: int, count: int, least: float, asked_depth: int
+) -> _Way | None:
+    """For the k nearest of `count` rows out of all; None: no level is sure enough."""
+    depth = k * rows / count
+    level = ann.cheapest(levels, depth, least)
+    if level is None:
+        return None
+    width, wanted = _extent(kind, level, k, depth)
+    measured_on: Literal["sealing", "queries"] = "queries" if depth <= asked_depth else "sealing"
+    return _Way(PartPlan(kind, count, width, wanted, level.recall_at(depth), measured_on), level.cost)
+
+
+def _extent(kind: str, level: ann.Level, k: int, depth: float) -> tuple[int, int]:
+    """How wide, and how many candidates, for k answers that are among the `depth` nearest of all rows."""
+    width = level.width
+    if kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
+        width = max(width, ann.candidates_for(kind, ceil(depth), level.spare))
+    return width, ann.candidates_for(kind, k, level.spare)
+
+
+@dataclass(frozen=True)
 class Segment:
     """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact.
 
-    starts (L + 1,): where the lists of an ivf begin among the rows. asked_depth: for up to so many neighbours `levels`
-    tell what people's queries find, beyond what made queries did.
+    lists (N,): of an ivf, in which one each row is.
+    asked_depth: for up to so many neighbours `levels` tell what people's queries find, not only what made ones did.
     """
 
     folder: Path
@@ -73,7 +105,7 @@ class Segment:
     file: RowFile
     codes: ann.Codes | None
     refining: Any
-    starts: Ids | None
+    lists: NDArray[np.uint16] | None
     levels: tuple[ann.Level, ...]
     reaches: tuple[Reach, ...]
     resident: Tail | None
@@ -138,34 +170,30 @@ class Segment:
         self, codes: ann.Codes, query: Floats, k: int, places: Ids | None, count: int, least: float, effort: Effort
     ) -> tuple[Floats, Ids] | None:
         """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
-        kind, depth = codes.kind, k * len(codes) / count
-        level = ann.cheapest(self.levels, depth, least)
-        if places is not None and self.starts is not None and count * MOST_SHARE <= len(codes):
+        kind, way = codes.kind, _way(self.levels, codes.kind, k, len(codes), count, least, self.asked_depth)
+        if places is not None and self.lists is not None and count * MOST_SHARE <= len(codes):
             reach = cheapest_reach(self.reaches, least)
-            if reach is not None and (level is None or reach.cost(k, count, codes.lists) < level.cost):
+            if reach is not None and (way is None or reach.cost(k, count, codes.lists) < way.cost):
                 enough = enough_for(reach.enough, k)
                 effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
-                return self.answer(*best_allowed(codes, self.starts, self.file, query, k, places, enough))
-        if level is None:
+                return self.answer(*best_allowed(codes, self.lists, self.file, query, k, places, enough))
+        if way is None:
             return None
-        found = self.at_level(codes, level, query, k, places)
+        found = self._led_to(codes, query, k, way.plan.width, way.plan.candidates, self._mask(places))
         if found is None:
             return None
-        wanted, width = _wanted(codes, level, k, depth)
-        measured_on: Literal["sealing", "queries"] = "queries" if depth <= self.asked_depth else "sealing"
-        effort.parts.append(PartPlan(kind, count, width, wanted, level.recall_at(depth), measured_on))
+        effort.parts.append(way.plan)
         return self.answer(*found)
 
-    def at_level(
-        self, codes: ann.Codes, level: ann.Level, query: Floats, k: int, places: Ids | None = None
-    ) -> tuple[Floats, Ids] | None:
-        """cosines (Q, k) and places (Q, k), in any order, of a search so wide; None: it led to fewer than k.
+    def at_level(self, codes: ann.Codes, level: ann.Level, query: Floats, k: int) -> tuple[Floats, Ids] | None:
+        """cosines (Q, k) and places (Q, k), in any order, of a search so wide; None: it led to fewer than k."""
+        width, wanted = _extent(codes.kind, level, k, k * len(codes) / len(self))
+        return self._led_to(codes, query, k, width, wanted, self.alive)
 
-        Among all rows that are alive, or those at `places`.
-        """
-        count = len(self) if places is None else len(places)
-        wanted, width = _wanted(codes, level, k, k * len(codes) / count)
-        mask = self._mask(places)
+    def _led_to(
+        self, codes: ann.Codes, query: Floats, k: int, width: int, wanted: int, mask: NDArray[np.bool_] | None
+    ) -> tuple[Floats, Ids] | None:
+        """As at_level, of the rows that the mask (N,) allows."""
         if mask is None:
             cosines, found = ann.refined(self.refining, codes, query, k, wanted, width)
             cosines *= self.file.factors[found]
@@ -180,11 +208,12 @@ class Segment:
     def answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
         """cosines (Q, k) and places (Q, k) in any order -> as VectorIndex.search."""
         ids = self.places.ids_at(places)
-        np.maximum(np.minimum(cosines, 1, out=cosines), -1, out=cosines)
-        if (cosines[:, 1:] < cosines[:, :-1]).all():  # as nearly always, and sorting takes a tenth of a search
-            return cosines, ids
+        if len(ids) == 1:  # mostly it is as it should be, and of ten numbers a list tells sooner than an array
+            only = cosines[0].tolist()
+            if -1 <= only[-1] and only[0] <= 1 and all(map(gt, only, only[1:])):
+                return cosines, ids
         rows, order = np.arange(len(ids))[:, None], np.lexsort((ids, -cosines))
-        return cosines[rows, order], ids[rows, order]
+        return np.maximum(np.minimum(cosines[rows, order], 1), -1), ids[rows, order]
 
     def _scanned(self, query: Floats, k: int, places: Ids | None) -> tuple[Floats, Ids]:
         """Every row that may be answered, compared."""
@@ -192,7 +221,7 @@ class Segment:
             found = [self.file.best(one, k, places) for one in query[:, None]]
             return self.answer(*map(np.concatenate, zip(*found, strict=True)))
         if places is not None and SPARSE * len(places) <= len(self.places):
-            pieces = np.split(places, range(CHUNK_ROWS, len(places), CHUNK_ROWS))
+            pieces = np.split(np.sort(places), range(CHUNK_ROWS, len(places), CHUNK_ROWS))
             return best_rows(
                 query, ((self.file.at(piece), self.places.ids_at(piece)) for piece in pieces if len(piece)), k
             )
@@ -219,7 +248,7 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         if not len(ids) == len(factors) == manifest.rows:
             raise Damaged("its files do not fit one another")
         file = RowFile(folder / ROWS, manifest.rows, dim, factors)
-        codes, refining, starts, resident = None, None, None, None
+        codes, refining, lists, resident = None, None, None, None
         if manifest.kind == "exact":
             raw = (folder / ROWS).read_bytes()
             resident = empty_tail(dim).plus(raw[len(raw) - 2 * dim * len(ids) :], ids)
@@ -227,22 +256,14 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
             codes = ann.read(folder / CODES, manifest.kind, np.array(manifest.mean, np.float32))
             refining = ann.refining(codes, file.mapped)
         if codes is not None and manifest.kind == "ivf":
-            starts = ann.list_starts(codes)
+            lists = ann.lists_of(codes)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
         levels = sealed_levels(manifest)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
-    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, starts, levels, reaches, resident)
+    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, lists, levels, reaches, resident)
     _check_sample(segment, catalog)
     return segment
-
-
-def _wanted(codes: ann.Codes, level: ann.Level, k: int, depth: float) -> tuple[int, int]:
-    """How many candidates, and how wide, for k answers that are among the `depth` nearest of all rows."""
-    width = level.width
-    if codes.kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
-        width = max(width, ann.candidates_for(codes.kind, ceil(depth), level.spare))
-    return ann.candidates_for(codes.kind, k, level.spare), width
 
 
 def sealed_levels(manifest: Manifest) -> tuple[ann.Level, ...]:

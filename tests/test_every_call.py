@@ -1,7 +1,6 @@
 """Every call of the HTTP surface once, in an order in which each can succeed: what is announced answers."""
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import httpx

@@ -51,4 +51,4 @@ def test_auto_takes_a_graph_where_lists_are_slow_and_it_fits(
             assert cosines == pytest.approx(np.einsum("qd,qkd->qk", query, held[found - 1]), abs=1e-6)
             true = ids[np.argsort(-(query @ held[ids - 1].T), axis=1)[:, :5]]
             recall = np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)])
-            assert recall >= effort.to_dict()["recall_estimate"] - 0.1
+            assert recall >= effort.to_dict()["recall_estimate"] - 0.03
