@@ -91,8 +91,10 @@ class Settings(BaseSettings):
     index_device: str = Field(
         "cpu", description="graphics card that holds the server's sealed vectors too: cpu (none), auto, cuda or cuda:N"
     )
-    index_device_kind: Literal["flat", "ivf", "cagra"] = Field("flat", description="how vectors are searched on it")
-    index_device_bytes: int = Field(4 * 2**30, gt=0, description="memory of it that they may take")
+    index_device_kind: Literal["flat", "ivf", "cagra"] = Field(
+        "flat", description="how vectors are searched on that card"
+    )
+    index_device_bytes: int = Field(4 * 2**30, gt=0, description="memory of that card that vectors may take")
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
 
     @property

@@ -21,6 +21,7 @@ MOST_WAITING = 128  # questions
 WINDOW = ann.PROBES  # comparisons that count, the latest
 LEAST_COMPARED = 32  # from which they count
 BLOCK_ROWS = 4096  # read and compared at once: 6 MB of vectors of 384 numbers
+SPARES = {"ivf": (*ann.SPARES["ivf"], 32), "hnsw": ann.SPARES["hnsw"]}  # one bit a number tells odd queries little
 SAME = 2e-6  # of cosine: equal rows are equally good answers, and products are summed in different orders
 
 Shares = NDArray[np.float64]
@@ -134,15 +135,15 @@ def tuned(shares: Shares, expected: float) -> float:
 
 
 def nothing_found(segment: Segment, codes: ann.Codes) -> Findings:
-    """Where a segment stands before anything was compared. Its ways go on beyond the widest that the sealing needed."""
+    """Where a segment stands before anything was compared. Its ways go on beyond the widest that the sealing tried."""
     sealed = sealed_levels(segment.manifest)
     ways = []
     for width in ann.WIDTHS[codes.kind]:
         if codes.kind == "ivf" and width > codes.lists:
             break
-        for spare in ann.SPARES[codes.kind]:
-            narrower = [level for level in sealed if level.spare == spare and level.width <= width]
-            expected = max(narrower, key=lambda level: level.width).recalls if narrower else (0.0,) * len(ann.DEPTHS)
+        for spare in SPARES[codes.kind]:
+            narrower = (level.recalls for level in sealed if level.spare <= spare and level.width <= width)
+            expected = max(narrower, default=(0.0,) * len(ann.DEPTHS))
             ways.append(ann.Level(width, spare, ann.cost(codes, width, spare), expected))
     return Findings(tuple(ways), tuple(np.empty((0, len(ways))) for _ in ann.DEPTHS))
 

@@ -24,6 +24,8 @@ from vicmae.index.gpu import SCRATCH_BYTES, CardKind, Vectors, bytes_on_card
 from vicmae.index.library import Library
 from vicmae.index.plan import Effort, IndexOptions
 from vicmae.index.segment import Segment
+from vicmae.server.services import open_services
+from vicmae.settings import load_settings
 
 ROWS = 1500
 
@@ -268,3 +270,13 @@ def test_no_card_is_opened_where_there_is_none(monkeypatch: pytest.MonkeyPatch) 
     assert open_card("auto", "flat", 2**30) is None
     with pytest.raises(InvalidRequest):
         open_card("cuda", "flat", 2**30)
+
+
+def test_a_server_does_not_start_without_the_card_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    settings = load_settings(data=tmp_path, index_device="cuda:1")
+    with (
+        pytest.raises(InvalidRequest, match="index_device is 'cuda:1', and FAISS finds 0"),
+        open_services(settings, ENGINE),
+    ):
+        raise AssertionError("it started")

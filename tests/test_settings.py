@@ -51,6 +51,8 @@ def test_every_setting_can_be_set_by_the_environment_and_is_explained(monkeypatc
             "open_telemetry": True,
             "library_roots": "/photos",
             "index_kind": "ivf",
+            "index_device": "cuda:1",
+            "index_device_kind": "cagra",
             "min_recall": 0.5,
         },
     }
