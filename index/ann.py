@@ -169,6 +169,7 @@ def _of_centres(centres: Floats) -> Any:
     if dim % NUMBERS_A_CODE or count < MANY_LISTS:
         return small
     rough = faiss.IndexPQFastScan(dim, dim // NUMBERS_A_CODE, 4, faiss.METRIC_INNER_PRODUCT)
+    rough.pq.cp.min_points_per_centroid = 1  # no warnings here either
     rough.train(centres)
     rough.add(centres)
     both = faiss.IndexRefine(rough, small)
