@@ -45,7 +45,11 @@ class CorruptMedia(MediaError):
 
 
 class MediaTooLarge(MediaError):
-    """Over a limit of bytes, pixels, frames or seconds; the message names the limit and the setting."""
+    """Over a limit of bytes, pixels, frames or seconds; the message names the limit, and `limit` is its setting."""
+
+    def __init__(self, message: str, limit: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class FetchError(VicmaeError):

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     min_recall: float = Field(
         0.99, ge=0, le=1, description="share of the true nearest vectors that a search must find, as measured"
     )
+    index_device: str = Field(
+        "cpu", description="graphics card that holds the server's sealed vectors too: cpu (none), auto, cuda or cuda:N"
+    )
+    index_device_kind: Literal["flat", "ivf", "cagra"] = Field("flat", description="how vectors are searched on it")
+    index_device_bytes: int = Field(4 * 2**30, gt=0, description="memory of it that they may take")
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
 
     @property

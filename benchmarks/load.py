@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -41,6 +41,19 @@ end
 function request()
   next = next % #wires + 1
   return wires[next]
+end
+"""
+# The same at a pace of its own, counting the answers by status.
+_FLOOD = """
+local threads = {}
+told = {}
+function setup(thread) table.insert(threads, thread) end
+function delay() return math.random(0, 2 * PAUSE_MS) end
+function response(status) told[tostring(status)] = (told[tostring(status)] or 0) + 1 end
+function done()
+  for _, thread in ipairs(threads) do
+    for status, count in pairs(thread:get("told")) do print("told " .. status .. " " .. count) end
+  end
 end
 """
 
@@ -83,7 +96,9 @@ class Caller:
 
     async def ask(self, wire: bytes) -> int:
         """Sends a request -> the status of its answer. One that the server closed while idle is opened anew."""
-        if self.open is None or self.open[0].at_eof():
+        if self.open is not None and self.open[0].at_eof():
+            await self.hang_up()
+        if self.open is None:
             self.open = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
         reader, writer = self.open
         writer.write(wire)
@@ -97,10 +112,20 @@ class Caller:
         if self.open is None:
             return
         reader, writer = self.open
-        if not reader.at_eof():
-            writer.write_eof()
-            assert await reader.read() == b"", "an answer that nobody had asked for"
-        writer.close()
+        try:
+            if not reader.at_eof():
+                writer.write_eof()
+                assert await reader.read() == b"", "an answer that nobody had asked for"
+        finally:
+            await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Without a look at what came."""
+        if self.open is not None:
+            self.open[1].close()
+            with suppress(ConnectionError):
+                await self.open[1].wait_closed()
+            self.open = None
 
 
 @dataclass
@@ -196,23 +221,47 @@ def hammered(port: int, pid: int, wires: list[bytes], callers: int, seconds: flo
     return Rate(per_second, spent / answered * 1000, client / answered * 1000)
 
 
+async def flood(
+    port: int, wires: list[bytes], callers: int, others: int, seconds: float, pause_seconds: float
+) -> tuple[Crowd, Counter[int]]:
+    """A crowd of `callers` whose answers are timed, beside `others` who ask every pause_seconds whatever they are told.
+
+    -> what the crowd met, and the answers of the others by status; these are wrk where it is installed.
+    """
+    if not shutil.which("wrk"):
+        both = crowd(port, wires, callers, seconds, pause_seconds), crowd(port, wires, others, seconds, pause_seconds)
+        met, rest = await asyncio.gather(*both)
+        return met, rest.told
+    script = f"PAUSE_MS = {round(pause_seconds * 1000)}\n{_FLOOD}"
+    answers = asyncio.to_thread(_asked_by_wrk, port, wires, others, seconds, script)
+    met, (said, _) = await asyncio.gather(crowd(port, wires, callers, seconds, pause_seconds), answers)
+    return met, Counter({int(status): int(count) for status, count in re.findall(r"told (\d+) (\d+)", said)})
+
+
 def _wrk(port: int, wires: list[bytes], callers: int, seconds: float) -> tuple[int, float, float]:
     """(answers, answers a second, processor seconds that it took)."""
+    said, client = _asked_by_wrk(port, wires, callers, seconds)
+    assert "Non-2xx" not in said, said
+    answered = re.search(r"(\d+) requests in", said)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    assert answered and rate, said
+    return int(answered[1]), float(rate[1]), client
+
+
+def _asked_by_wrk(port: int, wires: list[bytes], callers: int, seconds: float, more: str = "") -> tuple[str, float]:
+    """(what wrk said, processor seconds that it took). No connection may have broken."""
     with tempfile.TemporaryDirectory() as folder:
         for number, each in enumerate(wires, 1):
             (Path(folder) / str(number)).write_bytes(each)
         script = Path(folder) / "wires.lua"
-        script.write_text(_SCRIPT)
+        script.write_text(_SCRIPT + more)
         address = f"http://127.0.0.1:{port}"
         words = ["wrk", "-t1", f"-c{callers}", f"-d{max(1, round(seconds))}s", "--timeout", "60s", "-s", str(script)]
         began = _own(resource.RUSAGE_CHILDREN)
         done = subprocess.run([*words, address, folder, str(len(wires))], capture_output=True, text=True, check=True)
         client = _own(resource.RUSAGE_CHILDREN) - began
-    assert "Non-2xx" not in done.stdout and "Socket errors" not in done.stdout, done.stdout
-    answered = re.search(r"(\d+) requests in", done.stdout)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    assert answered and rate, done.stdout
-    return int(answered[1]), float(rate[1]), client
+    assert "Socket errors" not in done.stdout, done.stdout
+    return done.stdout, client
 
 
 def _own(who: int) -> float:

@@ -30,7 +30,7 @@ WIDTHS = {
     "ivf": (2, 4, 6, 8, 12, 16, 32, 64, 128, 256, 512),
     "hnsw": (24, 32, 40, 48, 64, 80, 96, 128, 256, 512, 1024),
 }
-SPARES = {"ivf": (1, 2, 4), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
+SPARES = {"ivf": (1, 2, 8), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
 CENTRE_MICROSECONDS = 0.02  # to compare with the centre of a list
 LIST_MICROSECONDS = 10.0  # to begin with a list
 CODE_MICROSECONDS = 0.01  # to compare with a code of a list
@@ -44,6 +44,7 @@ MOST_LISTS = 4096
 MANY_LISTS = 512
 NUMBERS_A_CODE = 4  # of a centre, that four bits stand for
 FAVOURED = 4  # times as many centres as lists are wanted
+LEAST_LIST_ROWS = 128  # about: to begin with a list costs as much as to scan so many rows
 MANY_QUERIES = 8
 LARGEST = 10.0  # number of a vector, in those that it has on average
 WHOLE_NUMBERS = faiss.ScalarQuantizer.QT_8bit_direct_signed  # compared four times as quickly as QT_8bit
@@ -195,8 +196,9 @@ def _scale(mean: Floats) -> np.float32:
 
 
 def lists_for(count: int) -> int:
-    """A power of two near four times the square root."""
-    return min(MOST_LISTS, int(2 ** max(4, round(np.log2(4 * max(count, 1) ** 0.5)))))
+    """A power of two near four times the square root, fewer where lists would hold less than some hundred rows."""
+    wanted = min(4 * max(count, 1) ** 0.5, max(count, 1) / LEAST_LIST_ROWS)
+    return min(MOST_LISTS, int(2 ** max(4, round(np.log2(wanted)))))
 
 
 def sample_rows(kind: str, count: int) -> int:
@@ -281,7 +283,7 @@ def measured(codes: Codes, probes: Floats, true: Ids, stop: Callable[[], None]) 
             asked = slice(DEEP_PROBES if depth == DEPTHS[-1] else PROBES)
             recalls.append(_recalls(codes, probes[asked], true[asked, :depth], width))
         for spare, at_depths in zip(SPARES[codes.kind], np.array(recalls).T.tolist(), strict=True):
-            levels.append(Level(width, spare, _cost(codes, width, spare), tuple(at_depths)))
+            levels.append(Level(width, spare, cost(codes, width, spare), tuple(at_depths)))
         if min(recalls[0]) >= GOOD_ENOUGH * lower_bound(np.ones(len(probes[:PROBES]))) or width >= getattr(
             codes.index, "nlist", width + 1
         ):
@@ -299,7 +301,7 @@ def lower_bound(shares: NDArray[np.float64]) -> float:
     return float(max(0.0, shares.mean() * count / (count + 0.5) - shares.std() / count**0.5))
 
 
-def _cost(codes: Codes, width: int, spare: int) -> float:
+def cost(codes: Codes, width: int, spare: int) -> float:
     """Microseconds of a query, about."""
     wanted = candidates_for(codes.kind, DEPTHS[0], spare)
     if codes.kind == "ivf":

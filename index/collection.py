@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
 from ..media.spec import InputSpec
+from .card import Card
 from .catalog import Catalog, now
 from .filters import Filter, to_sql
 from .items import Item, NewItem
@@ -42,6 +43,11 @@ class Moments:
     end_seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
 
+    def part(self, first: int, last: int) -> "Moments":
+        """Those from the place `first` to before `last`."""
+        here = slice(first, last)
+        return Moments(self.vectors[here], self.start_seconds[here], self.end_seconds[here], self.informative[here])
+
     def unfolded(self, frames_per_second: float) -> "Moments":
         """As if it had been sampled at that rate: a vector that stands for a longer stretch comes several times."""
         lengths = self.end_seconds - self.start_seconds
@@ -58,7 +64,9 @@ class Moments:
 class Collection:
     """One collection, bound to one model fingerprint. Get one from a Library."""
 
-    def __init__(self, folder: Path, catalog: Catalog, options: IndexOptions | None = None) -> None:
+    def __init__(
+        self, folder: Path, catalog: Catalog, options: IndexOptions | None = None, card: Card | None = None
+    ) -> None:
         """Raises NotFound when the catalog was never given its name and model."""
         self.folder = folder
         self.catalog = catalog
@@ -72,7 +80,7 @@ class Collection:
         self.spec = InputSpec.from_dict(json.loads(row[3]))
         self.created_at: str = row[4]
         self.source: str | None = row[5]  # the collection that this one is a re-embedding of
-        self.index = VectorIndex(catalog, self.spec.dim, options)
+        self.index = VectorIndex(catalog, self.spec.dim, options, card)
 
     @property
     def uploads(self) -> Path:
@@ -244,23 +252,37 @@ class Collection:
 
     def moments_of(self, item_id: str) -> Moments:
         """The frames of an item with their times, evenly at its rate, whatever share a vector. Raises NotFound."""
+        found = self.moments_of_many([item_id])
+        if not found:
+            raise NotFound(f"There is no item {item_id!r} in the collection {self.name!r}.")
+        return found[item_id]
+
+    def moments_of_many(self, item_ids: Sequence[str]) -> dict[str, Moments]:
+        """As moments_of, of those of the items that exist, by id."""
+        wanted = (json.dumps(list(item_ids)),)
         with self.catalog.read() as db:
             rows = db.execute(
-                "SELECT start_seconds, end_seconds, informative, vector FROM frames WHERE media_id = ? "
-                "ORDER BY vector_id",
-                (item_id,),
+                "SELECT media_id, start_seconds, end_seconds, informative, vector FROM frames "
+                "WHERE media_id IN (SELECT value FROM json_each(?)) ORDER BY media_id, vector_id",
+                wanted,
             ).fetchall()
-            rate = db.execute("SELECT frames_per_second FROM media WHERE id = ?", (item_id,)).fetchone()
+            rates = dict(
+                db.execute(
+                    "SELECT id, frames_per_second FROM media WHERE id IN (SELECT value FROM json_each(?))", wanted
+                )
+            )
         if not rows:
-            raise NotFound(f"There is no item {item_id!r} in the collection {self.name!r}.")
-        starts, ends, informative, blobs = zip(*rows, strict=True)
-        kept = Moments(
+            return {}
+        owners, starts, ends, informative, blobs = zip(*rows, strict=True)
+        every = Moments(
             unpack_vectors(list(blobs), self.spec.dim),
             np.array(starts, np.float64),
             np.array(ends, np.float64),
             np.array(informative, np.float32),
         )
-        return kept.unfolded(rate[0])
+        firsts = [place for place in range(len(owners)) if place == 0 or owners[place] != owners[place - 1]]
+        parts = zip(firsts, [*firsts[1:], len(owners)], strict=True)
+        return {owners[first]: every.part(first, last).unfolded(rates[owners[first]]) for first, last in parts}
 
     def vectors_of(self, item_id: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """vectors (T, D) float32 unit length, start_seconds (T,) float64 of an item. Raises NotFound."""

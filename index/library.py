@@ -18,6 +18,7 @@ from ..export.engine import Engine
 from ..media.spec import InputSpec
 from . import aside
 from .aliases import read_alias, read_aliases, remove_alias, write_alias
+from .card import Card
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
 from .plan import IndexOptions
@@ -52,13 +53,17 @@ class Model:
 class Library:
     """The collections below `data_dir`. Keeps those it opened until close(); any thread may use it."""
 
-    def __init__(self, data_dir: Path, options: IndexOptions | None = None) -> None:
-        """Creates nothing yet. Raises StorageError when data_dir exists and is no folder."""
+    def __init__(self, data_dir: Path, options: IndexOptions | None = None, card: Card | None = None) -> None:
+        """Creates nothing yet. Raises StorageError when data_dir exists and is no folder.
+
+        card: one that holds sealed vectors of all collections too; it stays the caller's to close, after close().
+        """
         if data_dir.exists() and not data_dir.is_dir():
             raise StorageError(f"{data_dir} is a file, not a folder. Choose another --data folder.")
         self.data_dir = Path(os.path.abspath(data_dir))
         self.folder = self.data_dir / "collections"
         self._options = options or IndexOptions()
+        self._card = card
         self._aliases = self.data_dir / "aliases"
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
@@ -88,7 +93,7 @@ class Library:
                 self._open.pop(name).close()
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            self._open[name] = open_folder(self.folder / name, self._options)
+            self._open[name] = open_folder(self.folder / name, self._options, self._card)
             return self._open[name]
 
     def open_for(self, name: str, engine: Engine | Model, create: bool = False) -> Collection:
@@ -301,10 +306,10 @@ def make_collection(folder: Path, name: str, engine: Engine | Model, source: str
         )
 
 
-def open_folder(folder: Path, options: IndexOptions | None = None) -> Collection:
+def open_folder(folder: Path, options: IndexOptions | None = None, card: Card | None = None) -> Collection:
     catalog = Catalog(folder / CATALOG_FILE)
     try:
-        return Collection(folder, catalog, options)
+        return Collection(folder, catalog, options, card)
     except BaseException:
         catalog.close()
         raise

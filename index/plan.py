@@ -24,13 +24,18 @@ class IndexOptions:
 
 @dataclass(frozen=True)
 class PartPlan:
-    """How one part of the index answered. width: lists probed (ivf) or paths kept (hnsw); 0 for an exact scan."""
+    """How one part of the index answered. width: lists probed (ivf) or paths kept (hnsw); 0 for an exact scan.
+
+    measured_on: what recall_estimate was measured with, queries made when the part was sealed, or what people asked;
+    None where every vector was compared.
+    """
 
     kind: str
     rows: int
     width: int
     candidates: int
     recall_estimate: float
+    measured_on: Literal["sealing", "queries"] | None = None
 
 
 @dataclass
@@ -55,4 +60,6 @@ class Effort:
             "width": max((part.width for part in self.parts), default=0),
             "recall_estimate": round(recall, 4),
         }
+        if measured := {part.measured_on for part in self.parts} - {None}:
+            told["measured_on"] = "queries" if measured == {"queries"} else "sealing"
         return told if self.allowed is None else {**told, "allowed": self.allowed}

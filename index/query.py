@@ -197,7 +197,8 @@ def _check_span(span_seconds: float, max_query_seconds: float) -> None:
     if span_seconds > max_query_seconds:
         raise MediaTooLarge(
             f"The clip lasts {span_seconds:.1f} s; a query may last {max_query_seconds:g} s (max_query_seconds). "
-            "Choose a part of it with a start and an end (start_seconds, end_seconds)."
+            "Choose a part of it with a start and an end (start_seconds, end_seconds).",
+            "max_query_seconds",
         )
 
 

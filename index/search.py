@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidRequest, NotFound
+from ..errors import InvalidRequest
 from . import chance
 from .align import Segment, Side, align
 from .collection import Collection, Moments
@@ -238,13 +238,8 @@ def _ranked(
 def _load(collection: Collection, item_ids: list[str]) -> list[tuple[Item, Moments]]:
     """The items with their frames; those deleted in the meantime are left out."""
     items = collection.get_many(item_ids)
-    loaded = []
-    for item_id in item_ids:
-        try:
-            loaded.append((items[item_id], collection.moments_of(item_id)))
-        except (KeyError, NotFound):
-            continue
-    return loaded
+    moments = collection.moments_of_many(list(items))
+    return [(items[item_id], moments[item_id]) for item_id in item_ids if item_id in moments]
 
 
 def _strong_moments(

@@ -18,7 +18,7 @@ from functools import lru_cache
 from math import ceil
 from operator import gt
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from .packing import unpack_rows
 from .places import Places, places_by
 from .plan import Effort, PartPlan
 from .rows import CHUNK_ROWS, RowFile
-from .tail import Tail
+from .tail import Tail, empty_tail
 
 FORMAT = 4  # 1: centres as float32; 2: rows without a head; 3: rows in the order of their ids
 MANIFEST, ROWS, IDS, CODES, FACTORS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "factors.f32"
@@ -63,31 +63,40 @@ class Manifest:
 
 @dataclass(frozen=True)
 class _Way:
-    """How the codes are asked. cost: microseconds, about."""
+    """How the codes are asked, and what is told of it."""
 
+    level: ann.Level
     plan: PartPlan
-    cost: float
 
 
 @lru_cache(256)
-def _way(levels: tuple[ann.Level, ...], kind: str, k: int, rows: int, count: int, least: float) -> _Way | None:
+def _way(
+    levels: tuple[ann.Level, ...], kind: str, k: int, rows: int, count: int, least: float, asked_depth: int
+) -> _Way | None:
     """For the k nearest of `count` rows out of all; None: no level is sure enough."""
     depth = k * rows / count
     level = ann.cheapest(levels, depth, least)
     if level is None:
         return None
+    wanted, width = _wanted(kind, level, k, depth)
+    measured_on: Literal["sealing", "queries"] = "queries" if depth <= asked_depth else "sealing"
+    return _Way(level, PartPlan(kind, count, width, wanted, level.recall_at(depth), measured_on))
+
+
+def _wanted(kind: str, level: ann.Level, k: int, depth: float) -> tuple[int, int]:
+    """How many candidates, and how wide, for k answers that are among the `depth` nearest of all rows."""
     width = level.width
     if kind == "hnsw":  # what it finds is what it passes: all that are nearer than the k allowed ones
         width = max(width, ann.candidates_for(kind, ceil(depth), level.spare))
-    wanted = ann.candidates_for(kind, k, level.spare)
-    return _Way(PartPlan(kind, count, width, wanted, level.recall_at(depth)), level.cost)
+    return ann.candidates_for(kind, k, level.spare), width
 
 
 @dataclass(frozen=True)
 class Segment:
     """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact.
 
-    lists (N,): of an ivf, in which one each row is.
+    lists (N,): of an ivf, in which one each row is. asked_depth: for up to so many neighbours `levels` tell what
+    people's queries find, beyond what made queries did.
     """
 
     folder: Path
@@ -101,6 +110,7 @@ class Segment:
     reaches: tuple[Reach, ...]
     resident: Tail | None
     alive: NDArray[np.bool_] | None = None
+    asked_depth: int = 0
 
     def __len__(self) -> int:
         if self.resident is not None:
@@ -115,7 +125,7 @@ class Segment:
     def resident_bytes(self) -> int:
         """About how much memory it takes."""
         if self.resident is not None:
-            return int(self.resident.rows.nbytes + self.resident.ids.nbytes)
+            return self.resident.nbytes
         return sum(size for size, _ in self.manifest.files.values())
 
     def minus(self, ids: Ids) -> "Segment":
@@ -160,16 +170,31 @@ class Segment:
         self, codes: ann.Codes, query: Floats, k: int, places: Ids | None, count: int, least: float, effort: Effort
     ) -> tuple[Floats, Ids] | None:
         """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
-        kind, way = codes.kind, _way(self.levels, codes.kind, k, len(codes), count, least)
+        kind, way = codes.kind, _way(self.levels, codes.kind, k, len(codes), count, least, self.asked_depth)
         if places is not None and self.lists is not None and count * MOST_SHARE <= len(codes):
             reach = cheapest_reach(self.reaches, least)
-            if reach is not None and (way is None or reach.cost(k, count, codes.lists) < way.cost):
+            if reach is not None and (way is None or reach.cost(k, count, codes.lists) < way.level.cost):
                 enough = enough_for(reach.enough, k)
-                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall))
-                return self._answer(*best_allowed(codes, self.lists, self.file, query, k, places, enough))
+                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
+                return self.answer(*best_allowed(codes, self.lists, self.file, query, k, places, enough))
         if way is None:
             return None
-        width, wanted, mask = way.plan.width, way.plan.candidates, self._mask(places)
+        found = self.at_level(codes, way.level, query, k, places)
+        if found is None:
+            return None
+        effort.parts.append(way.plan)
+        return self.answer(*found)
+
+    def at_level(
+        self, codes: ann.Codes, level: ann.Level, query: Floats, k: int, places: Ids | None = None
+    ) -> tuple[Floats, Ids] | None:
+        """cosines (Q, k) and places (Q, k), in any order, of a search so wide; None: it led to fewer than k.
+
+        Among all rows that are alive, or those at `places`.
+        """
+        count = len(self) if places is None else len(places)
+        wanted, width = _wanted(codes.kind, level, k, k * len(codes) / count)
+        mask = self._mask(places)
         if mask is None:
             cosines, found = ann.refined(self.refining, codes, query, k, wanted, width)
             cosines *= self.file.factors[found]
@@ -179,12 +204,9 @@ class Segment:
                 return None
             best = (self.file.best(one, k, row[row >= 0]) for one, row in zip(query[:, None], led, strict=True))
             cosines, found = map(np.concatenate, zip(*best, strict=True))
-        if found.min() < 0:
-            return None
-        effort.parts.append(way.plan)
-        return self._answer(cosines, found)
+        return None if found.min() < 0 else (cosines, found)
 
-    def _answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
+    def answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
         """cosines (Q, k) and places (Q, k) in any order -> as VectorIndex.search."""
         ids = self.places.ids_at(places)
         if len(ids) == 1:  # mostly it is as it should be, and of ten numbers a list tells sooner than an array
@@ -198,7 +220,7 @@ class Segment:
         """Every row that may be answered, compared."""
         if places is not None and k <= len(places) and len(places) * len(query) <= len(self.places) // SPARSE:
             found = [self.file.best(one, k, places) for one in query[:, None]]
-            return self._answer(*map(np.concatenate, zip(*found, strict=True)))
+            return self.answer(*map(np.concatenate, zip(*found, strict=True)))
         if places is not None and SPARSE * len(places) <= len(self.places):
             pieces = np.split(np.sort(places), range(CHUNK_ROWS, len(places), CHUNK_ROWS))
             return best_rows(
@@ -229,20 +251,25 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         file = RowFile(folder / ROWS, manifest.rows, dim, factors)
         codes, refining, lists, resident = None, None, None, None
         if manifest.kind == "exact":
-            rows = np.concatenate([np.empty((0, dim), np.float32), *(block for block, _ in file.blocks(CHUNK_ROWS))])
-            resident = Tail(rows, ids, np.ones(len(ids), np.bool_))
+            raw = (folder / ROWS).read_bytes()
+            resident = empty_tail(dim).plus(raw[len(raw) - 2 * dim * len(ids) :], ids)
         else:
             codes = ann.read(folder / CODES, manifest.kind, np.array(manifest.mean, np.float32))
             refining = ann.refining(codes, file.mapped)
         if codes is not None and manifest.kind == "ivf":
             lists = ann.lists_of(codes)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
-        levels = tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
+        levels = sealed_levels(manifest)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
     segment = Segment(folder, manifest, places_by(ids), file, codes, refining, lists, levels, reaches, resident)
     _check_sample(segment, catalog)
     return segment
+
+
+def sealed_levels(manifest: Manifest) -> tuple[ann.Level, ...]:
+    """What the sealing measured, with queries made of the segment's own vectors."""
+    return tuple(ann.Level(**{**level, "recalls": tuple(level["recalls"])}) for level in manifest.levels)
 
 
 def _check_sample(segment: Segment, catalog: Catalog) -> None:

@@ -1,71 +1,113 @@
-"""The newest vectors, in memory as they are: exact search, quick to add to and to remove from. Knows arrays only.
+"""The newest vectors, in memory as they are stored: exact search, quick to add to and remove from. Knows arrays only.
 
 A Tail is a value: adding and removing give another one, and searches go on in the one they hold. Rows are not copied
 for that: the buffers behind are shared and only ever written beyond the end of every Tail that exists.
+
+One query is compared by FAISS, which reads the halves as they lie; many by matrix products. FAISS ranks by product with
+the stored row and an answer is ranked by cosine, which differs by the row's factor: more are taken than asked for, and
+the answer counts only when no row that was left out can belong to it. Else every row is compared.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
+import faiss as untyped_faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import Block, Floats, Ids, best_rows, in_blocks
+from .exact import Best, Floats, Ids, best_rows
+from .packing import halves, row_lengths
+
+faiss: Any = untyped_faiss  # its stubs know neither its views nor keyword parameters
 
 FIRST_ROWS = 256
 WORTH_CLEANING = 0.25  # share of dead rows above which they are dropped
+MANY_QUERIES = 6  # from which a matrix product is quicker
+BLOCK_ROWS = 4096  # unpacked at a time: 6 MB for 384 numbers
+SPARSE = 8  # of so many rows at most one is wanted: then those are unpacked one by one
+SPARE = 24  # rows taken beyond those asked for
+ROUNDING = 2e-6  # of a product of unit vectors in float32
 
 
 @dataclass(frozen=True)
 class Tail:
-    """rows (N, D) float32 unit length, ids (N,) int64 ascending, alive (N,) bool.
+    """N rows of D fp16 with their factors (rows.py) and ids, int64 ascending; alive (N,) bool.
+    total (D,) float64: the sum of those alive, of unit length.
 
-    The buffers begin with the rows and ids and may be longer.
+    The buffers begin with the rows, factors and ids and may be longer.
     """
 
-    row_buffer: Floats
+    row_buffer: NDArray[np.float16]
+    factor_buffer: Floats
     id_buffer: Ids
     alive: NDArray[np.bool_]
-
-    @property
-    def rows(self) -> Floats:
-        return self.row_buffer[: len(self.alive)]
+    total: NDArray[np.float64]
 
     @property
     def ids(self) -> Ids:
         return self.id_buffer[: len(self.alive)]
 
+    @property
+    def factors(self) -> Floats:
+        return self.factor_buffer[: len(self.alive)]
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory it takes."""
+        return self.row_buffer.nbytes + self.factor_buffer.nbytes + self.id_buffer.nbytes + self.alive.nbytes
+
     def __len__(self) -> int:
         """How many rows are alive."""
         return int(np.count_nonzero(self.alive))
 
-    def plus(self, rows: Floats, ids: Ids) -> "Tail":
-        """With rows whose ids are all greater. Only the newest Tail of a line may be added to."""
+    def at(self, places: Ids | slice) -> Floats:
+        """places (P,) -> rows (P, D) float32 unit length."""
+        rows = self.row_buffer[: len(self.alive)][places]
+        return halves(rows.tobytes()).reshape(rows.shape) * self.factors[places, None]
+
+    def plus(self, raw: bytes, ids: Ids) -> "Tail":
+        """With rows, D little-endian fp16 each, whose ids are all greater. Only the newest Tail of a line may grow."""
         used, wanted = len(self.alive), len(self.alive) + len(ids)
-        row_buffer, id_buffer = self.row_buffer, self.id_buffer
-        if wanted > len(id_buffer):
+        dim = self.row_buffer.shape[1]
+        rows, factors, held = self.row_buffer, self.factor_buffer, self.id_buffer
+        if wanted > len(held):
             size = max(wanted, used + used // 2, FIRST_ROWS)
-            row_buffer = np.empty((size, row_buffer.shape[1]), np.float32)
-            id_buffer = np.empty(size, np.int64)
-            row_buffer[:used], id_buffer[:used] = self.rows, self.ids
-        row_buffer[used:wanted], id_buffer[used:wanted] = rows, ids
-        return Tail(row_buffer, id_buffer, np.append(self.alive, np.ones(len(ids), np.bool_)))
+            rows, factors, held = np.empty((size, dim), "<f2"), np.empty(size, np.float32), np.empty(size, np.int64)
+            rows[:used], factors[:used], held[:used] = self.row_buffer[:used], self.factors, self.ids
+        rows[used:wanted] = np.frombuffer(raw, "<f2").reshape(-1, dim)
+        numbers = halves(raw).reshape(-1, dim)
+        factors[used:wanted] = np.reciprocal(row_lengths(numbers))
+        held[used:wanted] = ids
+        total = self.total + factors[used:wanted].astype(np.float64) @ numbers
+        return Tail(rows, factors, held, np.append(self.alive, np.ones(len(ids), np.bool_)), total)
 
     def minus(self, ids: Ids) -> "Tail":
         """Without the rows of these ids; ids that are not here are ignored."""
         places = places_of(self.ids, ids)
+        places = places[self.alive[places]]
         if not len(places):
             return self
         alive = self.alive.copy()
         alive[places] = False
+        total = self.total - self._sum(places)
         if np.count_nonzero(alive) < (1 - WORTH_CLEANING) * len(alive):
-            return Tail(self.rows[alive], self.ids[alive], np.ones(int(alive.sum()), np.bool_))
-        return replace(self, alive=alive)
+            return self._only(alive, total)
+        return replace(self, alive=alive, total=total)
 
     def after(self, last_id: int) -> "Tail":
         """Only the rows with greater ids, in buffers of their own."""
         kept = self.alive & (self.ids > last_id)
-        return Tail(self.rows[kept], self.ids[kept], np.ones(int(kept.sum()), np.bool_))
+        return self._only(kept, self._sum(np.flatnonzero(kept)))
+
+    def _only(self, kept: NDArray[np.bool_], total: NDArray[np.float64]) -> "Tail":
+        places = np.flatnonzero(kept)
+        alive = np.ones(len(places), np.bool_)
+        return Tail(self.row_buffer[places], self.factor_buffer[places], self.id_buffer[places], alive, total)
+
+    def _sum(self, places: Ids) -> NDArray[np.float64]:
+        pieces = (self.at(places[first : first + BLOCK_ROWS]) for first in range(0, len(places), BLOCK_ROWS))
+        return sum((piece.sum(axis=0, dtype=np.float64) for piece in pieces), np.zeros(self.row_buffer.shape[1]))
 
     def search(self, query: Floats, k: int, allowed: Ids | None = None) -> tuple[Floats, Ids]:
         """query (Q, D) -> cosines (Q, k) best first, ids (Q, k), -1 where there are no more; allowed: sorted ids."""
@@ -74,24 +116,58 @@ class Tail:
             chosen = np.zeros_like(self.alive)
             chosen[places_of(self.ids, allowed)] = True
             chosen &= self.alive
-        return best_rows(query, self._blocks(chosen, len(query)), k)
+        count = int(np.count_nonzero(chosen))
+        if SPARSE * count <= len(chosen):
+            places = np.flatnonzero(chosen)
+            pieces = (places[first : first + BLOCK_ROWS] for first in range(0, count, BLOCK_ROWS))
+            return best_rows(query, ((self.at(piece), self.ids[piece]) for piece in pieces), k)
+        if len(query) < MANY_QUERIES and (found := self._scanned(query, k, chosen, count)) is not None:
+            return found
+        best = Best(len(query), k)
+        for first in range(0, len(chosen), BLOCK_ROWS):
+            here = slice(first, first + BLOCK_ROWS)
+            if chosen[here].any():
+                cosines = query @ self.at(here).T
+                cosines[:, ~chosen[here]] = -np.inf
+                best.add(cosines, self.ids[here])
+        return best.result()
 
-    def _blocks(self, chosen: NDArray[np.bool_], queries: int) -> Iterator[Block]:
-        if chosen.all():
-            yield from in_blocks(self.rows, self.ids, queries)
-            return
-        at = 0
-        for rows, ids in in_blocks(self.rows, self.ids, queries):
-            here = chosen[at : at + len(ids)]
-            at += len(ids)
-            if here.all():
-                yield rows, ids
-            elif here.any():
-                yield rows[here], ids[here]
+    def _scanned(self, query: Floats, k: int, chosen: NDArray[np.bool_], count: int) -> tuple[Floats, Ids] | None:
+        """search() among the `count` rows chosen (N,), by FAISS; None: a row left out may belong to the answer."""
+        wanted = min(k + SPARE, count)
+        params = None
+        if count < len(chosen):
+            bits = np.packbits(chosen, bitorder="little")
+            params = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
+        faiss.omp_set_num_threads(1)
+        products, places = self._mapped.search(query, wanted, params=params)
+        cosines = products * self.factors[places]
+        if wanted < count:
+            last = products[:, -1]  # none of those left out has a greater one
+            most = np.maximum(last * self._extremes[0], last * self._extremes[1]) + ROUNDING
+            if (np.partition(cosines, wanted - k, axis=1)[:, wanted - k] <= most).any():
+                return None
+        best = Best(len(query), k)
+        best.add(cosines, self.ids[places])
+        return best.result()
+
+    @cached_property
+    def _mapped(self) -> Any:
+        """The rows where they lie, as a FAISS index, for products; the buffer must outlive it."""
+        count, dim = len(self.alive), self.row_buffer.shape[1]
+        index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        index.codes = index.codes.create_view(faiss.swig_ptr(self.row_buffer), 2 * dim * count, index.codes.owner)
+        index.ntotal = count
+        return index
+
+    @cached_property
+    def _extremes(self) -> tuple[np.float32, np.float32]:
+        return self.factors.min(), self.factors.max()
 
 
 def empty_tail(dim: int) -> Tail:
-    return Tail(np.empty((0, dim), np.float32), np.empty(0, np.int64), np.empty(0, np.bool_))
+    rows, alive = np.empty((0, dim), "<f2"), np.empty(0, np.bool_)
+    return Tail(rows, np.empty(0, np.float32), np.empty(0, np.int64), alive, np.zeros(dim))
 
 
 def places_of(ids: Ids, wanted: Ids) -> Ids:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from .catalog import Catalog
 
-SEAL_ROWS = 20_000  # of the tail, from which it is worth a segment
-GROWTH = 3  # a segment is merged into a newer one that is at least a third of it
+SEAL_ROWS = 10_000  # of the tail, from which it is worth a segment
+GROWTH = 1  # segments are merged with newer ones that together hold at least this many times as many rows
+LONG_ROWS = 30_000  # made in seconds up to here; what is longer must not keep the tail waiting
 DEAD_SHARE = 0.25  # of a segment's rows, above which it is made anew
 LOCK_FILE = "lock"
 
@@ -27,42 +28,62 @@ class Sealed:
 
 
 def next_span(
-    segments: Sequence[Sealed], gaps: Sequence[Span], tail: Span, tail_rows: int, damaged: bool
+    segments: Sequence[Sealed],
+    gaps: Sequence[Span],
+    tail: Span,
+    tail_rows: int,
+    damaged: bool,
+    taken: Sequence[Span] = (),
 ) -> Span | None:
     """The ids of the next segment to make, None: all is well. gaps: spans between the segments that none covers.
 
-    damaged: whether a segment was found that cannot be used; what it held is in a gap or in the tail.
+    damaged: whether a segment was found that cannot be used; what it held is in a gap or in the tail. taken: spans of
+    segments that are being made; nothing within them is due.
 
-    Segments at the end that are not much larger than what is sealed go into it: each is written again only after it
-    has grown by a third, so a million rows are written a handful of times, and a search asks few segments.
+    Segments at the end that together with what follows them would no longer be the smaller part go into one, so that
+    each row is written again only when its segment doubles, and there are few. The tail never waits for a long merge.
     """
-    if gaps:
-        return gaps[0]
+    free = [segment for segment in segments if not _within(segment.span, taken)]
+    open_gaps = [gap for gap in gaps if not _within(gap, taken)]
+    if open_gaps:
+        return open_gaps[0]
     if tail_rows >= SEAL_ROWS or (damaged and tail_rows):
-        return merged(segments, tail, tail_rows)
-    worn = [segment.span for segment in segments if segment.rows - segment.alive > DEAD_SHARE * segment.rows]
+        return merged(free, tail, tail_rows, LONG_ROWS)
+    if free:
+        last = free[-1]
+        span = merged(free[:-1], last.span, last.alive, sum(segment.alive for segment in free))
+        if span != last.span:
+            return span
+    worn = [segment.span for segment in free if segment.rows - segment.alive > DEAD_SHARE * segment.rows]
     return worn[0] if worn else None
 
 
-def merged(segments: Sequence[Sealed], tail: Span, tail_rows: int) -> Span:
-    """The tail's span, begun at the first of the segments before it that are small beside it."""
-    first, rows = tail[0], tail_rows
+def merged(segments: Sequence[Sealed], newest: Span, newest_rows: int, most_rows: int) -> Span:
+    """The newest span, begun at the first of the segments before it that are no larger than what follows them.
+
+    Beyond most_rows none is taken in.
+    """
+    first, rows = newest[0], newest_rows
     for segment in reversed(segments):
-        if segment.span[1] + 1 != first or segment.alive > GROWTH * rows:
+        if segment.span[1] + 1 != first or segment.alive > GROWTH * rows or segment.alive + rows > most_rows:
             break
         first, rows = segment.span[0], rows + segment.alive
-    return first, tail[1]
+    return first, newest[1]
 
 
-def trim(catalog: Catalog, sealed: Sequence[tuple[Span, int]]) -> None:
-    """Forgets removals that no segment needs to be told. sealed: each segment's span, and the last removal it knows.
+def _within(span: Span, taken: Sequence[Span]) -> bool:
+    return any(first <= span[0] and span[1] <= last for first, last in taken)
+
+
+def trim(catalog: Catalog, sealed: Sequence[tuple[Span, int]], last_read: int) -> None:
+    """Forgets removals up to last_read that no segment needs to be told. sealed: spans, and the last that each knows.
 
     Only for who is alone_in() the segments. Others that had not read them yet notice the gap, and load anew.
     """
     known = " OR ".join(["vector_id BETWEEN ? AND ? AND seq > ?"] * len(sealed)) or "FALSE"
     values = [value for span, seq in sealed for value in (*span, seq)]
     with catalog.write() as db:
-        db.execute(f"DELETE FROM removed WHERE NOT ({known})", values)
+        db.execute(f"DELETE FROM removed WHERE seq <= ? AND NOT ({known})", [last_read, *values])
 
 
 @contextmanager

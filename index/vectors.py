@@ -10,8 +10,10 @@ import logging
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event, RLock, Thread
 from time import monotonic
@@ -20,15 +22,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import StorageError
+from .asked import Findings
+from .card import Card
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
 from .making import MAKING, make_segment
-from .packing import unpack_vectors
+from .memory import give_back
 from .plan import Effort, IndexOptions, PartPlan
+from .sealing import make_apart
 from .segment import Damaged, Segment, open_segment
+from .state import State
 from .tail import Tail, empty_tail
+from .tuning import Asked, Tuner
 from .unsealed import Unsealed
-from .upkeep import Sealed, Span, alone_in, next_span, trim
+from .upkeep import LONG_ROWS, Span, alone_in, next_span, trim
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +43,7 @@ INDEX_FOLDER = "index"
 CHUNK_ROWS = 10_000
 LARGE_SPAN = 100_000  # ids that no segment covers, from which they are not held in memory
 EMPTY: Ids = np.empty(0, np.int64)
+TENDING_SECONDS = 1.0  # between two looks at the tail while a long segment is made
 RETRY_SECONDS = 60.0  # after a disk refused
 SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)-[0-9a-f]+")
 
@@ -44,50 +52,43 @@ class _Stopped(Exception):
     """close() was called while the index was being tended."""
 
 
-@dataclass(frozen=True)
-class State:
-    """Everything a search needs. patches: what no segment covers between them and the tail."""
-
-    segments: tuple[Segment, ...]
-    patches: tuple[tuple[Span, Tail | Unsealed], ...]
-    tail: Tail
-    names: tuple[str, ...] | None  # of the segments' folders when they were last looked at
-    last_frame: int = 0
-    last_removed: int = 0
-
-    @property
-    def covered(self) -> int:
-        """The last id that is not the tail's."""
-        return max([s.span[1] for s in self.segments] + [span[1] for span, _ in self.patches], default=0)
-
-
 class VectorIndex:
     """Nearest vectors of a catalog. Any thread may search while others refresh, seal or compact."""
 
-    def __init__(self, catalog: Catalog, dim: int, options: IndexOptions | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, dim: int, options: IndexOptions | None = None, card: Card | None = None
+    ) -> None:
+        """card: holds what is sealed too; whoever opened it closes it, after this."""
         self.options = options or IndexOptions()
+        self._card = card
         self._catalog = catalog
         self._dim = dim
         self._folder = catalog.path.parent / INDEX_FOLDER
         self._lock = RLock()  # over changing the state, never over a search
         self._state = State((), (), empty_tail(dim), None)
-        self._mean: tuple[State | None, Floats] = (None, np.zeros(dim, np.float32))
         self._damage: dict[str, str] = {}
         self._stopping = Event()
         self._thread: Thread | None = None
         self._not_before = 0.0
+        self._making: set[Span] = set()  # spans of segments that are being made or opened; under the lock
+        self._opened: dict[str, Segment] = {}  # what was made, opened before the lock is taken
+        self._tuner = Tuner(
+            lambda: self._state.segments, self._learn, lambda: bool(self._making), self.options.background
+        )
 
     def __len__(self) -> int:
         state = self._state
         if any(isinstance(patch, Unsealed) for _, patch in state.patches):
             with self._catalog.read() as db:
                 return int(db.execute("SELECT count(*) FROM frames").fetchone()[0])
-        return sum(map(len, state.segments)) + sum(map(len, _tails(state)))
+        return sum(map(len, state.segments)) + sum(map(len, state.tails))
 
     def refresh(self) -> None:
         """Takes in what any process has committed or sealed since the last call; cheap when that is nothing."""
         with self._lock:
             self._follow()
+            if self._card is not None:
+                self._card.hold(self._folder, self._state.segments)
             if self.options.background and monotonic() >= self._not_before and self._due() is not None:
                 self._start()
 
@@ -108,17 +109,22 @@ class VectorIndex:
         query = np.ascontiguousarray(query, np.float32)
         state = self._state
         answers = []
+        is_by_codes = False
         for segment in state.segments:
             here = _within(allowed, segment.span)
             if here is None or len(here):
-                answers.append(segment.search(query, k, here, effort, least))
+                found = self._on_card(segment, query, k, here, effort, least)
+                is_by_codes |= found is None and segment.codes is not None
+                answers.append(found or segment.search(query, k, here, effort, least))
+        if is_by_codes and allowed is None and not effort.exact:
+            self._tuner.take_note(query, k)
         for span, patch in state.patches:
             here = _within(allowed, span)
             if isinstance(patch, Unsealed) and (here is None or len(here)):
                 scores, ids, rows = patch.search(query, k, here)
                 effort.parts.append(PartPlan("catalog", rows, 0, rows, 1.0))
                 answers.append((scores, ids))
-        for tail in _tails(state):
+        for tail in state.tails:
             if len(tail):
                 effort.parts.append(PartPlan("exact", len(tail), 0, len(tail), 1.0))
                 answers.append(tail.search(query, k, allowed))
@@ -129,31 +135,22 @@ class VectorIndex:
             best.add(np.where(ids < 0, np.float32(-np.inf), scores), ids)
         return best.result()
 
-    def mean(self, sample: int = 2048) -> Floats:
-        """(D,) float32: the mean of the vectors held, of the tail an even sample; zeros when there are none."""
-        state = self._state
-        if self._mean[0] is not state:
-            total, rows = np.zeros(self._dim), 0
-            for segment in state.segments:
-                total += len(segment) * np.asarray(segment.manifest.mean)
-                rows += len(segment)
-            for span, patch in state.patches:
-                if isinstance(patch, Unsealed) and len(some := patch.sample(sample)):
-                    total += (span[1] - span[0] + 1) * some.mean(axis=0, dtype=np.float64)
-                    rows += span[1] - span[0] + 1
-            for tail in _tails(state):
-                held = np.flatnonzero(tail.alive)
-                if len(held):
-                    chosen = held[np.linspace(0, len(held) - 1, min(sample, len(held))).astype(np.int64)]
-                    total += len(held) * tail.rows[chosen].mean(axis=0, dtype=np.float64)
-                    rows += len(held)
-            self._mean = (state, (total / max(rows, 1)).astype(np.float32))
-        return self._mean[1]
+    def _on_card(
+        self, segment: Segment, query: Floats, k: int, allowed: Ids | None, effort: Effort, least: float
+    ) -> tuple[Floats, Ids] | None:
+        """As Segment.search; None: there is no card, or it cannot answer that."""
+        if self._card is None or allowed is not None:
+            return None
+        return self._card.search(segment, query, k, effort, least)
+
+    def mean(self) -> Floats:
+        """(D,) float32: the mean of the vectors held, of what is neither sealed nor in memory a sample; zeros: none."""
+        return self._state.mean
 
     def status(self) -> dict[str, Any]:
         """What it is made of: segments, rows, bytes of memory, and what was found damaged, by folder name."""
         state = self._state
-        tails = _tails(state)
+        tails = state.tails
         return {
             "segments": [
                 {"kind": s.manifest.kind, "rows": s.manifest.rows, "alive": len(s), "first_id": s.span[0]}
@@ -161,30 +158,48 @@ class VectorIndex:
             ],
             "tail_rows": sum(map(len, tails)),
             "unsealed": [list(span) for span, patch in state.patches if isinstance(patch, Unsealed)],
-            "resident_bytes": sum(s.resident_bytes for s in state.segments)
-            + sum(tail.row_buffer.nbytes for tail in tails),
+            "resident_bytes": sum(s.resident_bytes for s in state.segments) + sum(tail.nbytes for tail in tails),
             "damaged": dict(self._damage),
         }
 
     def seal(self, everything: bool = False) -> bool:
-        """Seals and compacts what is due, in this thread; `everything`: into one segment, whatever is due.
+        """Seals and compacts what is due before it returns; `everything`: into one segment, whatever is due.
 
         False when another process is at it or the folder cannot be written: searches go on as they were.
         """
         with self._lock:
             self._follow()
-        if everything:
-            state = self._state
-            return state.last_frame == 0 or self._make((1, state.last_frame))
-        before = None
-        while (span := self._due()) is not None:
-            if span == before or not self._make(span):
+            whole, span = (1, self._state.last_frame), self._due()
+        if self._state.last_frame == 0 or (span is None and not everything):
+            return True
+        with self._alone() as alone:
+            if not alone:
                 return False
-            before = span
-        return True
+            if everything:
+                return self._make(whole)
+            before = None
+            while (span := self._due()) is not None:
+                if span == before or not self._make(span):
+                    return False
+                before = span
+            return True
+
+    def tune(self) -> int:
+        """Compares what was asked lately with every vector, and fits the width of searches to it -> how many queries.
+
+        With options.background a thread does so slowly; what it learned holds until a segment is made anew.
+        """
+        return self._tuner.tune()
+
+    def asked(self) -> Asked:
+        """How much of what people ask was compared with every vector, and what is found of it."""
+        return self._tuner.told(self.options.min_recall)
 
     def close(self) -> None:
-        """Ends the tending thread. Calling it twice is allowed."""
+        """Ends the tending threads. Calling it twice is allowed."""
+        self._tuner.close()
+        if self._card is not None:
+            self._card.hold(self._folder, ())
         self._stopping.set()
         thread = self._thread
         if thread is not None:
@@ -203,7 +218,7 @@ class VectorIndex:
                 gone = _removed(db, 0)
             if names != state.names:
                 state = self._chosen(db, state, names)
-            state = _without(state, gone) if len(gone) else state
+            state = state.without(gone) if len(gone) else state
             first = max(state.last_frame, state.covered) + 1
             if last_frame - first + 1 >= LARGE_SPAN:
                 patch = (
@@ -254,7 +269,7 @@ class VectorIndex:
                 gaps.append((at, min(starts) - 1))
                 at = min(starts)
             name = next(name for name in order if spans[name][0] == at and name not in refused)
-            segment = opened.get(name) or self._open(name)
+            segment = opened.get(name) or self._opened.get(name) or self._open(name)
             if segment is None:
                 refused.add(name)
                 continue
@@ -278,37 +293,71 @@ class VectorIndex:
         rows = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
         while chunk := rows.fetchmany(CHUNK_ROWS):
             ids, blobs = zip(*chunk, strict=True)
-            tail = tail.plus(unpack_vectors(list(blobs), self._dim), np.array(ids, np.int64))
+            tail = tail.plus(b"".join(blobs), np.array(ids, np.int64))
         return tail
 
     def _due(self) -> Span | None:
         state = self._state
         return next_span(
-            _sealed(state),
+            state.sealed,
             [span for span, _ in state.patches],
             (state.covered + 1, state.last_frame),
             len(state.tail),
             bool(self._damage),
+            tuple(self._making),
         )
 
-    def _make(self, span: Span) -> bool:
-        """Makes the segment of the span, takes it in, and removes those it replaces."""
-        try:
-            with alone_in(self._folder) as alone:
-                if not alone:
-                    return False
-                for leftover in self._folder.glob(f"{MAKING}*"):
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether segments may be made until the block ends; what a killed process left half made is gone then."""
+        with ExitStack() as stack:
+            try:
+                alone = stack.enter_context(alone_in(self._folder))
+                for leftover in self._folder.glob(f"{MAKING}*") if alone else ():
                     shutil.rmtree(leftover, ignore_errors=True)
+            except OSError as error:
+                self._refused(error)
+                alone = False
+            yield alone
+
+    def _make(self, span: Span) -> bool:
+        """Makes the segment of the span, takes it in, and removes those it replaces. For who is _alone()."""
+        with self._lock:
+            self._making.add(span)
+        try:
+            if self.options.background:
+                options = self.options
+                if options.kind != "exact" and span[1] - span[0] < LONG_ROWS:
+                    options = replace(options, kind="exact")  # soon merged: codes would not be worth their making
+                made = make_apart(self._catalog.path, self._folder, span, self._dim, options, self._check)
+            else:
                 made = make_segment(self._catalog, self._folder, span, self._dim, self.options, self._check)
-                with self._lock:
-                    self._follow()
-                self._sweep(made.name)
-                trim(self._catalog, [(s.span, s.manifest.removed_seq) for s in self._state.segments])
-                return True
+            segment = self._open(made.name)  # before the lock is taken: a large one takes seconds to read
+            with self._lock:
+                self._making.discard(span)
+                if segment is not None:
+                    self._opened[made.name] = segment
+                self._follow()
+                self._opened.pop(made.name, None)
+            self._sweep(made.name)
+            give_back()
+            with self._lock:
+                if not self._making:  # what is being made needs to be told what was removed meanwhile
+                    told = [(s.span, s.manifest.removed_seq) for s in self._state.segments]
+                    trim(self._catalog, told, self._state.last_removed)
+            return True
         except (OSError, StorageError) as error:
-            log.warning("the index in %s cannot be sealed now (%s); it is searched from memory", self._folder, error)
-            self._not_before = monotonic() + RETRY_SECONDS
+            self._refused(error)
             return False
+        except _Stopped:
+            return False
+        finally:
+            with self._lock:
+                self._making.discard(span)
+
+    def _refused(self, error: Exception) -> None:
+        log.warning("the index in %s cannot be sealed now (%s); it is searched from memory", self._folder, error)
+        self._not_before = monotonic() + RETRY_SECONDS
 
     def _sweep(self, made: str) -> None:
         """Removes the folders that the one just made replaces, and damaged ones within it."""
@@ -322,38 +371,82 @@ class VectorIndex:
                 self._damage.pop(name, None)
 
     def _names(self) -> tuple[str, ...]:
+        """Of the segments' folders, without those that appeared just now and are still being opened."""
         try:
             found = [p.name for p in self._folder.iterdir() if SEGMENT_NAME.fullmatch(p.name) and p.is_dir()]
         except OSError:  # no folder yet, or none we may read: then everything comes from the catalog
             return ()
-        return tuple(sorted(found))
+        known = self._state.names or ()
+        return tuple(sorted(name for name in found if name in known or _span_of(name) not in self._making))
+
+    def _learn(self, findings: Mapping[Path, Findings]) -> None:
+        with self._lock:
+            segments = tuple(
+                replace(segment, levels=known.levels(), asked_depth=known.depth)
+                if (known := findings.get(segment.folder)) is not None
+                else segment
+                for segment in self._state.segments
+            )
+            self._state = replace(self._state, segments=segments)
 
     def _start(self) -> None:
         if (self._thread is None or not self._thread.is_alive()) and not self._stopping.is_set():
-            self._thread = Thread(target=self._tend, name="index-upkeep", daemon=True)
+            self._thread = Thread(target=self._guarded, args=(self._tend,), name="index-upkeep", daemon=True)
             self._thread.start()
 
-    def _tend(self) -> None:
+    def _guarded(self, work: Callable[[], object]) -> None:
         try:
-            self.seal()
-        except _Stopped:
-            pass
+            work()
         except Exception:  # a thread has nobody to raise to, and searches do not need it
             log.exception("sealing the index in %s failed", self._folder)
             self._not_before = monotonic() + RETRY_SECONDS
+
+    def _tend(self) -> None:
+        """Makes what is due until nothing is; what takes long beside the rest, so that the tail stays short."""
+        beside: Thread | None = None
+        with self._alone() as alone:
+            try:
+                while alone and not self._stopping.is_set():
+                    with self._lock:
+                        self._follow()
+                        span = self._due() if monotonic() >= self._not_before else None
+                    is_busy = beside is not None and beside.is_alive()
+                    if span is not None and not is_busy and span[1] - span[0] >= LONG_ROWS:
+                        with self._lock:
+                            self._making.add(span)
+                        beside = Thread(target=self._guarded, args=(partial(self._make, span),), daemon=True)
+                        beside.start()
+                    elif span is not None:
+                        self._make(span)
+                    elif is_busy:
+                        self._stopping.wait(TENDING_SECONDS)
+                    else:
+                        return
+            finally:
+                if beside is not None:
+                    beside.join()
 
     def _check(self) -> None:
         if self._stopping.is_set():
             raise _Stopped
 
 
-def _tails(state: State) -> list[Tail]:
-    """What is held in memory, oldest first."""
-    return [*(patch for _, patch in state.patches if isinstance(patch, Tail)), state.tail]
+def _within(allowed: Ids | None, span: Span) -> Ids | None:
+    if allowed is None:
+        return None
+    first, last = np.searchsorted(allowed, [span[0], span[1] + 1])
+    return allowed[first:last]
 
 
-def _sealed(state: State) -> list[Sealed]:
-    return [Sealed(segment.span, segment.manifest.rows, len(segment)) for segment in state.segments]
+def _joined(gaps: Sequence[Span]) -> list[Span]:
+    """Neighbouring spans as one."""
+    joined: list[Span] = []
+    for first, last in gaps:
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def _tops(db: sqlite3.Connection) -> dict[str, int]:
@@ -363,22 +456,6 @@ def _tops(db: sqlite3.Connection) -> dict[str, int]:
 def _removed(db: sqlite3.Connection, after_seq: int, span: Span = (0, 2**62)) -> Ids:
     rows = db.execute("SELECT vector_id FROM removed WHERE seq > ? AND vector_id BETWEEN ? AND ?", (after_seq, *span))
     return np.sort(np.fromiter((row[0] for row in rows), np.int64))
-
-
-def _without(state: State, gone: Ids) -> State:
-    return replace(
-        state,
-        segments=tuple(segment.minus(gone) for segment in state.segments),
-        patches=tuple((span, patch.minus(gone) if isinstance(patch, Tail) else patch) for span, patch in state.patches),
-        tail=state.tail.minus(gone),
-    )
-
-
-def _within(allowed: Ids | None, span: Span) -> Ids | None:
-    if allowed is None:
-        return None
-    first, last = np.searchsorted(allowed, [span[0], span[1] + 1])
-    return allowed[first:last]
 
 
 def _span_of(name: str) -> Span:
@@ -393,14 +470,3 @@ def _age(folder: Path) -> int:
         return folder.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _joined(gaps: Sequence[Span]) -> list[Span]:
-    """Neighbouring spans as one."""
-    joined: list[Span] = []
-    for first, last in gaps:
-        if joined and joined[-1][1] + 1 == first:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return joined

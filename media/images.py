@@ -174,10 +174,13 @@ def _worded(name: str) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise MediaTooLarge(
-            f"This {name} declares more pixels than are decoded ({error}). Send a smaller one, or raise max_pixels."
+            f"This {name} declares more pixels than are decoded ({error}). Send a smaller one, or raise max_pixels.",
+            "max_pixels",
         ) from error
     except MemoryError as error:
-        raise MediaTooLarge(f"This {name} does not fit into memory; send a smaller one.") from error
+        raise MediaTooLarge(
+            f"This {name} does not fit into memory; send a smaller one.", "decode_memory_bytes"
+        ) from error
     except NotImplementedError as error:
         raise UnsupportedMedia(f"This {name} is of a variety that cannot be read: {error}.") from error
     # Plug-ins let out whatever their parsers stumble over (OSError, SyntaxError, struct.error, KeyError ...),

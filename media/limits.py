@@ -24,26 +24,30 @@ class MediaLimits:
         if size > self.max_bytes:
             raise MediaTooLarge(
                 f"The file has {size:,} bytes, and at most {self.max_bytes:,} are read. "
-                f"Send a smaller one, or raise the limit on bytes (max_upload_bytes)."
+                f"Send a smaller one, or raise the limit on bytes (max_upload_bytes).",
+                "max_upload_bytes",
             )
 
     def check_pixels(self, width: int, height: int) -> None:
         if width * height > self.max_pixels:
             raise MediaTooLarge(
                 f"The picture is {width} x {height} = {width * height:,} pixels, and at most "
-                f"{self.max_pixels:,} are decoded. Send a smaller one, or raise max_pixels."
+                f"{self.max_pixels:,} are decoded. Send a smaller one, or raise max_pixels.",
+                "max_pixels",
             )
 
     def check_frames(self, count: int) -> None:
         if count > self.max_frames:
             raise MediaTooLarge(
                 f"Sampling takes {count:,} frames from the file, and at most {self.max_frames:,} are taken. "
-                f"Ask for fewer frames a second or a shorter part, or raise max_frames."
+                f"Ask for fewer frames a second or a shorter part, or raise max_frames.",
+                "max_frames",
             )
 
     def check_duration(self, seconds: float) -> None:
         if seconds > self.max_duration_seconds:
             raise MediaTooLarge(
                 f"The video is {seconds:,.1f} seconds long, and at most {self.max_duration_seconds:,.1f} are "
-                f"read. Cut it, or raise max_duration_seconds."
+                f"read. Cut it, or raise max_duration_seconds.",
+                "max_duration_seconds",
             )

@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from threading import Condition
 from time import monotonic
@@ -42,7 +41,7 @@ from .info import MediaInfo
 from .limits import MediaLimits
 from .reader import Source
 from .sampling import Sampling
-from .wire import Message, receive, send
+from .wire import Channel, Message
 
 _ERRORS = {kind.__name__: kind for kind in (CorruptMedia, UnsupportedMedia, MediaTooLarge, NotFound, InvalidRequest)}
 _START_SECONDS = 120.0
@@ -212,7 +211,7 @@ class Sandbox:
 
     def _dismiss(self, child: "_Child") -> None:
         with self._change:
-            if child.process.poll() is None and not self._closed:
+            if child.process.returncode is None and not self._closed:  # who died unseen is noticed by the next caller
                 self._free.append(child)
             else:
                 self._all.discard(child)
@@ -235,21 +234,18 @@ class _Call:
 
     def begin(self, name: str, source: Source, limits: MediaLimits, given: dict[str, Any]) -> None:
         """Raises MediaTooLarge, CorruptMedia, Overloaded."""
-        request: Message = {"call": name, "limits": asdict(limits), "given": given}
+        request: Message = {"call": name, "limits": vars(limits), "given": given}
         if isinstance(source, Path):
             self._send({**request, "path": os.path.abspath(source)})
             return
         limits.check_bytes(len(source))
-        with _memory() as file:
-            file.write(source)
-            file.flush()
-            self._send(request, file.fileno())
+        self._send(request, source)
 
     def answer(self, timeout_seconds: float) -> Message:
         """What the child says within that time. Raises MediaError, NotFound, InvalidRequest, Overloaded."""
-        self._child.channel.settimeout(max(timeout_seconds, 0.001))
+        self._child.channel.wait_at_most(max(timeout_seconds, 0.001))
         try:
-            answer, _ = receive(self._child.channel)
+            answer, _ = self._child.channel.receive()
         except TimeoutError as error:
             self._child.kill()
             raise self._late() from error
@@ -262,14 +258,18 @@ class _Call:
             self._child.kill()
             raise MediaTooLarge(
                 f"{self._name} takes more memory to decode than the {self._sandbox.memory_bytes:,} bytes that "
-                "decoding may use (decode_memory_bytes). Send a smaller version, or raise the limit."
+                "decoding may use (decode_memory_bytes). Send a smaller version, or raise the limit.",
+                "decode_memory_bytes",
             )
         if answer["error"] not in _ERRORS:
             raise CorruptMedia(
                 f"{self._name} stopped the decoder ({answer.get('message')}). "
                 "Send it again from its source, or convert it."
             )
-        raise _ERRORS[answer["error"]](str(answer.get("message")))
+        refusal = _ERRORS[answer["error"]](str(answer.get("message")))
+        if isinstance(refusal, MediaTooLarge):
+            refusal.limit = str(answer.get("limit", ""))
+        raise refusal
 
     def go_on(self) -> None:
         self._send({"next": True})
@@ -278,7 +278,7 @@ class _Call:
         """Leaves the child ready for the next call; one that is still at work is killed."""
         if self._state == "pausing":
             try:
-                send(self._child.channel, {"stop": True})
+                self._child.channel.send({"stop": True})
             except OSError:
                 self._child.kill()
         elif self._state == "working":
@@ -300,18 +300,19 @@ class _Call:
             read += count
         return data
 
-    def _send(self, message: Message, file: int | None = None) -> None:
+    def _send(self, message: Message, file: bytes = b"") -> None:
         self._state = "working"
-        self._child.channel.settimeout(self._sandbox.timeout_seconds)
+        self._child.channel.wait_at_most(self._sandbox.timeout_seconds)
         try:
-            send(self._child.channel, message, file)
+            self._child.channel.send(message, file)
         except OSError as error:
             raise self._death() from error
 
     def _late(self) -> MediaError:
         return MediaTooLarge(
             f"{self._name} kept the decoder at work for {self._sandbox.timeout_seconds:g} seconds without a further "
-            "frame (decode_timeout_seconds). Convert it, for example to H.264 in MP4, or raise the limit."
+            "frame (decode_timeout_seconds). Convert it, for example to H.264 in MP4, or raise the limit.",
+            "decode_timeout_seconds",
         )
 
     def _death(self) -> VicmaeError:
@@ -332,7 +333,8 @@ class _Child:
 
     def __init__(self, sandbox: Sandbox) -> None:
         """Started and ready. Raises EngineError."""
-        self.channel, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
         self.memory = _memory()
         given = {
             "channel": theirs.fileno(),
@@ -352,9 +354,9 @@ class _Child:
                 env={**os.environ, "PYTHONPATH": path, **_CHILDS_OWN},
                 process_group=0,  # Ctrl-C is for us: we end our children ourselves
             )
-        self.channel.settimeout(_START_SECONDS)
+        self.channel.wait_at_most(_START_SECONDS)
         try:
-            receive(self.channel)
+            self.channel.receive()
         except (EOFError, OSError) as error:
             code = self.kill()
             raise EngineError(f"The process that decodes files did not start (exit code {code}).") from error
@@ -372,10 +374,10 @@ class _Child:
 
     def _has_hung_up(self) -> bool:
         """Whether its end of the channel is closed: then it is dying, and its own exit code is worth waiting for."""
-        if self.channel.fileno() < 0:
+        if self.channel.socket.fileno() < 0:
             return True
         poll = select.poll()
-        poll.register(self.channel, 0)
+        poll.register(self.channel.socket, 0)
         return bool(poll.poll(0))
 
 

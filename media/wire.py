@@ -1,4 +1,4 @@
-"""Messages between the sandbox and its workers: JSON with its length before it, over a Unix socket.
+"""Messages between the sandbox and its workers over a Unix socket: JSON with its length before it, and maybe a file.
 
 JSON, since what a decoder was talked into by a file must not run in the process that reads it. Frames do not pass
 here: they lie in memory that both processes hold open.
@@ -11,48 +11,57 @@ from typing import Any
 
 Message = dict[str, Any]
 
-_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<IQ")  # bytes of JSON, bytes of the file behind it
 _MAX_BYTES = 4 * 2**20
+_PIECE_BYTES = 2**18
 
 
-def send(channel: socket.socket, message: Message, file: int | None = None) -> None:
-    """The message, and an open file with it. OSError when nobody is at the other end."""
-    text = json.dumps(message).encode()
-    head = _LENGTH.pack(len(text))
-    if file is None:
-        channel.sendall(head + text)
-        return
-    socket.send_fds(channel, [head], [file])
-    channel.sendall(text)
+class Channel:
+    """One end of a socket. A message goes out and comes in by one call of the system, where it is short."""
 
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self._early = b""  # of the next message, come together with the one before
 
-def receive(channel: socket.socket) -> tuple[Message, int | None]:
-    """The next message, and the file that came with it, which is the caller's to close.
+    def wait_at_most(self, seconds: float | None) -> None:
+        """From here on, for each piece; None for ever."""
+        if self.socket.gettimeout() != seconds:
+            self.socket.settimeout(seconds)
 
-    TimeoutError when it does not come in time, EOFError when the other end is closed or sends no message.
-    """
-    head, files, _, _ = socket.recv_fds(channel, _LENGTH.size, 1)
-    head += _exactly(channel, _LENGTH.size - len(head)) if head else b""
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    (length,) = _LENGTH.unpack(head)
-    if length > _MAX_BYTES:
-        raise EOFError
-    try:
-        message = json.loads(_exactly(channel, length))
-    except ValueError as error:
-        raise EOFError from error
-    if not isinstance(message, dict):
-        raise EOFError
-    return message, files[0] if files else None
+    def send(self, message: Message, file: bytes = b"") -> None:
+        """The message, and the bytes of a file with it. OSError when nobody is at the other end."""
+        text = json.dumps(message).encode()
+        self.socket.sendall(b"".join((_HEAD.pack(len(text), len(file)), text, file[:_PIECE_BYTES])))
+        if len(file) > _PIECE_BYTES:
+            self.socket.sendall(memoryview(file)[_PIECE_BYTES:])
 
+    def receive(self, max_file_bytes: int = 0) -> tuple[Message, bytes]:
+        """The next message, and the file that came with it.
 
-def _exactly(channel: socket.socket, count: int) -> bytes:
-    parts = []
-    while count:
-        part = channel.recv(min(count, 2**16))
-        if not part:
+        TimeoutError when it does not come in time, EOFError when the other end is closed, sends no message or too much.
+        """
+        length, file_bytes = _HEAD.unpack(self._exactly(_HEAD.size))
+        if length > _MAX_BYTES or file_bytes > max_file_bytes:
             raise EOFError
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+        try:
+            message = json.loads(self._exactly(length))
+        except ValueError as error:
+            raise EOFError from error
+        if not isinstance(message, dict):
+            raise EOFError
+        return message, self._exactly(file_bytes)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _exactly(self, count: int) -> bytes:
+        parts, missing = [self._early], count - len(self._early)
+        while missing > 0:
+            part = self.socket.recv(_PIECE_BYTES)
+            if not part:
+                raise EOFError
+            parts.append(part)
+            missing -= len(part)
+        come = parts[-1] if len(parts) == 2 and not parts[0] else b"".join(parts)
+        self._early = come[count:]
+        return come[:count]

@@ -17,21 +17,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidRequest, MediaError, NotFound
+from ..errors import InvalidRequest, MediaError, MediaTooLarge, NotFound
 from .decoding import InProcess
 from .info import MediaInfo
 from .limits import MediaLimits
 from .reader import Source
-from .wire import Message, receive, send
+from .wire import Channel, Message
 
 _KEPT_BYTES = 64 * 2**20  # of shared memory that stays from one answer to the next
+_MAX_FILE_BYTES = 2**40  # the parent has its own limits
 _GRACE_SECONDS = 10.0  # the parent should have noticed by then
 
 
 class Worker:
-    """channel: a Unix socket to the parent; memory: a file that both hold open, into which frames are written."""
+    """channel: to the parent; memory: a file that both hold open, into which frames are written."""
 
-    def __init__(self, channel: socket.socket, memory: int, decoder: InProcess, timeout_seconds: float) -> None:
+    def __init__(self, channel: Channel, memory: int, decoder: InProcess, timeout_seconds: float) -> None:
         self.channel = channel
         self.memory = memory
         self.decoder = decoder
@@ -39,15 +40,16 @@ class Worker:
 
     def run(self) -> None:
         """Answers until the parent hangs up, or until memory has run out once: then a fresh process is better."""
-        send(self.channel, {"ready": True})
+        self.channel.send({"ready": True})
         _fall_silent()
         while True:
-            request, file = receive(self.channel)
             try:
+                request, file = self.channel.receive(_MAX_FILE_BYTES)
                 self._alarm()
-                self._answer(request, self._source(request, file))
+                self._answer(request, Path(request["path"]) if "path" in request else file)
             except (MediaError, NotFound, InvalidRequest) as error:
-                self._send({"error": type(error).__name__, "message": str(error)})
+                told = {"error": type(error).__name__, "message": str(error)}
+                self._send({**told, "limit": error.limit} if isinstance(error, MediaTooLarge) else told)
             except MemoryError:
                 self._send({"error": "MemoryError"})
                 return
@@ -89,7 +91,7 @@ class Worker:
                         self._send(told)
                         return
                 self._send({**told, "more": True})
-                if "stop" in receive(self.channel)[0]:
+                if "stop" in self.channel.receive()[0]:
                     return
                 self._alarm()
             self._send({})
@@ -106,20 +108,13 @@ class Worker:
             written += os.pwrite(self.memory, flat[written:], written)
         return {"shape": shape, "seconds": seconds}
 
-    def _source(self, request: Message, file: int | None) -> Source:
-        if file is None:
-            return Path(request["path"])
-        with os.fdopen(file, "rb") as content:
-            content.seek(0)
-            return content.read()
-
     def _alarm(self) -> None:
         """The kernel ends this process when nobody else does: a parent that was killed cannot."""
         signal.setitimer(signal.ITIMER_REAL, self.timeout_seconds + _GRACE_SECONDS)
 
     def _send(self, message: Message) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        send(self.channel, message)
+        self.channel.send(message)
 
 
 def main() -> None:
@@ -131,7 +126,7 @@ def main() -> None:
     _limit_memory(given["memory_bytes"])
     decoder = InProcess(given["hardware"])
     try:
-        Worker(channel, given["memory"], decoder, given["timeout_seconds"]).run()
+        Worker(Channel(channel), given["memory"], decoder, given["timeout_seconds"]).run()
     except (EOFError, OSError):
         pass  # the parent hung up
 

@@ -69,6 +69,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     )
     app.state.ready = False
     problems.install(app)
+    app.router.routes.append(routes_embeddings.SHORT_WAY)
     for routes in (
         routes_house,
         routes_embeddings,

@@ -90,7 +90,8 @@ class Batcher:
             if self._closed:
                 raise Overloaded("The server is stopping. Try again when it runs.")
             self._line.append(ask)
-            self._changed.notify_all()
+            if len(self._line) == 1 or self._is_full():
+                self._changed.notify()
         return ask.answer
 
     @contextmanager
@@ -103,7 +104,8 @@ class Batcher:
         finally:
             with self._changed:
                 self._coming -= 1
-                self._changed.notify_all()
+                if self._line and not self._coming:
+                    self._changed.notify()
 
     @contextmanager
     def alone(self) -> Iterator[Engine]:
@@ -123,7 +125,7 @@ class Batcher:
             if not self._line:
                 return None
             until = self._line[0].since + self.wait_seconds
-            while self._coming and self._pictures() < self.engine.max_batch and not self._closed:
+            while self._coming and not self._is_full() and not self._closed:
                 if (left := until - perf_counter()) <= 0:
                     break
                 self._changed.wait(left)
@@ -138,8 +140,9 @@ class Batcher:
                 batch.append(ask)
             return batch
 
-    def _pictures(self) -> int:
-        return sum(len(ask.pixels) for ask in self._line)
+    def _is_full(self) -> bool:
+        """Whether the line holds a whole batch."""
+        return sum(len(ask.pixels) for ask in self._line) >= self.engine.max_batch
 
     def _embed(self, batch: list[_Ask]) -> None:
         with self._turn:

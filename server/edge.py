@@ -7,6 +7,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from time import perf_counter
 from urllib.parse import urlsplit
 
@@ -126,6 +127,7 @@ class SameOrigin:
         return None
 
 
+@lru_cache(256)
 def _hostname(host: str) -> str:
     """The Host header without its port; IPv6 without brackets; "" for nonsense."""
     try:
@@ -152,6 +154,14 @@ class Room:
         await self.app(scope, receive, send)
 
 
+class _TooMuch(HTTPException):
+    """A body over its limit; `limit` is the setting."""
+
+    def __init__(self, status_code: int, detail: str, limit: str) -> None:
+        super().__init__(status_code, detail)
+        self.limit = limit
+
+
 class BodyLimit:
     """Refuses a body over its limit: at once when Content-Length tells, else while it streams in.
 
@@ -174,7 +184,7 @@ class BodyLimit:
         detail = f"The body is larger than {limit} bytes, the limit set by {setting}."
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limit:
-            await refuse(of_status(413, detail), scope, receive, send)
+            await refuse(of_status(413, detail, limit=setting), scope, receive, send)
             return
         taken = 0
 
@@ -183,7 +193,7 @@ class BodyLimit:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise HTTPException(413, detail)
+                raise _TooMuch(413, detail, limit=setting)
             return message
 
         await self.app(scope, receive_counting, send)

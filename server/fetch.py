@@ -275,7 +275,9 @@ def _listed(host: str, port: int, hosts: Iterable[str]) -> bool:
 
 
 def _body(answer: httpcore.Response, length: str, max_bytes: int) -> bytes:
-    too_large = MediaTooLarge(f"What the addresses hold is more than {max_bytes} bytes (max_fetch_bytes).")
+    too_large = MediaTooLarge(
+        f"What the addresses hold is more than {max_bytes} bytes (max_fetch_bytes).", "max_fetch_bytes"
+    )
     if length.isdecimal() and int(length) > max_bytes:
         raise too_large
     body = bytearray()

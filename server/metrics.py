@@ -117,7 +117,8 @@ class _StockCollector(Collector):
         for name in sorted(names):
             family = GaugeMetricFamily(f"vicmae_collection_{name}", f"{name} of a collection", labels=["collection"])
             for collection, numbers in stock.collections.items():
-                family.add_metric([collection], numbers[name])
+                if name in numbers:
+                    family.add_metric([collection], numbers[name])
             yield family
         jobs = GaugeMetricFamily("vicmae_jobs", "Jobs of all collections, by state", labels=["state"])
         for state, count in stock.jobs.items():

@@ -65,6 +65,8 @@ KINDS: dict[type[BaseException], Kind] = {
 
 
 INTERNAL = Kind(500, "internal", "A fault of the server")
+MALFORMED_RANGE = Kind(400, "malformed-range", "The Range header makes no sense")
+UNSATISFIED_RANGE = Kind(416, "unsatisfied-range", "The file does not hold that range")
 INVALID_JSON = Kind(400, "invalid-json", "The body is not JSON")
 INVALID_SHAPE = Kind(422, "invalid-shape", "The request has the wrong shape")
 # Python's own phrases differ from version to version; a problem's type must not.
@@ -80,6 +82,7 @@ class Problem:
     faults: Sequence[Mapping[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     parameter: str | None = None
+    limit: str | None = None  # the setting whose limit was met
 
 
 def problem_of(error: errors.VicmaeError) -> Problem:
@@ -90,7 +93,9 @@ def problem_of(error: errors.VicmaeError) -> Problem:
         headers["retry-after"] = str(max(1, ceil(error.retry_after_seconds)))
     if isinstance(error, errors.Unauthorized):
         headers["www-authenticate"] = 'Bearer realm="vicmae"'
-    return Problem(kind, str(error), headers=headers, parameter=getattr(error, "parameter", None))
+    return Problem(
+        kind, str(error), headers=headers, parameter=getattr(error, "parameter", None), limit=limit_of(error)
+    )
 
 
 def unexpected(request_id: str) -> Problem:
@@ -98,9 +103,14 @@ def unexpected(request_id: str) -> Problem:
     return Problem(INTERNAL, f"Something went wrong in the server. Its log tells more about request {request_id}.")
 
 
-def of_status(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Problem:
+def limit_of(error: Exception) -> str | None:
+    """The setting whose limit was met, of errors that name one."""
+    return getattr(error, "limit", None) or None
+
+
+def of_status(status: int, detail: str, headers: Mapping[str, str] | None = None, limit: str | None = None) -> Problem:
     """A problem that is only its HTTP status: a wrong path, a wrong method, a body over the limit."""
-    return Problem(kind_of_status(status), detail, headers=headers or {})
+    return Problem(kind_of_status(status), detail, headers=headers or {}, limit=limit)
 
 
 def kind_of_status(status: int) -> Kind:
@@ -141,6 +151,8 @@ def respond(problem: Problem, scope: Scope) -> Response:
         "instance": quote(scope.get("path", "/"), errors="replace"),
         "request_id": scope.get("state", {}).get("request_id"),
     }
+    if problem.limit:
+        body["limit"] = problem.limit
     if problem.faults:
         body["errors"] = list(problem.faults)
     if scope.get("path", "").startswith("/v1/embeddings"):
@@ -213,7 +225,7 @@ def install(app: FastAPI) -> None:
             detail = f"{request.method} is not possible at {request.url.path}; possible: {allowed}."
         elif error.status_code == 400:  # FastAPI's word for a body that is no text
             return respond(Problem(INVALID_JSON, "The body is not JSON in UTF-8."), request.scope)
-        return respond(of_status(error.status_code, detail, error.headers), request.scope)
+        return respond(of_status(error.status_code, detail, error.headers, limit_of(error)), request.scope)
 
     app.add_exception_handler(errors.VicmaeError, foreseen)
     app.add_exception_handler(RequestValidationError, misshapen)

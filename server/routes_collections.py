@@ -57,6 +57,7 @@ def check_room(here: Services) -> None:
 
 
 def described(here: Services, collection: index.Collection) -> Collection:
+    asked = collection.index.asked()
     return Collection(
         name=collection.name,
         model=collection.model,
@@ -64,5 +65,7 @@ def described(here: Services, collection: index.Collection) -> Collection:
         searchable=here.model_fits(collection.fingerprint),
         aliases=[alias for alias, target in here.library.aliases().items() if target == collection.name],
         created_at=collection.created_at,
+        queries_compared=asked.compared,
+        queries_recall=asked.recall,
         **collection.stats(),
     )

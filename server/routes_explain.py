@@ -51,10 +51,10 @@ async def explained(name: str, request: Request, here: Here) -> Response:
     """Which parts of the query and of the hit are alike: a heat map over each, and its numbers."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        async with received_form(request, here.incoming) as form:
+        async with received_form(request, here.incoming, keeps=False) as form:
             form.only(*FORM_FIELDS)
             wish = parsed(ExplainRequest.model_validate_strings, dict(form.fields))
-            return await answered(here, request, collection, wish, form.one_file().path)
+            return await answered(here, request, collection, wish, form.one_file().source)
     wish = parsed(ExplainRequest.model_validate_json, await request.body())
     if (wish.item is None) == (wish.image is None):
         raise InvalidRequest("Give exactly one of item and image, which is what was looked for, and the hit.")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast, get_args
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import FileGone, InvalidRequest, NotFound
@@ -21,6 +21,7 @@ from ..index.filters import read_filter
 from ..media.sampling import Sampling
 from . import intake, routes_jobs
 from .idempotency import MAX_KEY, Answered
+from .ranged import RangedFile
 from .schemas import Accepted, Item, ItemChange, Items, Metadata
 from .services import Here, Services
 from .uploads import received_form
@@ -211,14 +212,14 @@ async def item_thumbnail(
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 
-@router.get("/{item_id}/media", response_class=FileResponse)
-async def item_media(name: str, item_id: str, here: Here) -> FileResponse:
+@router.get("/{item_id}/media", response_class=RangedFile)
+async def item_media(name: str, item_id: str, here: Here) -> RangedFile:
     """The original file; takes HTTP Range, so that players can jump."""
     return await to_thread.run_sync(original, here, name, item_id)
 
 
 @router.head("/{item_id}/media", include_in_schema=False)
-async def item_media_head(name: str, item_id: str, here: Here) -> FileResponse:
+async def item_media_head(name: str, item_id: str, here: Here) -> RangedFile:
     return await to_thread.run_sync(original, here, name, item_id)
 
 
@@ -237,11 +238,11 @@ def made_thumbnail(here: Services, collection: Collection, item: index.Item, sec
     return jpeg
 
 
-def original(here: Services, name: str, item_id: str) -> FileResponse:
+def original(here: Services, name: str, item_id: str) -> RangedFile:
     collection, item = find(here, name, item_id)
     path = present_file(collection, item)
     shown = item.mime.startswith(("image/", "video/"))
-    return FileResponse(
+    return RangedFile(
         path,
         media_type=item.mime if shown else "application/octet-stream",
         filename=item.name,

@@ -97,11 +97,11 @@ async def search(name: str, request: Request, here: Here) -> Response:
     """Where was this seen? target frame names each item's best moment, clip aligns stretches in time."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        async with received_form(request, here.incoming) as form:
+        async with received_form(request, here.incoming, keeps=False) as form:
             form.only(*FORM_FIELDS)
             wish = parsed(SearchRequest.model_validate_strings, dict(form.fields))
             upload = form.one_file()
-            return await answered(here, request, collection, wish, upload.path, upload.sha256)
+            return await answered(here, request, collection, wish, upload.source, upload.sha256)
     wish = unwrapped(parsed(SearchRequest.model_validate_json, await request.body()))
     given = [field for field in ("item", "embedding", "image") if getattr(wish, field) is not None]
     if len(given) != 1:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from anyio import to_thread
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
 
 from ..errors import InvalidRequest, NotFound, StorageError
 from ..index import snapshot as index
 from ..index.catalog import now
 from ..index.verify import verify
+from .ranged import RangedFile
 from .routes_collections import described
 from .schemas import Collection, RestoreRequest, Snapshot, Snapshots, Verdict
 from .services import Here, Services
@@ -50,10 +50,10 @@ def list_snapshots(here: Here) -> Snapshots:
     return Snapshots(data=[shown(path) for path in sorted(folder(here).glob("*.tar")) if NAME.fullmatch(path.name)])
 
 
-@router.get("/v1/snapshots/{snapshot}", response_class=FileResponse)
-def fetch_snapshot(snapshot: str, here: Here) -> FileResponse:
+@router.get("/v1/snapshots/{snapshot}", response_class=RangedFile)
+def fetch_snapshot(snapshot: str, here: Here) -> RangedFile:
     """The file itself, to be kept elsewhere."""
-    return FileResponse(find(here, snapshot), media_type="application/x-tar", filename=snapshot)
+    return RangedFile(find(here, snapshot), media_type="application/x-tar", filename=snapshot)
 
 
 @router.delete("/v1/snapshots/{snapshot}", status_code=204)

@@ -113,6 +113,8 @@ class Collection(BaseModel):
     video_seconds: float
     size_bytes: int
     failed_files: int
+    queries_compared: int = Field(description="searches since the server's start that were checked with every vector")
+    queries_recall: float | None = Field(description="share of the nearest vectors that is found of those; null: none")
 
 
 class DamagedCollection(BaseModel):
@@ -414,7 +416,8 @@ class SearchAnswer(BaseModel):
     data: list[Hit]
     plan: dict[str, Any] = Field(
         description="how it was found: target, query_frames, index (exact, ivf, hnsw), segments, vectors, candidates, "
-        "width (lists probed or paths kept), recall_estimate, and under a filter how many vectors were allowed"
+        "width (lists probed or paths kept), recall_estimate, measured_on (queries: what people asked; sealing: the "
+        "collection's own vectors), and under a filter how many vectors were allowed"
     )
     timing: Timing
     next_cursor: str | None = Field(
@@ -491,3 +494,4 @@ class Problem(BaseModel):
     detail: str
     instance: str
     request_id: str | None = None
+    limit: str | None = Field(None, description="the setting whose limit was met, such as max_pixels")

@@ -24,6 +24,7 @@ from ..errors import Conflict, ModelMismatch, StorageError
 from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
+from ..index.card import open_card
 from ..index.jobs import JobState, list_jobs
 from ..index.library import Library
 from ..index.plan import IndexOptions
@@ -96,7 +97,10 @@ def open_services(
             canary.check()
         metrics.tell_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
         warm_up(engine)
-        library = Library(data, IndexOptions(**settings.index_options, background=True))
+        card = open_card(settings.index_device, settings.index_device_kind, settings.index_device_bytes)
+        if card is not None:
+            stack.callback(card.close)
+        library = Library(data, IndexOptions(**settings.index_options, background=True), card)
         stack.callback(library.close)
         try:
             library.open_for(DEFAULT_COLLECTION, engine, create=True)
@@ -188,7 +192,11 @@ def stock_of(library: Library) -> Stock:
         except StorageError as error:
             log.warning("the collection %r is not counted: %s", each.name, error)
             continue
+        asked = each.index.asked()
         collections[each.name] = {name: float(number) for name, number in stats.items() if name in COUNTED}
+        collections[each.name]["queries_compared"] = asked.compared
+        if asked.recall is not None:
+            collections[each.name]["queries_recall"] = asked.recall
     return Stock(collections, {state: states[state] for state in get_args(JobState)})
 
 
@@ -232,6 +240,10 @@ def _empty_folder(folder: Path) -> Path:
 
 async def services_of(request: Request) -> Services:
     """Asynchronous, since FastAPI would send a plain function to a thread for every request."""
+    return opened(request)
+
+
+def opened(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

@@ -10,7 +10,17 @@ from typing import Any
 
 from .. import errors
 from .auth import needed_for
-from .problems import INTERNAL, INVALID_JSON, INVALID_SHAPE, KINDS, TYPE_PREFIX, Kind, kind_of_status
+from .problems import (
+    INTERNAL,
+    INVALID_JSON,
+    INVALID_SHAPE,
+    KINDS,
+    MALFORMED_RANGE,
+    TYPE_PREFIX,
+    UNSATISFIED_RANGE,
+    Kind,
+    kind_of_status,
+)
 
 PROBLEM_REF = "#/components/schemas/Problem"
 
@@ -51,7 +61,6 @@ _READY = kind_of_status(503)
 # Answers that are neither a success with a body nor a problem.
 _FILES: Mapping[str, Any] = {
     "206": {"description": "the part of the file that Range asks for"},
-    "416": {"description": "Range asks for what the file does not hold", "content": {"text/plain": {}}},
 }
 
 
@@ -60,7 +69,7 @@ def describe(path: str, method: str, operation: dict[str, Any]) -> None:
     answers = operation["responses"]
     checked = answers.pop("422", None) is not None
     bodies = operation.get("requestBody", {}).get("content", {})
-    if path.endswith(("/media", "/snapshots/{snapshot}")) and method == "GET":
+    if _is_file(path, method):
         answers |= _FILES
     by_status: dict[int, list[Kind]] = {}
     for kind in _kinds(path, method, checked, bodies):
@@ -70,9 +79,16 @@ def describe(path: str, method: str, operation: dict[str, Any]) -> None:
         answers[str(status)] = _described(kinds)
 
 
+def _is_file(path: str, method: str) -> bool:
+    return path.endswith(("/media", "/snapshots/{snapshot}")) and method == "GET"
+
+
 def _kinds(path: str, method: str, checked: bool, bodies: Mapping[str, Any]) -> Iterator[Kind]:
     yield kind_of_status(403)  # another host, or a page of another origin
     yield INTERNAL
+    if _is_file(path, method):
+        yield MALFORMED_RANGE
+        yield UNSATISFIED_RANGE
     if path == "/readyz":
         yield _READY
     if needed_for(method, path) is not None:

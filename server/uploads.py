@@ -1,16 +1,19 @@
-"""A multipart body -> files on disk and form fields, as it streams in: never a whole file in memory.
+"""A multipart body -> files and form fields, as it streams in: never a large file in memory.
 
 Files land in a folder of the data directory, so that keeping one is a rename. What the caller leaves there is
-deleted when the request ends, also when the client went away half way. Knows nothing of media.
+deleted when the request ends, also when the client went away half way. A form that comes in one piece, and whose files
+nobody keeps, needs no disk. Knows nothing of media.
 """
 
 import asyncio
+import io
 import os
 import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -24,16 +27,30 @@ from ..errors import InvalidRequest, StorageError
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 256 * 1024
 WRITE_BYTES = 1024 * 1024
+INLINE_BYTES = 128 * 1024  # of a form that is parsed sooner than a thread takes it over
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A received file: where it lies now, what its sender called it, and what it holds."""
+    """A received file: what its sender called it, and what it holds: a file on disk, or the bytes themselves.
+
+    digest  sha256 of the file on disk, computed on the way; of bytes it is computed when asked for
+    """
 
     name: str
-    path: Path
+    source: Path | bytes
     size_bytes: int
-    sha256: str
+    digest: str = ""
+
+    @property
+    def path(self) -> Path:
+        """For those who keep it, which is said to received_form."""
+        assert isinstance(self.source, Path)
+        return self.source
+
+    @cached_property
+    def sha256(self) -> str:
+        return sha256(self.source).hexdigest() if isinstance(self.source, bytes) else self.digest
 
 
 @dataclass
@@ -57,8 +74,11 @@ class Form:
 
 
 @asynccontextmanager
-async def received_form(request: Request, folder: Path, max_files: int = 1) -> AsyncIterator[Form]:
-    """Reads the request's multipart body. Files still in `folder` at the end are deleted."""
+async def received_form(request: Request, folder: Path, max_files: int = 1, keeps: bool = True) -> AsyncIterator[Form]:
+    """Reads the request's multipart body. Files still in `folder` at the end are deleted.
+
+    keeps  whether the caller wants files on disk; else those of a form below WRITE_BYTES stay in memory
+    """
     content_type, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary", b"")
     if content_type != b"multipart/form-data" or not boundary:
@@ -66,13 +86,21 @@ async def received_form(request: Request, folder: Path, max_files: int = 1) -> A
         raise InvalidRequest(f"Expected a multipart/form-data body with a boundary, got {told!r}.")
     reader = _Reader(boundary, folder, max_files)
     try:
-        waiting = bytearray()
+        waiting: list[bytes] = []
+        size = 0
         async for chunk in request.stream():
-            waiting += chunk
-            if len(waiting) >= WRITE_BYTES:
-                await asyncio.to_thread(reader.take, bytes(waiting))
+            waiting.append(chunk)
+            size += len(chunk)
+            if size >= WRITE_BYTES:
+                keeps = True
+                await asyncio.to_thread(reader.take, b"".join(waiting))
                 waiting.clear()
-        await asyncio.to_thread(reader.take, bytes(waiting))
+                size = 0
+        reader.in_memory = not keeps
+        if reader.in_memory and size <= INLINE_BYTES:
+            reader.take(b"".join(waiting))
+        else:
+            await asyncio.to_thread(reader.take, b"".join(waiting))
         yield reader.finish()
     finally:
         reader.clean_up()
@@ -92,6 +120,7 @@ class _Reader:
         self.form = Form()
         self.folder = folder
         self.max_files = max_files
+        self.in_memory = False
         self.complete = False
         self.created: list[Path] = []
         self.headers: dict[bytes, bytes] = {}
@@ -168,6 +197,9 @@ class _Reader:
         if len(self.form.files) >= self.max_files:
             raise InvalidRequest(f"More files than the {self.max_files} that fit in this request.")
         self.file_name = client_name(name)
+        if self.in_memory:
+            self.file = io.BytesIO()
+            return
         self.digest = sha256()
         path = self.folder / uuid.uuid4().hex
         self.created.append(path)
@@ -177,7 +209,8 @@ class _Reader:
         piece = data[start:end]
         if self.file is not None:
             self.file.write(piece)
-            self.digest.update(piece)
+            if not self.in_memory:
+                self.digest.update(piece)
             return
         self.field_data += piece
         if len(self.field_data) > MAX_FIELD_BYTES:
@@ -190,11 +223,15 @@ class _Reader:
             except UnicodeDecodeError as error:
                 raise InvalidRequest(f"The form field {self.field_name!r} is not UTF-8 text.") from error
             return
-        self.file.flush()
-        size_bytes = os.fstat(self.file.fileno()).st_size
+        self.form.files.append(self._received(self.file))
         self.file.close()
         self.file = None
-        self.form.files.append(Upload(self.file_name, self.created[-1], size_bytes, self.digest.hexdigest()))
+
+    def _received(self, file: BinaryIO) -> Upload:
+        if isinstance(file, io.BytesIO):
+            return Upload(self.file_name, file.getvalue(), file.tell())
+        file.flush()
+        return Upload(self.file_name, self.created[-1], os.fstat(file.fileno()).st_size, self.digest.hexdigest())
 
     def on_end(self) -> None:
         self.complete = True

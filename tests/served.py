@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import uvicorn
+from numpy.typing import NDArray
 
 from vicmae.export.engine import Engine, FakeEngine
 from vicmae.server.app import create_app
@@ -40,6 +42,33 @@ def served(data: Path, engine: Engine | None = None, **settings: Any) -> Iterato
     finally:
         server.should_exit = True
         thread.join()
+
+
+class Gated(FakeEngine):
+    """Works when it is warmed up, and then only while the gate is open."""
+
+    def __init__(self, fingerprint: str = "fake-1") -> None:
+        super().__init__(fingerprint=fingerprint)
+        self.gate, self.busy = threading.Event(), threading.Event()
+        self.gate.set()
+
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.busy.set()
+        assert self.gate.wait(20)
+        return super()._run(pixels)
+
+
+@contextmanager
+def halted(data: Path, roots: Path | str = "") -> Iterator[tuple[httpx.Client, Gated]]:
+    """A server whose engine stops at the next picture."""
+    engine = Gated()
+    with served(data, engine, library_roots=str(roots)) as client:
+        engine.busy.clear()
+        engine.gate.clear()
+        try:
+            yield client, engine
+        finally:
+            engine.gate.set()
 
 
 def held_to(document: dict[str, Any]) -> Callable[[httpx.Response], None]:

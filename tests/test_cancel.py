@@ -1,49 +1,18 @@
 """Cancelling jobs over HTTP: one that waits never begins, one that runs ends soon, and what it has done stays."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import httpx
-import numpy as np
 import pytest
 from made_media import write_image, write_video
-from numpy.typing import NDArray
-from served import ITEMS, added, finished_job, problem, send, served
+from served import ITEMS, Gated, added, finished_job, halted, problem, send, served
 
-from vicmae.export.engine import FakeEngine
+from vicmae.media.sandbox import Sandbox
 from vicmae.server import jobs
 
 SCAN = "/v1/collections/default/scan"
 FILES = 24
-
-
-class Gated(FakeEngine):
-    """Works when it is warmed up, and then only while the gate is open."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate, self.busy = threading.Event(), threading.Event()
-        self.gate.set()
-
-    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.busy.set()
-        assert self.gate.wait(20)
-        return super()._run(pixels)
-
-
-@contextmanager
-def halted(data: Path, roots: Path | str = "") -> Iterator[tuple[httpx.Client, Gated]]:
-    """A server whose engine stops at the next picture."""
-    engine = Gated()
-    with served(data, engine, library_roots=str(roots)) as client:
-        engine.busy.clear()
-        engine.gate.clear()
-        try:
-            yield client, engine
-        finally:
-            engine.gate.set()
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +63,54 @@ def test_a_job_that_waits_is_cancelled_at_once_and_one_that_ended_is_not(tmp_pat
         assert "succeeded" in problem(client.delete(first), 409)["detail"]
         problem(client.delete("/v1/jobs/nobody"), 404)
         assert len(client.get(ITEMS).json()["data"]) == 1
+
+
+def test_a_reembedding_that_is_cancelled_keeps_what_it_did_and_goes_on_later(tmp_path: Path) -> None:
+    with served(tmp_path / "data") as client:
+        for number in range(FILES):
+            added(client, write_image(tmp_path / f"{number}.png", number), id=f"i{number}")
+    other = Gated("other-1")
+    with served(tmp_path / "data", other) as client:
+        other.busy.clear()
+        other.gate.clear()
+        wish = {"into": "newer", "alias": "now"}
+        job = client.post("/v1/collections/default/reembed", json=wish).headers["location"]
+        assert other.busy.wait(20)
+        assert client.delete(job).json()["state"] == "cancelled"
+        other.gate.set()
+        scanned = client.post("/v1/collections/newer/duplicates").headers["location"]
+        assert finished_job(client, scanned)["state"] == "succeeded", "the worker goes on with the next job"
+        done = len(client.get("/v1/collections/newer/items", params={"limit": 100}).json()["data"])
+        assert 1 <= done < FILES and client.get(job).json()["state"] == "cancelled"
+        problem(client.get("/v1/aliases/now"), 404)
+        again = client.post("/v1/collections/default/reembed", json=wish).headers["location"]
+        assert again != job and finished_job(client, again)["state"] == "succeeded"
+        assert len(client.get("/v1/collections/newer/items", params={"limit": 100}).json()["data"]) == FILES
+        assert client.get("/v1/aliases/now").json()["collection"] == "newer"
+
+
+def test_a_search_for_duplicates_that_is_cancelled_leaves_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, busy = threading.Event(), threading.Event()
+    decode = Sandbox.frame_at
+
+    def slow(*args: Any, **given: Any) -> Any:
+        busy.set()
+        assert gate.wait(20)
+        return decode(*args, **given)
+
+    with served(tmp_path / "data") as client:
+        for number in range(4):
+            added(client, write_image(tmp_path / f"{number}.png", 7, (64 + number, 48)), id=f"i{number}")
+        monkeypatch.setattr(Sandbox, "frame_at", slow)
+        answer = client.post("/v1/collections/default/duplicates")
+        job = answer.headers["location"]
+        assert busy.wait(20)
+        assert client.delete(job).json()["state"] == "cancelled"
+        gate.set()
+        again = client.post("/v1/collections/default/duplicates").headers["location"]
+        assert again != job and finished_job(client, again)["state"] == "succeeded"
+        told = client.get(job).json()
+        assert told["state"] == "cancelled" and told["result_url"] is None
+        problem(client.get(f"/v1/collections/default/duplicates/{told['id']}"), 404)

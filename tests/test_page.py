@@ -8,7 +8,7 @@ import httpx
 import pytest
 from made_media import frame_of, write_image, write_text, write_video
 from playwright.sync_api import Browser, Page, expect
-from served import added, served
+from served import added, halted, served
 
 from vicmae.server.keys import Keys
 
@@ -219,6 +219,23 @@ def test_nothing_sticks_out_sideways(page: Page, client: httpx.Client, folder: P
     for name in ("Library", "Find"):
         view(page, name)
         assert page.locator("html").evaluate("html => html.scrollWidth") <= width
+
+
+def test_a_video_that_is_being_read_is_cancelled(browser: Browser, tmp_path: Path, folder: Path) -> None:
+    with halted(tmp_path / "data") as (client, engine):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(str(client.base_url))
+        view(page, "Library")
+        page.set_input_files("#add-files", [folder / f"video-{seed}.mp4" for seed in (1, 2)])
+        for name in ("video-1.mp4", "video-2.mp4"):
+            page.get_by_role("button", name=f"Cancel {name}").click(timeout=20_000)
+        engine.gate.set()
+        expect(page.locator("#uploads .cancelled")).to_have_count(2)
+        expect(page.locator("#uploads-summary")).to_have_text("All files are through.")
+        expect(page.get_by_role("button", name="Cancel video-1.mp4")).to_be_hidden()
+        assert not client.get("/v1/collections/default/items").json()["data"]
+        context.close()
 
 
 def view(page: Page, name: str) -> None:

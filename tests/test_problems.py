@@ -409,3 +409,22 @@ def test_no_json_whatsoever_breaks_the_server(client: httpx.Client, item: str, b
         assert answer.status_code < 500, answer.text
         if answer.status_code >= 400:
             problem(answer, answer.status_code)
+
+
+@pytest.mark.parametrize(
+    ("limit", "file", "setting"),
+    [
+        ("max_upload_bytes", "good.jpg", 500),
+        ("max_pixels", "good.jpg", 100),
+        ("max_frames", "good.mp4", 3),
+        ("max_duration_seconds", "good.mp4", 2.0),
+        ("max_query_seconds", "good.mp4", 2.0),
+    ],
+)
+def test_each_limit_of_media_is_told_by_its_setting(
+    tmp_path: Path, folder: Path, limit: str, file: str, setting: Any
+) -> None:
+    with served(tmp_path, None, **{limit: setting}) as client:
+        told = problem(send(client, folder / file, "/v1/embeddings/upload"), 413)
+        assert told["limit"] == limit and limit in told["detail"]
+        assert "limit" not in problem(client.get("/v1/collections/none"), 404)

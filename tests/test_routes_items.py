@@ -219,7 +219,12 @@ def test_media_is_served_in_ranges_and_safely(client: httpx.Client, tmp_path: Pa
     assert whole.headers["content-disposition"].startswith("inline")
     part = client.get(url, headers={"range": "bytes=10-19"})
     assert part.status_code == 206 and part.content == video.read_bytes()[10:20]
-    assert client.get(url, headers={"range": "bytes=99999999-"}).status_code == 416
+    beyond = client.get(url, headers={"range": "bytes=99999999-"})
+    assert problem(beyond, 416)["type"] == "urn:vicmae:problem:unsatisfied-range"
+    assert beyond.headers["content-range"] == f"bytes */{video.stat().st_size}"
+    for wrong in ("bytes=later", "seconds=1-2", "bytes=9-3"):
+        told = problem(client.get(url, headers={"range": wrong}), 400)
+        assert told["type"] == "urn:vicmae:problem:malformed-range" and "bytes=0-999" in told["detail"]
     head = client.head(url)
     assert head.headers["content-length"] == str(video.stat().st_size) and not head.content
 

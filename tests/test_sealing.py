@@ -6,8 +6,11 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -16,11 +19,14 @@ from hypothesis import strategies as st
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from numpy.typing import NDArray
 
+from vicmae.errors import StorageError
 from vicmae.index import making, segment, upkeep, vectors
+from vicmae.index.catalog import Catalog
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.packing import unpack_vectors
 from vicmae.index.plan import Effort, IndexOptions
+from vicmae.index.sealing import make_apart
 from vicmae.index.upkeep import Sealed, alone_in, next_span
 from vicmae.index.vectors import VectorIndex
 
@@ -424,9 +430,168 @@ def test_the_background_thread_seals_and_close_ends_it(small: None, tmp_path: Pa
         assert len(agrees_after) == 12
 
 
+def is_there(process_id: int) -> bool:
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def children_of(process_id: int) -> list[int]:
+    """Those that make segments."""
+    found = Path(f"/proc/{process_id}/task").glob("*/children")
+    every = [int(one) for path in found for one in path.read_text().split()]
+    return [one for one in every if b"vicmae.index.sealing" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def awaited(ready: Callable[[], object]) -> None:
+    for _ in range(600):
+        if ready():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came")
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are looked up in /proc")
+
+
+@needs_proc
+def test_a_process_that_is_killed_while_it_seals_costs_that_sealing_only(
+    small: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Library(tmp_path, IndexOptions(background=True)) as library:
+        collection = library.create("c", ENGINE)
+        fill(collection, 3, 4)
+        collection.index.refresh()
+        thread = collection.index._thread
+        awaited(lambda: children_of(os.getpid()))
+        for child in children_of(os.getpid()):
+            os.kill(child, signal.SIGKILL)
+        assert thread is not None
+        thread.join()
+        assert "SIGKILL" in caplog.text and "cannot be sealed now" in caplog.text
+        agrees(collection.index, collection)
+        assert collection.index.seal() and collection.index.status()["tail_rows"] == 0
+        agrees(collection.index, collection)
+    assert sorted(path.name[:3] for path in (collection.folder / "index").iterdir()) == ["loc", "seg"]
+
+
+@needs_proc
+def test_closing_ends_a_sealing(small: None, tmp_path: Path) -> None:
+    with Library(tmp_path, IndexOptions(background=True)) as library:
+        collection = library.create("c", ENGINE)
+        fill(collection, 3, 4)
+        collection.index.refresh()
+        awaited(lambda: children_of(os.getpid()))
+    assert not children_of(os.getpid())
+
+
+ORPHANED = """
+import sys, time
+from pathlib import Path
+from vicmae.index import upkeep
+from vicmae.index.library import Library
+from vicmae.index.plan import IndexOptions
+upkeep.SEAL_ROWS = 5
+with Library(Path(sys.argv[1]), IndexOptions(background=True)) as library:
+    library.open("c").index.refresh()
+    time.sleep(60)
+"""
+
+
+@needs_proc
+def test_a_sealing_ends_with_who_began_it(small: None, tmp_path: Path) -> None:
+    with Library(tmp_path) as library:
+        collection = library.create("c", ENGINE)
+        fill(collection, 3, 4)
+    with subprocess.Popen([sys.executable, "-c", ORPHANED, str(tmp_path)]) as process:
+        awaited(lambda: children_of(process.pid))
+        (child,) = children_of(process.pid)
+        process.kill()
+    awaited(lambda: not is_there(child))
+    with Library(tmp_path) as library:
+        collection = library.open("c")
+        assert collection.index.seal()
+        agrees(collection.index, collection)
+    assert sorted(path.name[:3] for path in (collection.folder / "index").iterdir()) == ["loc", "seg"]
+
+
+def test_what_goes_wrong_in_the_process_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="none/catalog.sqlite"):
+        make_apart(tmp_path / "none" / "catalog.sqlite", tmp_path, (1, 2), DIM, IndexOptions(), lambda: None)
+
+
+def test_a_long_merge_does_not_keep_the_tail_waiting(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first sealing, a long one, goes on until the second is done."""
+    second_done = Event()
+    spans = []
+
+    def slow(catalog: Path, folder: Path, span: upkeep.Span, *rest: object) -> Path:
+        spans.append(span)
+        if span[1] - span[0] >= 30:
+            assert second_done.wait(60)
+        with closing(Catalog(catalog)) as own:
+            made = making.make_segment(own, folder, span, DIM, IndexOptions(), lambda: None)
+        if span[0] > 1:
+            second_done.set()
+        return made
+
+    monkeypatch.setattr(vectors, "LONG_ROWS", 30)
+    monkeypatch.setattr(upkeep, "LONG_ROWS", 30)
+    monkeypatch.setattr(vectors, "make_apart", slow)
+    with Library(tmp_path) as library:
+        collection = library.create("c", ENGINE)
+        fill(collection, 10, 4)
+        assert collection.index.seal()
+    with Library(tmp_path, IndexOptions(background=True)) as library:
+        collection = library.open("c")
+        for seed in range(4):
+            collection.delete(new_item(seed).id)
+        collection.index.refresh()
+        awaited(lambda: spans)
+        collection.delete(new_item(7).id)
+        fill(collection, 3, 4, first=20)
+        collection.delete(new_item(21).id)
+        collection.index.refresh()
+        thread = collection.index._thread
+        assert thread is not None
+        thread.join()
+        assert spans == [(1, 40), (41, 52)]
+        agrees(collection.index, collection)
+        assert [s["alive"] for s in collection.index.status()["segments"]] == [20, 8]
+    with Library(tmp_path) as library:
+        agrees_after = library.open("c")
+        agrees_after.index.refresh()
+        agrees(agrees_after.index, agrees_after)
+
+
+def test_removals_that_come_while_a_segment_is_taken_in_are_not_forgotten(
+    small: None, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(collection, 5, 4)
+    sweep = VectorIndex._sweep
+
+    def swept(index: VectorIndex, made: str) -> None:
+        collection.delete(new_item(2).id)
+        fill(collection, 1, 4, first=30)
+        collection.delete(new_item(30).id)
+        sweep(index, made)
+
+    monkeypatch.setattr(VectorIndex, "_sweep", swept)
+    assert collection.index.seal()
+    opened: list[str] = []
+    monkeypatch.setattr(VectorIndex, "_open", lambda index, name: opened.append(name))
+    collection.index.refresh()
+    assert not opened, "what is open stays so"
+    agrees(collection.index, collection)
+
+
 KILLED = """
 import sys
 from pathlib import Path
+from vicmae.errors import StorageError
 from vicmae.index import making, upkeep
 from vicmae.index.library import Library
 from vicmae.index.plan import IndexOptions
@@ -473,7 +638,14 @@ def test_the_plan_of_upkeep() -> None:
     assert next_span([], [], (1, 10), 10, True) == (1, 10)
     assert next_span([], [], (1, 30_000), 30_000, False) == (1, 30_000)
     assert next_span([large], [], (900_001, 930_000), 30_000, False) == (900_001, 930_000)
-    middle = sealed(900_001, 950_000)
-    assert next_span([large, middle], [], (950_001, 980_000), 30_000, False) == (900_001, 980_000)
+    middle, small = sealed(900_001, 920_000), sealed(920_001, 925_000)
+    assert next_span([large, middle, small], [], (925_001, 940_000), 15_000, False) == (920_001, 940_000)
+    assert next_span([large, middle], [], (920_001, 945_000), 25_000, False) == (920_001, 945_000), "too long"
+    assert next_span([large, middle, sealed(920_001, 945_000)], [], (1, 1), 0, False) == (900_001, 945_000)
+    assert next_span([large, middle], [], (920_001, 920_010), 10, False) is None
+    worn = sealed(1, 900_000, alive=600_000)
+    assert next_span([worn, middle], [], (920_001, 920_010), 10, False) == worn.span
+    assert next_span([worn, middle], [], (920_001, 920_010), 10, False, [worn.span]) is None
+    assert next_span([worn, middle], [], (920_001, 950_000), 20_000, False, [worn.span]) == (920_001, 950_000)
     assert next_span([large], [(5, 9)], (1, 1), 0, False) == (5, 9)
     assert next_span([sealed(1, 100, alive=60), middle], [], (1, 1), 0, False) == (1, 100)

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from load import Caller, crowd, form, own_processor_seconds, pictures, processor_seconds, steady, wire
+from load import Caller, crowd, flood, form, own_processor_seconds, pictures, processor_seconds, steady, wire
 from served import ITEMS, SEARCH, served
 from server_soak import Soaked, coming_and_going
 
@@ -22,6 +22,8 @@ def test_a_crowd_counts_what_it_asked_and_what_came(tmp_path: Path) -> None:
         met = asyncio.run(crowd(port, [form(UPLOAD, jpeg) for jpeg in jpegs], 2, 0.2))
         assert set(met.told) == {200} and met.told[200] == met.asked == len(met.took) >= 2
         assert met.quantile_ms(0.5) <= met.quantile_ms(0.99) and met.per_second > 0
+        met, told = asyncio.run(flood(port, [form(UPLOAD, jpeg) for jpeg in jpegs], 1, 2, 1.0, 0.05))
+        assert set(met.told) == set(told) == {200}
         assert len(asyncio.run(steady(port, [form(SEARCH, jpegs[0], refine="false")], 20, 0.2))) == 4
 
         async def come_and_go() -> list[int]:

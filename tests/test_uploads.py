@@ -54,6 +54,24 @@ def test_files_arrive_as_they_were_sent(tmp_path: Path, contents: list[bytes], f
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("size", "on_disk"), [(10, False), (300_000, False), (2_000_000, True)])
+def test_files_that_nobody_keeps_need_no_disk_while_they_are_small(tmp_path: Path, size: int, on_disk: bool) -> None:
+    data = bytes(range(250)) * (size // 250) + b"end"
+    body, content_type = form_body([("a.bin", data), ("b.bin", b"")], {"note": "n"})
+
+    async def receive() -> None:
+        cuts = list(range(0, len(body), 60_000))
+        async with received_form(request_of(body, content_type, cuts), tmp_path, 2, keeps=False) as form:
+            assert bool(list(tmp_path.iterdir())) == on_disk and form.fields == {"note": "n"}
+            for upload, content in zip(form.files, (data, b""), strict=True):
+                held = upload.source if isinstance(upload.source, bytes) else upload.source.read_bytes()
+                assert held == content and upload.size_bytes == len(content)
+                assert upload.sha256 == sha256(content).hexdigest()
+
+    anyio.run(receive)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
 def test_a_body_that_ends_early_leaves_nothing(tmp_path: Path, share: float) -> None:
     body, content_type = form_body([("a.bin", bytes(5000))], {})

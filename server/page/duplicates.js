@@ -22,6 +22,7 @@ export const duplicatesView = {
     page = thePage;
     prepareCompare();
     $("duplicates-start").onclick = () => page.attempt(start);
+    $("duplicates-cancel").onclick = () => page.attempt(cancel);
   },
 
   changed() {
@@ -56,6 +57,14 @@ function here(rest = "") {
 async function start() {
   page.quiet();
   watch((await api("POST", here())).job);
+}
+
+async function cancel() {
+  const job = watched;
+  clearTimeout(timer);
+  watched = null;
+  await api("DELETE", `/v1/jobs/${job.id}`);
+  draw();
 }
 
 function watch(job) {
@@ -100,6 +109,7 @@ function key(a, b) {
 function draw() {
   const { done = 0, total = 0 } = watched?.progress ?? {};
   $("duplicates-start").disabled = watched !== null;
+  $("duplicates-cancel").hidden = watched === null;
   $("duplicates-bar").replaceChildren(...(watched ? [bar(total ? done / total : 0)] : []));
   $("shared-box").hidden = !report?.shared.length;
   $("dismissed-box").hidden = dismissed.size === 0;

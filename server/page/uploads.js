@@ -9,7 +9,7 @@ const SHOW_AFTER_MS = 300;
 
 let page;
 let changed; // called when the library has new items
-const rows = []; // {name, state: waiting|sending|reading|done|bad, words, share, file, collection, job}
+const rows = []; // {name, state: waiting|sending|reading|done|cancelled|bad, words, share, file, collection, job}
 let sending = 0;
 let looking = null;
 let showing = null;
@@ -44,19 +44,24 @@ export async function watchJobs() {
 }
 
 function add(row) {
-  row.node = el("li");
+  row.told = el("span", { class: "state" });
+  row.bar = bar(row.share);
+  // Stays the same node however often the row is drawn, so that a press on it is not lost.
+  row.cancel = el("button", { type: "button", class: "plain", "aria-label": `Cancel ${row.name}`, onclick: () => page.attempt(() => cancel(row)) }, "Cancel");
+  row.node = el("li", {}, el("span", { class: "name", title: row.name }, row.name), row.told, row.cancel, row.bar);
   rows.push(row);
   $("uploads").append(row.node);
   draw(row);
 }
 
 function draw(row) {
+  const old = row.bar;
   row.node.className = row.state;
-  row.node.replaceChildren(
-    el("span", { class: "name", title: row.name }, row.name),
-    el("span", { class: "state" }, row.words),
-    ...(finished(row) ? [] : [bar(row.share)]),
-  );
+  row.told.textContent = row.words;
+  row.cancel.hidden = row.state !== "reading";
+  row.bar = bar(row.share);
+  row.bar.hidden = finished(row);
+  old.replaceWith(row.bar);
   summarise();
 }
 
@@ -66,7 +71,7 @@ function change(row, changes) {
 }
 
 function finished(row) {
-  return row.state === "done" || row.state === "bad";
+  return ["done", "cancelled", "bad"].includes(row.state);
 }
 
 function summarise() {
@@ -120,17 +125,25 @@ function follow() {
   }, LOOK_EVERY_MS);
 }
 
+async function cancel(row) {
+  await api("DELETE", `/v1/jobs/${row.job}`);
+  change(row, { state: "cancelled", words: "Cancelled" });
+}
+
 async function look(row) {
   try {
     const job = await api("GET", `/v1/jobs/${row.job}`);
+    if (row.state !== "reading") return; // cancelled while it was asked for
     const { done, total } = job.progress;
     if (job.state === "running") {
       change(row, { words: total ? `Reading, ${done} of ${total} frames` : "Reading", share: total ? done / total : 0 });
     } else if (job.state === "succeeded") {
       change(row, { state: "done", words: "Added" });
       through();
+    } else if (job.state === "cancelled") {
+      change(row, { state: "cancelled", words: "Cancelled" });
     } else if (job.state !== "queued") {
-      change(row, { state: "bad", words: job.error ?? "It was cancelled." });
+      change(row, { state: "bad", words: job.error ?? "It failed." });
     }
   } catch (error) {
     if (error.status === 404) change(row, { state: "bad", words: error.message });
