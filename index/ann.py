@@ -30,7 +30,7 @@ WIDTHS = {
     "ivf": (2, 4, 6, 8, 12, 16, 32, 64, 128, 256, 512),
     "hnsw": (24, 32, 40, 48, 64, 80, 96, 128, 256, 512, 1024),
 }
-SPARES = {"ivf": (1, 2, 4), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
+SPARES = {"ivf": (1, 2, 8), "hnsw": (1,)}  # times the usual number of candidates: bytes hardly need more
 CENTRE_MICROSECONDS = 0.02  # to compare with the centre of a list
 LIST_MICROSECONDS = 10.0  # to begin with a list
 CODE_MICROSECONDS = 0.01  # to compare with a code of a list
@@ -170,6 +170,7 @@ def _of_centres(centres: Floats) -> Any:
     if dim % NUMBERS_A_CODE or count < MANY_LISTS:
         return small
     rough = faiss.IndexPQFastScan(dim, dim // NUMBERS_A_CODE, 4, faiss.METRIC_INNER_PRODUCT)
+    rough.pq.cp.min_points_per_centroid = 1  # no warnings here either
     rough.train(centres)
     rough.add(centres)
     both = faiss.IndexRefine(rough, small)

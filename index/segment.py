@@ -63,7 +63,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class _Way:
-    """How the codes are asked. cost: microseconds, about."""
+    """How the codes are asked, which is told so. cost: microseconds, about."""
 
     plan: PartPlan
     cost: float

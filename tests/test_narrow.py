@@ -1,5 +1,8 @@
 """vicmae.index.narrow and ann: few allowed rows are found, and recalls are promised with care."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +11,7 @@ from made_items import DIM, unit_vectors
 from numpy.typing import NDArray
 
 from vicmae.index import ann, narrow, rows
-from vicmae.index.exact import in_blocks
+from vicmae.index.exact import Block, in_blocks
 from vicmae.index.packing import pack_vectors, unpack_vectors
 
 COUNT = 2000
@@ -61,6 +64,26 @@ def test_every_row_is_in_the_list_that_the_ivf_put_it_in(made: Made) -> None:
     assert len(lists) == COUNT
     nearest = [ann.nearest_lists(codes, row[None], 1)[0] for row in held[::40]]
     assert np.mean(lists[::40] == nearest) >= 0.95  # a tie may go either way
+
+
+def test_many_centres_are_found_through_four_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ann, "MANY_LISTS", 16)
+    held, query = unit_vectors(0, COUNT), unit_vectors(6, 40)
+
+    def blocks() -> Iterator[Block]:
+        return in_blocks(held, np.arange(COUNT), COUNT)
+
+    ann.write(ann.build("ivf", COUNT, held.mean(axis=0), held, blocks, no_stop), tmp_path / "codes")
+    codes = ann.read(tmp_path / "codes", "ivf", held.mean(axis=0))
+    assert sorted(ann.nearest_lists(codes, query[:1], codes.lists)) == list(range(codes.lists))
+    true = ann.true_places(query, blocks)[:, :5]
+    # A quarter of the lists, drawn by chance, would hold a quarter of what is near.
+    for width, least in ((codes.lists // 4, 0.4), (codes.lists, 0.9)):
+        found = ann.candidates(codes, query, 500, width)
+        assert np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)]) >= least
+    assert "WARNING" not in "".join(capfd.readouterr())
 
 
 def test_reaches_promise_more_for_more_rows(made: Made) -> None:
