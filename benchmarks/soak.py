@@ -3,12 +3,13 @@
     python benchmarks/soak.py [--minutes 30] [--vectors 1000000] [--warm-up 3] [--adds 2 --deletes 2 --searches 10]
 
 Fills a collection with made vectors (those of benchmarks/index.py, 384 dimensions, items of 100 frames), each item a
-transaction flushed to disk. Then, through the public Collection API and with the upkeep that the server has:
+transaction flushed to disk, and seals it in pieces, each about as large as all that follow, as a collection that grew
+is sealed. Then, through the public Collection API and with the upkeep that the server has:
 so many adds, deletes and searches a second, each at its own beat, from three threads; an item that is deleted is any
 of those there. Every window of 30 seconds notes resident memory (RssAnon is what files mapped by the index are not; the
 process that makes segments apart), p50 and p99 of searches, bytes on disk and segments; a beat that is missed is
-counted, not made up for. The windows of the first minutes (--warm-up, 3) are told and drawn but not judged: right after
-the filling there is nothing to seal, and what is read for the first time comes from disk. Prints a table, writes
+counted, not made up for. The windows of the first minutes (--warm-up, 3) are told and drawn but not judged: what is
+read for the first time comes from disk. Prints a table, writes
 benchmarks/results/soak.json and soak.png, and gives a verdict: the last fifth of the other windows against the first,
 and the highest of them against their median. Flat is memory, p50 and disk of the last fifth within a tenth of the
 first. Needs: pip install matplotlib
@@ -21,6 +22,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -38,6 +40,8 @@ from vicmae.index.search import search_frame
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 100  # of an item
+ITEMS_AT_ONCE = 500  # whose vectors are made together
+SHARES = (0.55, 0.25, 0.12, 0.05, 0.03)  # of the items, sealed one after another: the segments that use leaves
 WINDOW_SECONDS = 30.0
 MOST_GROWTH = 1.10  # of memory and of p50, from the first fifth to the last, that still counts as flat
 
@@ -160,16 +164,17 @@ def disk_mb(folder: Path) -> float:
 
 
 def fill(collection: Collection, items: int, console: Console) -> float:
-    """Items in the collection, sealed; gives the seconds it took."""
+    """Items in the collection, sealed in as many pieces as SHARES tells; gives the seconds it took."""
     began = perf_counter()
-    for first in range(0, items, 500):
-        count = min(500, items - first)
-        vectors = made(count * FRAMES, 1000 + first)
-        for place in range(count):
+    ends = {round(items * share) for share in accumulate(SHARES)}
+    for first in range(0, items, ITEMS_AT_ONCE):
+        vectors = made(ITEMS_AT_ONCE * FRAMES, 1000 + first)
+        for place in range(min(ITEMS_AT_ONCE, items - first)):
             collection.add(item_of(first + place, vectors[place * FRAMES : (place + 1) * FRAMES]))
-    collection.index.refresh()
-    while not collection.index.seal():  # the thread of upkeep is at it
-        sleep(1)
+            if first + place + 1 in ends:
+                collection.index.refresh()
+                while not collection.index.seal():  # the thread of upkeep is at it
+                    sleep(1)
     console.print(f"filled with {items * FRAMES:,} vectors in {perf_counter() - began:.0f} s")
     return perf_counter() - began
 
