@@ -56,9 +56,13 @@ def watch(folder: Path, data: Path, deeds: Callable[[], None], *words: str) -> R
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = Thread(target=act)
-    thread.start()
-    result = CliRunner().invoke(app, ["index", str(folder), "--watch", "--data", str(data), *words])
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests in the background ignores it
+    try:
+        thread.start()
+        result = CliRunner().invoke(app, ["index", str(folder), "--watch", "--data", str(data), *words])
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not failures, failures
     return result
 
