@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 SIZE = (640, 480)
+IDLE_SECONDS = 4.0  # between two requests of a connection at most: the server closes those that were idle for 5
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Gives wrk the prepared requests of a folder, one after the other.
 _SCRIPT = """
@@ -48,7 +49,7 @@ _FLOOD = """
 local threads = {}
 told = {}
 function setup(thread) table.insert(threads, thread) end
-function delay() return math.random(0, 2 * PAUSE_MS) end
+function delay() return math.random(0, math.min(2 * PAUSE_MS, MOST_MS)) end
 function response(status) told[tostring(status)] = (told[tostring(status)] or 0) + 1 end
 function done()
   for _, thread in ipairs(threads) do
@@ -232,7 +233,7 @@ async def flood(
         both = crowd(port, wires, callers, seconds, pause_seconds), crowd(port, wires, others, seconds, pause_seconds)
         met, rest = await asyncio.gather(*both)
         return met, rest.told
-    script = f"PAUSE_MS = {round(pause_seconds * 1000)}\n{_FLOOD}"
+    script = f"PAUSE_MS = {round(pause_seconds * 1000)}\nMOST_MS = {round(IDLE_SECONDS * 1000)}\n{_FLOOD}"
     answers = asyncio.to_thread(_asked_by_wrk, port, wires, others, seconds, script)
     met, (said, _) = await asyncio.gather(crowd(port, wires, callers, seconds, pause_seconds), answers)
     return met, Counter({int(status): int(count) for status, count in re.findall(r"told (\d+) (\d+)", said)})
