@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from vicmae.index.duplicates import find_duplicates
 from vicmae.index.duplicates_report import report_dict, report_html
 from vicmae.index.ingest import ingest_file
 from vicmae.index.library import Library
+from vicmae.media.sandbox import Sandbox
 
 DUPLICATES = "/v1/collections/default/duplicates"
 OFFSET_SECONDS = 4.0  # where the part lies in the film
@@ -64,6 +67,32 @@ def test_copies_are_found_compared_dismissed_and_taken_back(page: Page, library:
     expect(films.get_by_role("button", name="Not a duplicate")).to_be_focused()
     expect(page.locator("#dismissed-box")).to_be_hidden()
     assert library.get(f"{DUPLICATES}/dismiss").json() == {"data": []}
+
+
+def test_a_search_can_be_cancelled_and_begun_again(
+    page: Page, library: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, busy = Event(), Event()
+    decode = Sandbox.frame_at
+
+    def slow(*args: Any, **given: Any) -> Any:
+        busy.set()
+        assert gate.wait(20)
+        return decode(*args, **given)
+
+    monkeypatch.setattr(Sandbox, "frame_at", slow)
+    open_duplicates(page)
+    begin = page.get_by_role("button", name="Look for duplicates")
+    cancel = page.locator("#duplicates-cancel")
+    expect(cancel).to_be_hidden()
+    begin.click()
+    assert busy.wait(20)
+    expect(begin).to_be_disabled()
+    cancel.click()
+    expect(cancel).to_be_hidden(timeout=20_000)
+    gate.set()
+    begin.click()
+    expect(page.locator("#duplicates-state")).to_contain_text("2 groups of duplicates", timeout=20_000)
 
 
 def test_a_pair_that_later_searches_leave_out_can_be_taken_back(page: Page, library: httpx.Client) -> None:

@@ -59,12 +59,9 @@ async function start() {
   watch((await api("POST", here())).job);
 }
 
+// That it has ended is noticed as every end is.
 async function cancel() {
-  const job = watched;
-  clearTimeout(timer);
-  watched = null;
-  await api("DELETE", `/v1/jobs/${job.id}`);
-  draw();
+  await api("DELETE", `/v1/jobs/${watched.id}`);
 }
 
 function watch(job) {
