@@ -323,13 +323,19 @@ def _recalls(codes: Codes, probes: Floats, true: Ids, width: int) -> list[float]
     return bounds
 
 
-def candidates(codes: Codes, query: Floats, count: int, width: int, allowed: NDArray[np.bool_] | None = None) -> Ids:
+def candidates(codes: Codes, query: Floats, count: int, width: int) -> Ids:
     """query (Q, D) -> places (Q, count), nearest first as far as the codes tell; -1: none left."""
     count = min(count, len(codes))
-    bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-    selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-    params = _parameters(codes.kind, max(width, count) if codes.kind == "hnsw" else width, selector)
+    params = _parameters(codes.kind, max(width, count) if codes.kind == "hnsw" else width, None)
     return _asked(codes.index, query * codes.scale, count, params)[1]
+
+
+class Only:
+    """Which rows may be answered, as FAISS wants to be told: made of a mask (N,) bool."""
+
+    def __init__(self, mask: NDArray[np.bool_]) -> None:
+        self._bits = np.packbits(mask, bitorder="little")
+        self.selector = faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
 
 
 def refining(codes: Codes, rows: Any) -> Any:
@@ -339,10 +345,16 @@ def refining(codes: Codes, rows: Any) -> Any:
     return both
 
 
-def refined(both: Any, codes: Codes, query: Floats, k: int, count: int, width: int) -> tuple[Floats, Ids]:
-    """query (Q, D) -> products with the stored rows (Q, k), places (Q, k), -1: none left, of the best of `count`."""
+def refined(
+    both: Any, codes: Codes, query: Floats, k: int, count: int, width: int, only: Only | None = None
+) -> tuple[Floats, Ids]:
+    """query (Q, D) -> products with the stored rows (Q, k), places (Q, k), of the best of `count`; -1, last: none left.
+
+    only: the rows that may be answered; None: all.
+    """
     wide = max(width, count) if codes.kind == "hnsw" else width
-    products, places = _asked(both, query * codes.scale, k, _refining_parameters(codes.kind, wide, count / k))
+    params = _refining_parameters(codes.kind, wide, count / k, only)
+    products, places = _asked(both, query * codes.scale, k, params)
     products /= codes.scale
     return products, places
 
@@ -355,8 +367,15 @@ def _asked(index: Any, query: Floats, k: int, params: Any) -> tuple[Floats, Ids]
     return scores, places
 
 
+def _refining_parameters(kind: str, width: int, factor: float, only: Only | None) -> Any:
+    if only is None:
+        return _usual_parameters(kind, width, factor)
+    params = _parameters(kind, width, only.selector)
+    return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=params)
+
+
 @lru_cache(256)
-def _refining_parameters(kind: str, width: int, factor: float) -> Any:
+def _usual_parameters(kind: str, width: int, factor: float) -> Any:
     return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=_parameters(kind, width, None))
 
 

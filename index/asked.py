@@ -18,6 +18,7 @@ from .exact import Best, Floats
 from .segment import Segment, sealed_levels
 
 MOST_WAITING = 128  # questions
+ONE_IN = 8  # of those that come while so many wait takes the place of one: to keep each would cost a search a tenth
 WINDOW = ann.PROBES  # comparisons that count, the latest
 LEAST_COMPARED = 32  # from which they count
 BLOCK_ROWS = 4096  # read and compared at once: 6 MB of vectors of 384 numbers
@@ -36,7 +37,7 @@ class Question:
 
 
 class Waiting:
-    """Questions that were not compared yet: MOST_WAITING of them. A new one takes the place of any, so old ones fade.
+    """Questions that were not compared yet: MOST_WAITING of them. New ones take the place of any, so old ones fade.
 
     Any thread may use it.
     """
@@ -51,6 +52,8 @@ class Waiting:
 
     def put(self, query: Floats, k: int) -> None:
         """One of the queries (Q, D): a clip's frames are much alike. None where more is asked for than is measured."""
+        if len(self._held) == MOST_WAITING and self._chance.random() * ONE_IN >= 1:
+            return
         if k > ann.DEPTHS[-1] or not len(query):
             return
         with self._lock:

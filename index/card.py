@@ -91,10 +91,10 @@ class Card:
         held, alive = self._held.get(segment.folder), len(segment)
         if held is None or self._is_building or effort.exact or 2 * k > alive:
             return None
-        rows = segment.manifest.rows
+        rows, sure = segment.manifest.rows, effort.depth_of(k)
         count = min(ceil(candidates_for(k) * rows / alive), rows)  # those removed are still among them
         able = (level for level in held.levels if most_candidates(self.kind, level.width) >= count)
-        if (level := ann.cheapest(able, k, min_recall)) is None:
+        if (level := ann.cheapest(able, sure, min_recall)) is None:
             return None
         asked = _Asked(segment.folder, query, count, level.width, Future())
         with self._changed:
@@ -105,7 +105,7 @@ class Card:
         places = asked.answer.result()
         found = None if places is None else _compared(segment, query, k, places)
         if found is not None:
-            part = PartPlan(f"gpu-{self.kind}", alive, level.width, count, level.recall_at(k), "sealing")
+            part = PartPlan(f"gpu-{self.kind}", alive, level.width, count, level.recall_at(sure), "sealing")
             effort.parts.append(part)
         return found
 

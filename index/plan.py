@@ -40,12 +40,26 @@ class PartPlan:
 
 @dataclass
 class Effort:
-    """What one request asks of the index; `parts` is filled by the last search that was made with it."""
+    """What one request asks of the index; `parts` is filled by the last search that was made with it.
+
+    depth: for how many of the nearest min_recall must hold, None: for all that are asked for. What comes behind them
+    is likely right too, and is much cheaper so.
+    """
 
     exact: bool = False
     min_recall: float | None = None
+    depth: int | None = None
     parts: list[PartPlan] = field(default_factory=list)
     allowed: int | None = None
+
+    def depth_of(self, k: int) -> int:
+        """How many of k answers must be sure."""
+        return k if self.depth is None else min(k, self.depth)
+
+    @property
+    def compared_all(self) -> bool:
+        """Whether the last search compared every vector that could be its answer."""
+        return all(part.measured_on is None for part in self.parts)
 
     def to_dict(self) -> dict[str, Any]:
         """The index's share of an answer's plan."""

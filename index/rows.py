@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import Block, Floats, Ids
+from .memory import forget_pages
 from .packing import halves, row_lengths, unpack_rows
 
 faiss: Any = untyped_faiss  # its stubs know neither its factories nor keyword parameters
@@ -50,6 +51,10 @@ class RowFile:
         size = 2 * self._dim
         raw = faiss.rev_swig_ptr(self.mapped.codes.data(), size * self.count)
         return np.asarray(raw).reshape(self.count, size)
+
+    def forget(self) -> None:
+        """What was looked at of the mapped rows counts as this process's memory no longer."""
+        forget_pages(self.mapped_bytes.reshape(-1))
 
     def at(self, places: Ids) -> Floats:
         """places (P,) ascending -> rows (P, D) float32 unit length."""

@@ -205,21 +205,39 @@ def _candidates(
 ) -> list[str]:
     """query (Q, D) -> ids of min(wanted, items in scope) items, those that the frames find most similar first.
 
-    For Q = 1 and an exact effort these are exactly the items with the most similar frame.
+    For Q = 1 and an exact effort these are exactly the items with the most similar frame. How many frames those items
+    take is known when they were found: of so many, and not of all that were asked for, the index has to be sure.
     """
-    index = collection.index
+    index, effort = collection.index, effort or Effort()
     index.refresh()
     allowed = allowed_vectors(collection, scope)
     frames = len(index) if allowed is None else min(len(index), len(allowed))
     k = 16 + (4 * wanted if len(query) == 1 else wanted)  # the frames of a clip find different items
+    effort.depth = wanted if len(query) == 1 else None
     while frames:
         scores, vector_ids = index.search(query, min(k, frames), allowed, effort)
         owners = collection.owners(vector_ids)
         names = list(dict.fromkeys(owners.values()))
-        if len(names) >= wanted or k >= frames:
+        if len(names) < wanted and k < frames:
+            k *= 8
+        elif effort.depth is None or effort.compared_all:
             return _ranked(scores, vector_ids, owners, names)[:wanted]
-        k *= 8
+        elif (needed := _frames_of(wanted, vector_ids, owners)) <= effort.depth:
+            return _ranked(scores, vector_ids, owners, names)[:wanted]
+        else:
+            effort.depth = 2 * needed
     return []
+
+
+def _frames_of(items: int, vector_ids: NDArray[np.int64], owners: dict[int, str]) -> int:
+    """How many of one query's answers (1, K), best first, it takes to meet so many items; all where they hold fewer."""
+    met = set()
+    for place, vector_id in enumerate(vector_ids[0].tolist(), 1):
+        if vector_id in owners:
+            met.add(owners[vector_id])
+            if len(met) == items:
+                return place
+    return int(vector_ids.shape[1])
 
 
 def _ranked(

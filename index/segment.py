@@ -14,7 +14,7 @@ where there is none. Rows of an approximate segment stay on disk and are mapped.
 import json
 import zlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil
 from operator import gt
 from pathlib import Path
@@ -71,10 +71,10 @@ class _Way:
 
 @lru_cache(256)
 def _way(
-    levels: tuple[ann.Level, ...], kind: str, k: int, rows: int, count: int, least: float, asked_depth: int
+    levels: tuple[ann.Level, ...], kind: str, k: int, sure: int, rows: int, count: int, least: float, asked_depth: int
 ) -> _Way | None:
-    """For the k nearest of `count` rows out of all; None: no level is sure enough."""
-    depth = k * rows / count
+    """For the k nearest of `count` rows out of all, `least` of the first `sure`; None: no level is sure enough."""
+    depth = sure * rows / count
     level = ann.cheapest(levels, depth, least)
     if level is None:
         return None
@@ -113,9 +113,17 @@ class Segment:
     asked_depth: int = 0
 
     def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
         if self.resident is not None:
             return len(self.resident)
         return len(self.places) if self.alive is None else int(np.count_nonzero(self.alive))
+
+    @cached_property
+    def _only_alive(self) -> ann.Only | None:
+        return None if self.alive is None else ann.Only(self.alive)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -158,10 +166,8 @@ class Segment:
     def _alive(self, places: Ids) -> Ids:
         return places if self.alive is None else places[self.alive[places]]
 
-    def _mask(self, places: Ids | None) -> NDArray[np.bool_] | None:
-        """Which rows (N,) may be answered; None: all."""
-        if places is None:
-            return self.alive
+    def _among(self, places: Ids) -> NDArray[np.bool_]:
+        """(N,): which rows those are."""
         mask = np.zeros(len(self.places), np.bool_)
         mask[places] = True
         return mask
@@ -170,16 +176,18 @@ class Segment:
         self, codes: ann.Codes, query: Floats, k: int, places: Ids | None, count: int, least: float, effort: Effort
     ) -> tuple[Floats, Ids] | None:
         """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
-        kind, way = codes.kind, _way(self.levels, codes.kind, k, len(codes), count, least, self.asked_depth)
+        sure = effort.depth_of(k)
+        kind, way = codes.kind, _way(self.levels, codes.kind, k, sure, len(codes), count, least, self.asked_depth)
         if places is not None and self.lists is not None and count * MOST_SHARE <= len(codes):
             reach = cheapest_reach(self.reaches, least)
-            if reach is not None and (way is None or reach.cost(k, count, codes.lists) < way.cost):
-                enough = enough_for(reach.enough, k)
+            if reach is not None and (way is None or reach.cost(sure, count, codes.lists) < way.cost):
+                enough = max(k, enough_for(reach.enough, sure))
                 effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
                 return self.answer(*best_allowed(codes, self.lists, self.file, query, k, places, enough))
         if way is None:
             return None
-        found = self._led_to(codes, query, k, way.plan.width, way.plan.candidates, self._mask(places))
+        only = self._only_alive if places is None else ann.Only(self._among(places))
+        found = self._led_to(codes, query, k, way.plan.width, way.plan.candidates, only)
         if found is None:
             return None
         effort.parts.append(way.plan)
@@ -188,22 +196,17 @@ class Segment:
     def at_level(self, codes: ann.Codes, level: ann.Level, query: Floats, k: int) -> tuple[Floats, Ids] | None:
         """cosines (Q, k) and places (Q, k), in any order, of a search so wide; None: it led to fewer than k."""
         width, wanted = _extent(codes.kind, level, k, k * len(codes) / len(self))
-        return self._led_to(codes, query, k, width, wanted, self.alive)
+        return self._led_to(codes, query, k, width, wanted, self._only_alive)
 
     def _led_to(
-        self, codes: ann.Codes, query: Floats, k: int, width: int, wanted: int, mask: NDArray[np.bool_] | None
+        self, codes: ann.Codes, query: Floats, k: int, width: int, wanted: int, only: ann.Only | None
     ) -> tuple[Floats, Ids] | None:
-        """As at_level, of the rows that the mask (N,) allows."""
-        if mask is None:
-            cosines, found = ann.refined(self.refining, codes, query, k, wanted, width)
-            cosines *= self.file.factors[found]
-        else:
-            led = ann.candidates(codes, query, wanted, width, mask)
-            if (led[:, :k] < 0).any():
-                return None
-            best = (self.file.best(one, k, row[row >= 0]) for one, row in zip(query[:, None], led, strict=True))
-            cosines, found = map(np.concatenate, zip(*best, strict=True))
-        return None if found.min() < 0 else (cosines, found)
+        """As at_level, of the rows that may be answered."""
+        cosines, found = ann.refined(self.refining, codes, query, k, wanted, width, only)
+        if min(found[:, -1].tolist()) < 0:
+            return None
+        cosines *= self.file.factors[found]
+        return cosines, found
 
     def answer(self, cosines: Floats, places: Ids) -> tuple[Floats, Ids]:
         """cosines (Q, k) and places (Q, k) in any order -> as VectorIndex.search."""
@@ -225,7 +228,7 @@ class Segment:
             return best_rows(
                 query, ((self.file.at(piece), self.places.ids_at(piece)) for piece in pieces if len(piece)), k
             )
-        mask, best = self._mask(places), Best(len(query), k)
+        mask, best = self.alive if places is None else self._among(places), Best(len(query), k)
         for rows, block in self.file.blocks(min(block_rows(len(query)), CHUNK_ROWS)):
             if mask is None:
                 best.add(query @ rows.T, self.places.ids_at(block))

@@ -12,6 +12,7 @@ from time import monotonic
 
 from .asked import MOST_WAITING, Findings, Question, Waiting, compare, nothing_found
 from .exact import Floats
+from .memory import give_back
 from .segment import Segment
 
 log = logging.getLogger(__name__)
@@ -122,9 +123,11 @@ class Tuner:
                         known = self._findings.get(segment.folder) or nothing_found(segment, segment.codes)
                         found = compare(segment, segment.codes, known.ways, questions, pause)
                         findings[segment.folder] = known.plus(found)
+                        segment.file.forget()  # the widest searches looked at nearly all
             except _Interrupted:
                 self._put_back(questions)
                 return False
+            give_back()
             self._findings = findings
             self._compared += len(questions)
             self._learned(findings)

@@ -117,7 +117,7 @@ class VectorIndex:
                 is_by_codes |= found is None and segment.codes is not None
                 answers.append(found or segment.search(query, k, here, effort, least))
         if is_by_codes and allowed is None and not effort.exact:
-            self._tuner.take_note(query, k)
+            self._tuner.take_note(query, effort.depth_of(k))
         for span, patch in state.patches:
             here = _within(allowed, span)
             if isinstance(patch, Unsealed) and (here is None or len(here)):
