@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import Best, Block, Floats, Ids
+from .in_place import Only
 from .packing import unit_length
 
 faiss: Any = untyped_faiss  # its stubs know neither its factories nor keyword parameters
@@ -328,14 +329,6 @@ def candidates(codes: Codes, query: Floats, count: int, width: int) -> Ids:
     count = min(count, len(codes))
     params = _parameters(codes.kind, max(width, count) if codes.kind == "hnsw" else width, None)
     return _asked(codes.index, query * codes.scale, count, params)[1]
-
-
-class Only:
-    """Which rows may be answered, as FAISS wants to be told: made of a mask (N,) bool."""
-
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
-        self._bits = np.packbits(mask, bitorder="little")
-        self.selector = faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
 
 
 def refining(codes: Codes, rows: Any) -> Any:

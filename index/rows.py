@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import Block, Floats, Ids
+from .in_place import extremes_of
 from .memory import forget_pages
 from .packing import halves, row_lengths, unpack_rows
 
@@ -44,6 +45,11 @@ class RowFile:
     def mapped(self) -> Any:
         """The rows as a FAISS index, for products. Raises RuntimeError when the file is none."""
         return faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC)
+
+    @cached_property
+    def extremes(self) -> tuple[np.float32, np.float32]:
+        """The least and the greatest of the factors."""
+        return extremes_of(self.factors)
 
     @cached_property
     def mapped_bytes(self) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import InvalidRequest
 from . import chance
 from .align import Segment, Side, align
+from .ann import DEPTHS
 from .collection import Collection, Moments
 from .common import rarity
 from .items import Item
@@ -24,6 +25,9 @@ from .scope import EVERYTHING, Scope, allowed_vectors
 from .shots import shots_of
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
+FEW_PROBES = 3  # of them, that look for the last items where a few hold nearly all of the nearest frames
+MANY_FRAMES = 32_768  # no dearer to ask for than a few, once every vector is compared
+DEEPER = 8  # times as many frames are asked for where those found are of too few items
 SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely
 MAX_MOMENTS = 5
 MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
@@ -214,19 +218,28 @@ def _candidates(
     frames = len(index) if allowed is None else min(len(index), len(allowed))
     k = 16 + (4 * wanted if len(query) == 1 else wanted)  # the frames of a clip find different items
     effort.depth = wanted if len(query) == 1 else None
+    best: list[str] = []
     while frames:
         scores, vector_ids = index.search(query, min(k, frames), allowed, effort)
         owners = collection.owners(vector_ids)
         names = list(dict.fromkeys(owners.values()))
         if len(names) < wanted and k < frames:
-            k *= 8
+            if not effort.compared_all and DEEPER * k <= DEPTHS[-1]:
+                k *= DEEPER
+                continue
+            k = max(DEEPER * k, min(frames // 8, MANY_FRAMES))  # every vector is compared: as if for the last time
+            if len(query) > FEW_PROBES:
+                best = best or _ranked(scores, vector_ids, owners, names)
+                query = query[:: -(-len(query) // FEW_PROBES)]
         elif effort.depth is None or effort.compared_all:
-            return _ranked(scores, vector_ids, owners, names)[:wanted]
+            break
         elif (needed := _frames_of(wanted, vector_ids, owners)) <= effort.depth:
-            return _ranked(scores, vector_ids, owners, names)[:wanted]
+            break
         else:
             effort.depth = 2 * needed
-    return []
+    else:
+        return []
+    return list(dict.fromkeys([*best, *_ranked(scores, vector_ids, owners, names)]))[:wanted]
 
 
 def _frames_of(items: int, vector_ids: NDArray[np.int64], owners: dict[int, str]) -> int:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from . import ann
 from .catalog import Catalog
 from .exact import Best, Floats, Ids, best_rows, block_rows
+from .in_place import MANY_QUERIES, Only, best_in_place
 from .narrow import MOST_SHARE, Reach, best_allowed, cheapest_reach, enough_for
 from .packing import unpack_rows
 from .places import Places, places_by
@@ -36,6 +37,7 @@ from .tail import Tail, empty_tail
 FORMAT = 4  # 1: centres as float32; 2: rows without a head; 3: rows in the order of their ids
 MANIFEST, ROWS, IDS, CODES, FACTORS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "factors.f32"
 SPARSE = 16  # of so many rows at most one is wanted: then those are compared one by one, else whole blocks
+IN_PLACE_SHARE = 0.25  # of the rows, up to which FAISS keeps the best of them quickly
 SCANNED_ROWS = 1000  # of allowed ones, up to which comparing them all is about as quick as asking the codes
 
 
@@ -122,8 +124,8 @@ class Segment:
         return len(self.places) if self.alive is None else int(np.count_nonzero(self.alive))
 
     @cached_property
-    def _only_alive(self) -> ann.Only | None:
-        return None if self.alive is None else ann.Only(self.alive)
+    def _only_alive(self) -> Only | None:
+        return None if self.alive is None else Only(self.alive)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -186,7 +188,7 @@ class Segment:
                 return self.answer(*best_allowed(codes, self.lists, self.file, query, k, places, enough))
         if way is None:
             return None
-        only = self._only_alive if places is None else ann.Only(self._among(places))
+        only = self._only_alive if places is None else Only(self._among(places))
         found = self._led_to(codes, query, k, way.plan.width, way.plan.candidates, only)
         if found is None:
             return None
@@ -199,7 +201,7 @@ class Segment:
         return self._led_to(codes, query, k, width, wanted, self._only_alive)
 
     def _led_to(
-        self, codes: ann.Codes, query: Floats, k: int, width: int, wanted: int, only: ann.Only | None
+        self, codes: ann.Codes, query: Floats, k: int, width: int, wanted: int, only: Only | None
     ) -> tuple[Floats, Ids] | None:
         """As at_level, of the rows that may be answered."""
         cosines, found = ann.refined(self.refining, codes, query, k, wanted, width, only)
@@ -228,7 +230,14 @@ class Segment:
             return best_rows(
                 query, ((self.file.at(piece), self.places.ids_at(piece)) for piece in pieces if len(piece)), k
             )
-        mask, best = self.alive if places is None else self._among(places), Best(len(query), k)
+        best = Best(len(query), k)
+        if len(query) < MANY_QUERIES and k <= IN_PLACE_SHARE * (len(self) if places is None else len(places)):
+            only = self._only_alive if places is None else Only(self._among(places))
+            there = best_in_place(self.file.mapped, self.file.factors, self.file.extremes, query, k, only)
+            if there is not None:
+                best.add(there[0], self.places.ids_at(there[1]))
+                return best.result()
+        mask = self.alive if places is None else self._among(places)
         for rows, block in self.file.blocks(min(block_rows(len(query)), CHUNK_ROWS)):
             if mask is None:
                 best.add(query @ rows.T, self.places.ids_at(block))

@@ -30,7 +30,7 @@ class State:
         """The last id that is not the tail's."""
         return max([s.span[1] for s in self.segments] + [span[1] for span, _ in self.patches], default=0)
 
-    @property
+    @cached_property
     def tails(self) -> list[Tail]:
         """What is held in memory, oldest first."""
         return [*(patch for _, patch in self.patches if isinstance(patch, Tail)), self.tail]

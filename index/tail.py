@@ -3,9 +3,7 @@
 A Tail is a value: adding and removing give another one, and searches go on in the one they hold. Rows are not copied
 for that: the buffers behind are shared and only ever written beyond the end of every Tail that exists.
 
-One query is compared by FAISS, which reads the halves as they lie; many by matrix products. FAISS ranks by product with
-the stored row and an answer is ranked by cosine, which differs by the row's factor: more are taken than asked for, and
-the answer counts only when no row that was left out can belong to it. Else every row is compared.
+Few queries are compared by FAISS, which reads the halves as they lie (in_place.py); many by matrix products.
 """
 
 from dataclasses import dataclass, replace
@@ -17,17 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import Best, Floats, Ids, best_rows
+from .in_place import MANY_QUERIES, Only, best_in_place, extremes_of
 from .packing import halves, row_lengths
 
 faiss: Any = untyped_faiss  # its stubs know neither its views nor keyword parameters
 
 FIRST_ROWS = 256
 WORTH_CLEANING = 0.25  # share of dead rows above which they are dropped
-MANY_QUERIES = 6  # from which a matrix product is quicker
 BLOCK_ROWS = 1024  # unpacked at a time: 1.5 MB for 384 numbers, what a processor's cache holds
 SPARSE = 8  # of so many rows at most one is wanted: then those are unpacked one by one
-SPARE = 24  # rows taken beyond those asked for
-ROUNDING = 2e-6  # of a product of unit vectors in float32
 
 
 @dataclass(frozen=True)
@@ -121,9 +117,13 @@ class Tail:
             places = np.flatnonzero(chosen)
             pieces = (places[first : first + BLOCK_ROWS] for first in range(0, count, BLOCK_ROWS))
             return best_rows(query, ((self.at(piece), self.ids[piece]) for piece in pieces), k)
-        if len(query) < MANY_QUERIES and (found := self._scanned(query, k, chosen, count)) is not None:
-            return found
         best = Best(len(query), k)
+        if len(query) < MANY_QUERIES:
+            only = None if count == len(chosen) else Only(chosen)
+            found = best_in_place(self._mapped, self.factors, self._extremes, query, min(k, count), only)
+            if found is not None:
+                best.add(found[0], self.ids[found[1]])
+                return best.result()
         for first in range(0, len(chosen), BLOCK_ROWS):
             here = slice(first, min(first + BLOCK_ROWS, len(chosen)))
             if chosen[here].any():
@@ -131,25 +131,6 @@ class Tail:
                 cosines = (query @ rows.T) * self.factors[here]
                 cosines[:, ~chosen[here]] = -np.inf
                 best.add(cosines, self.ids[here])
-        return best.result()
-
-    def _scanned(self, query: Floats, k: int, chosen: NDArray[np.bool_], count: int) -> tuple[Floats, Ids] | None:
-        """search() among the `count` rows chosen (N,), by FAISS; None: a row left out may belong to the answer."""
-        wanted = min(k + SPARE, count)
-        params = None
-        if count < len(chosen):
-            bits = np.packbits(chosen, bitorder="little")
-            params = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
-        faiss.omp_set_num_threads(1)
-        products, places = self._mapped.search(query, wanted, params=params)
-        cosines = products * self.factors[places]
-        if wanted < count:
-            last = products[:, -1]  # none of those left out has a greater one
-            most = np.maximum(last * self._extremes[0], last * self._extremes[1]) + ROUNDING
-            if (np.partition(cosines, wanted - k, axis=1)[:, wanted - k] <= most).any():
-                return None
-        best = Best(len(query), k)
-        best.add(cosines, self.ids[places])
         return best.result()
 
     @cached_property
@@ -163,7 +144,7 @@ class Tail:
 
     @cached_property
     def _extremes(self) -> tuple[np.float32, np.float32]:
-        return self.factors.min(), self.factors.max()
+        return extremes_of(self.factors)
 
 
 def empty_tail(dim: int) -> Tail:

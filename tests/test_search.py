@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -11,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from made_media import frame_of, picture, scene_at, write_image, write_video
+from numpy.typing import NDArray
 
 from vicmae.errors import InvalidRequest
+from vicmae.index import segment
 from vicmae.index.collection import Collection
 from vicmae.index.ingest import ingest_file
 from vicmae.index.library import Library
+from vicmae.index.packing import unit_length
+from vicmae.index.plan import Effort, IndexOptions
 from vicmae.index.query import embed_query
 from vicmae.index.search import Hit, search_clip, search_frame
 
@@ -74,6 +79,55 @@ def test_one_item_whose_frames_are_all_nearest_does_not_hide_the_others(collecti
     hits = search_frame(collection, query[0], 6)
     assert len({hit.item.id for hit in hits}) == 6
     assert len(search_clip(collection, query.repeat(3, axis=0), np.arange(3) / 2, 6)) == 6
+
+
+@pytest.mark.parametrize("kind", ["exact", "ivf", "hnsw"])
+@pytest.mark.parametrize("frames", [1, 12])
+def test_a_few_long_films_do_not_hide_the_others(
+    kind: Literal["exact", "ivf", "hnsw"], frames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two films hold all of the nearest frames: the rest is found all the same, and in the right order."""
+    monkeypatch.setattr(segment, "SCANNED_ROWS", 50)
+    place = unit_vectors(0, 1)
+    chance = np.random.default_rng(3)
+
+    def about(seed: int, count: int, distance: float) -> NDArray[np.float32]:
+        return unit_length(place + distance * unit_vectors(seed, count))
+
+    with Library(tmp_path, IndexOptions(kind=kind, min_recall=0.9)) as library:
+        collection = library.create("c", ENGINE)
+        for seed in (1, 2):
+            collection.add(new_item(seed, 900, vectors=about(seed, 900, 0.2)))
+        for seed in chance.permutation(np.arange(3, 15)).tolist():
+            collection.add(new_item(seed, 40, vectors=about(seed, 40, 0.4 + 0.1 * seed)))
+        assert collection.index.seal(everything=True)
+        collection.add(new_item(15, 40, vectors=about(15, 40, 5.0)))
+        collection.index.refresh()
+        query = about(1, 900, 0.2)[100 : 100 + frames]
+        if frames == 1:
+            hits = search_frame(collection, query[0], 10)
+        else:
+            hits = search_clip(collection, query, np.arange(frames) / 2, 10)
+        assert hits[0].item.uri == "file:///made/1" and len(hits) == 10
+        numbers = {int(hit.item.uri.rpartition("/")[2]) for hit in hits}
+        assert {1, 2, 3, 4} <= numbers and 15 not in numbers, "the farthest ones are those left out"
+
+
+def test_a_search_is_sure_of_as_many_frames_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every item has one frame near, ten items take ten frames; where they have many, more must be sure."""
+    monkeypatch.setattr(segment, "SCANNED_ROWS", 50)
+    with Library(tmp_path, IndexOptions(kind="ivf", min_recall=0.5)) as library:
+        for name in ("shared scenes", "scenes of their own"):
+            collection = library.create(name.replace(" ", "-"), ENGINE)
+            for seed in range(100):
+                scenes = unit_vectors(1, 25) if name == "shared scenes" else unit_vectors(1 + seed % 5, 1)
+                vectors = unit_length(scenes + 0.1 * unit_vectors(1000 + seed, 25))
+                collection.add(new_item(seed, 25, vectors=vectors))
+            assert collection.index.seal(everything=True)
+            effort, query = Effort(), collection.moments_of(new_item(7).id).vectors[3]
+            assert len(search_frame(collection, query, 10, effort=effort)) == 10
+            assert effort.depth is not None and (effort.depth == 10) == (name == "shared scenes")
+            assert not effort.compared_all
 
 
 def test_other_strong_moments_are_told_best_first(collection: Collection) -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from made_items import DIM, unit_vectors
 
 from vicmae.index.exact import Floats, best_rows
+from vicmae.index.in_place import MANY_QUERIES
 from vicmae.index.packing import pack_vectors, unpack_rows
-from vicmae.index.tail import MANY_QUERIES, Tail, empty_tail, places_of
+from vicmae.index.tail import Tail, empty_tail, places_of
 
 
 def packed(vectors: Floats) -> bytes:
