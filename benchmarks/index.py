@@ -1,6 +1,6 @@
 """How fast, how small and how sure is the index? Against hnswlib and usearch on the same vectors, in one run.
 
-    python benchmarks/index.py [--vectors 200000] [--rivals hnswlib,usearch-f16] [--vectors-from FILE] [--only align]
+    python benchmarks/index.py [--vectors 200000] [--rivals hnswlib,usearch-f16] [--vectors-from FILE] [--only long]
 
 The vectors are made: 2,000 scenes are points of a normal distribution in 48 dimensions; a vector is a scene plus 0.6
 times normal noise in those 48, turned into 384 dimensions, plus 0.1 times normal noise in all of them, scaled to unit
@@ -12,7 +12,8 @@ for recall@10 >= 0.99: a rival with the narrowest of its settings that does on t
 itself. It answers twice: "sealed", when all it knows are its own samples, and as a server does that was asked for a
 while, when it has compared 256 other queries, made the same way, with every vector. Before what is timed everybody is
 asked a thousand other queries. Resident memory is what the process has more than before it opened the index, after all
-queries. Then a clip of 60 frames is found and aligned among 1,000 films of 97 frames. Prints a table and writes
+queries. Then a clip of 60 frames is found and aligned among 1,000 films of 97 frames, and a frame and a clip among 30
+films of an hour, whose nearest frames are all of one or two films. Prints a table and writes
 benchmarks/results/index.json. Rivals stand in
 index_rivals.py; those not asked for with --rivals need not be installed. Needs: pip install '.[bench]'
 """
@@ -41,7 +42,7 @@ from vicmae.index.exact import best_rows, in_blocks
 from vicmae.index.items import NewItem, default_item_id
 from vicmae.index.library import Library
 from vicmae.index.plan import Effort
-from vicmae.index.search import search_clip
+from vicmae.index.search import search_clip, search_frame
 
 RESULTS = Path(__file__).parent / "results"
 DIM = 384
@@ -287,6 +288,30 @@ def alignment(scratch: Path, films: int = 1000, clips: int = 30) -> dict[str, fl
         return {**percentiles(np.array(seconds[2:])), "right": right / len(seconds), "frames": len(collection.index)}
 
 
+def long_films(scratch: Path, films: int = 30, frames: int = 7200, asked: int = 12) -> dict[str, Any]:
+    """A frame, and a clip of 60 frames, of one of 30 films of an hour: ten items as the server finds them."""
+    with Library(scratch / "long") as library:
+        collection = library.create("bench", engine_of(192))
+        for number in range(films):
+            collection.add(item_of(number, film(number, frames)))
+        collection.index.seal(everything=True)
+        seconds: dict[str, list[float]] = {"frame": [], "clip": []}
+        right = 0
+        for turn in range(-1, asked):
+            number, first = (turn * 7) % films, (turn * 577) % (frames - 60)
+            query = noisy(film(number, frames)[first : first + 60], turn + 1, 0.02)
+            for kind in seconds:
+                began = perf_counter()
+                if kind == "frame":
+                    hits = search_frame(collection, query[0], 10)
+                else:
+                    hits = search_clip(collection, query, np.arange(60) / 2, 10, end_seconds=30.0)
+                seconds[kind].append(perf_counter() - began)
+                right += len(hits) == 10 and hits[0].item.uri.endswith(f"/{number}")
+        told = {kind: percentiles(np.array(took[1:])) for kind, took in seconds.items()}
+        return {**told, "right": right / (2 * asked + 2), "frames": len(collection.index)}
+
+
 def tell(results: dict[str, dict[str, Any]]) -> None:
     table = Table(title="the index, single queries on one thread")
     for column in (
@@ -329,7 +354,7 @@ def main() -> None:
     parser.add_argument("--rivals", default="hnswlib,usearch-f16", help=f"of {', '.join(RIVALS)}; empty for none")
     parser.add_argument("--vectors-from", type=Path, help="an .npy of vectors (N, D), or an .npz of `vicmae embed`")
     parser.add_argument("--rounds", type=int, default=3, help="how often each engine is asked")
-    parser.add_argument("--only", choices=("index", "align"))
+    parser.add_argument("--only", choices=("index", "align", "long"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -340,7 +365,7 @@ def main() -> None:
     facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        if told.only != "align":
+        if told.only in (None, "index"):
             names = ["vicmae", *filter(None, told.rivals.split(","))]
             if told.vectors_from:
                 stored = np.load(told.vectors_from)
@@ -352,7 +377,10 @@ def main() -> None:
                 made_here = made(told.vectors, 0), made(QUERIES, 5), made(OTHERS, 9)
                 facts["index"] = compare(*made_here, names, scratch, told.rounds)
             tell(facts["index"])
-        if told.only != "index":
+        if told.only in (None, "long"):
+            facts["long"] = long_films(scratch)
+            Console().print("ten items for a frame and for a clip of 30 s among 30 films of an hour:", facts["long"])
+        if told.only in (None, "align"):
             facts["align"] = alignment(scratch)
             Console().print("alignment of a 30 s clip against 1,000 videos:", facts["align"])
     RESULTS.mkdir(exist_ok=True)

@@ -26,8 +26,9 @@ from .filters import Filter, to_sql
 from .items import Item, NewItem
 from .ledger import LedgerRow, write_ledger
 from .metadata import merged, storable
-from .packing import pack_vectors, unpack_vectors
+from .packing import pack_vectors, unpack_rows, unpack_vectors
 from .plan import IndexOptions
+from .reels import LONG_FRAMES, Mark, Reel, Reels
 from .vectors import VectorIndex
 
 CATALOG_FILE = "catalog.sqlite"
@@ -81,6 +82,7 @@ class Collection:
         self.created_at: str = row[4]
         self.source: str | None = row[5]  # the collection that this one is a re-embedding of
         self.index = VectorIndex(catalog, self.spec.dim, options, card)
+        self._reels = Reels()
 
     @property
     def uploads(self) -> Path:
@@ -170,7 +172,7 @@ class Collection:
     def get_many(self, item_ids: list[str]) -> dict[str, Item]:
         """The items of these ids that exist, by id."""
         with self.catalog.read() as db:
-            rows = db.execute(f"{_ITEMS} WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(item_ids),))
+            rows = db.execute(f"{_ITEMS} WHERE id {_OF_THOSE}", (json.dumps(item_ids),))
             items = [self._item(row) for row in rows]
         return {item.id: item for item in items}
 
@@ -259,30 +261,34 @@ class Collection:
 
     def moments_of_many(self, item_ids: Sequence[str]) -> dict[str, Moments]:
         """As moments_of, of those of the items that exist, by id."""
-        wanted = (json.dumps(list(item_ids)),)
         with self.catalog.read() as db:
-            rows = db.execute(
-                "SELECT media_id, start_seconds, end_seconds, informative, vector FROM frames "
-                "WHERE media_id IN (SELECT value FROM json_each(?)) ORDER BY media_id, vector_id",
-                wanted,
-            ).fetchall()
-            rates = dict(
-                db.execute(
-                    "SELECT id, frames_per_second FROM media WHERE id IN (SELECT value FROM json_each(?))", wanted
-                )
+            heads = db.execute(_HEADS, (json.dumps(list(item_ids)),)).fetchall()
+            marks: dict[str, Mark] = {item_id: tuple(mark) for item_id, _, *mark in heads}
+            held = {item_id: reel for item_id, mark in marks.items() if (reel := self._reels.get(item_id, mark))}
+            missing = [item_id for item_id in marks if item_id not in held]
+            rows = db.execute(_FRAMES, (json.dumps(missing),)).fetchall() if missing else []
+        found = {
+            item_id: Moments(
+                unpack_rows(reel.raw, self.spec.dim), reel.start_seconds, reel.end_seconds, reel.informative
             )
-        if not rows:
-            return {}
-        owners, starts, ends, informative, blobs = zip(*rows, strict=True)
-        every = Moments(
-            unpack_vectors(list(blobs), self.spec.dim),
-            np.array(starts, np.float64),
-            np.array(ends, np.float64),
-            np.array(informative, np.float32),
-        )
-        firsts = [place for place in range(len(owners)) if place == 0 or owners[place] != owners[place - 1]]
-        parts = zip(firsts, [*firsts[1:], len(owners)], strict=True)
-        return {owners[first]: every.part(first, last).unfolded(rates[owners[first]]) for first, last in parts}
+            for item_id, reel in held.items()
+        }
+        if rows:
+            owners, starts, ends, informative, blobs = zip(*rows, strict=True)
+            every = Moments(
+                unpack_vectors(list(blobs), self.spec.dim),
+                np.array(starts, np.float64),
+                np.array(ends, np.float64),
+                np.array(informative, np.float32),
+            )
+            firsts = [place for place in range(len(owners)) if place == 0 or owners[place] != owners[place - 1]]
+            for first, last in zip(firsts, [*firsts[1:], len(owners)], strict=True):
+                item_id, part = owners[first], every.part(first, last)
+                found[item_id] = part
+                if last - first >= LONG_FRAMES:
+                    times = (part.start_seconds.copy(), part.end_seconds.copy(), part.informative.copy())
+                    self._reels.put(item_id, marks[item_id], Reel(b"".join(blobs[first:last]), *times))
+        return {item_id: found[item_id].unfolded(rate) for item_id, rate, *_ in heads if item_id in found}
 
     def vectors_of(self, item_id: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """vectors (T, D) float32 unit length, start_seconds (T,) float64 of an item. Raises NotFound."""
@@ -342,6 +348,16 @@ class Collection:
 
 _COLUMNS = tuple(Item.__dataclass_fields__)
 _ITEMS = f"SELECT {', '.join(_COLUMNS)} FROM media"
+_OF_THOSE = "IN (SELECT value FROM json_each(?))"
+_FRAMES = (
+    "SELECT media_id, start_seconds, end_seconds, informative, vector FROM frames "
+    f"WHERE media_id {_OF_THOSE} ORDER BY media_id, vector_id"
+)
+# The id, the rate, and what would be another if the frames were: vector ids are never given twice.
+_HEADS = (
+    "SELECT id, frames_per_second, sha256, mtime_ns, (SELECT max(vector_id) FROM frames WHERE media_id = media.id) "
+    f"FROM media WHERE id {_OF_THOSE}"
+)
 
 
 def printable(path: Path) -> str:
