@@ -55,15 +55,16 @@ Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places 
 
 @dataclass(frozen=True)
 class Codes:
-    """An approximate index. scale: what a vector is multiplied by before FAISS is asked. rough: finds lists of an ivf.
+    """An approximate index. scale: what a vector is multiplied by before FAISS is asked.
 
+    centres (L, D) float32: those of the lists of an ivf, times the scale.
     A graph is an IndexPreTransform, which takes the mean of the rows from what is asked.
     """
 
     kind: str
     index: Any
     scale: np.float32
-    rough: Any = None
+    centres: Floats | None = None
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -153,13 +154,14 @@ def _lists(count: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> 
         index.add(whole(block, scale))
     flat, index.quantizer = index.quantizer, _of_centres(centres)  # many rows are quickest compared by a matrix product
     flat.thisown = True
-    return Codes("ivf", index, scale, _rough(index))
+    return Codes("ivf", index, scale, centres)
 
 
-def _rough(index: Any) -> Any:
-    """What orders many lists of an ivf soonest: its centres in four bits, where it has them so, else as bytes."""
+def _centres(index: Any) -> Floats:
+    """(L, D): the centres that the lists of an ivf are chosen by."""
     quantizer = faiss.downcast_index(index.quantizer)
-    return quantizer.base_index if isinstance(quantizer, faiss.IndexRefine) else quantizer
+    exact = quantizer.refine_index if isinstance(quantizer, faiss.IndexRefine) else quantizer
+    return np.asarray(exact.reconstruct_n(0, index.nlist), np.float32)
 
 
 def _of_centres(centres: Floats) -> Any:
@@ -380,11 +382,6 @@ def _parameters(kind: str, width: int, selector: Any) -> Any:
     return params
 
 
-def nearest_lists(codes: Codes, query: Floats, count: int) -> Ids:
-    """query (1, D) -> numbers (count,) of the lists of an ivf whose centres are nearest, about nearest first."""
-    return _asked(codes.rough, query * codes.scale, count, None)[1].ravel()
-
-
 def write(codes: Codes, path: Path) -> None:
     """Raises OSError when the disk refuses."""
     path.write_bytes(faiss.serialize_index(codes.index).tobytes())
@@ -398,4 +395,4 @@ def read(path: Path, kind: str, mean: Floats) -> Codes:
         raise ValueError(f"this FAISS cannot read it ({str(error)[-80:]})") from error
     if kind == "hnsw":
         return Codes(kind, index, _scale(mean))
-    return Codes(kind, index, _scale(np.zeros_like(mean)), _rough(index))
+    return Codes(kind, index, _scale(np.zeros_like(mean)), _centres(index))

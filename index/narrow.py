@@ -1,8 +1,8 @@
 """A search among few of a segment's rows: those that a filter allows, in the lists of its ivf nearest the query.
 
-Asking the ivf itself would look at most of what lies in a list in vain. Here as many lists are taken, nearest first, as
-hold enough of the allowed rows, and those rows are compared as they are stored. Where few are allowed that is all of
-them, and the answer exact.
+Asking the ivf itself would look at most of what lies in a list in vain. Here enough of the allowed rows are taken,
+those in the nearest lists first, and compared as they are stored. Where few are allowed that is all of them, and the
+answer exact.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ ENOUGH = (250, 500, 750, 1000, 2000, 4000)  # allowed rows that are compared for
 SHARES = (10, 100)  # one row in so many is allowed while levels are measured
 MOST_SHARE = SHARES[0]  # of so many rows at most one may be allowed: beyond nothing is measured
 ROW_MICROSECONDS = 0.2  # to find and compare one
-CENTRE_MICROSECONDS = 0.06
-ALLOWED_MICROSECONDS = 0.01  # to look up the list of one
+CENTRE_MICROSECONDS = 0.05
+ALLOWED_MICROSECONDS = 0.02  # to look up the list of one, and how near it is
 
 
 @dataclass(frozen=True)
@@ -55,28 +55,19 @@ def best_allowed(
     """
     answers = []
     for one in query[:, None]:
-        near = _in_near_lists(codes, lists, one, allowed, max(enough, k))
+        near = _nearest_by_list(codes, lists, one, allowed, max(enough, k))
         answers.append(file.best(one, k, near))
     scores, places = zip(*answers, strict=True)
     return np.concatenate(scores), np.concatenate(places)
 
 
-def _in_near_lists(codes: ann.Codes, lists: NDArray[np.uint16], query: Floats, allowed: Ids, enough: int) -> Ids:
-    """Those of the allowed places that lie in the lists nearest the query: `enough`, or some more, or all."""
+def _nearest_by_list(codes: ann.Codes, lists: NDArray[np.uint16], query: Floats, allowed: Ids, enough: int) -> Ids:
+    """`enough` of the allowed places, those whose list's centre is nearest the query; all, where that is few."""
     if len(allowed) <= enough + enough // 2:
         return allowed
-    found_in = lists[allowed]
-    held = np.bincount(found_in, minlength=codes.lists)
-    wanted = 9 * enough * codes.lists // (8 * len(allowed)) + 8
-    while True:
-        order = ann.nearest_lists(codes, query, min(wanted, codes.lists))
-        reached = int(np.searchsorted(np.cumsum(held[order]), enough)) + 1
-        if reached <= len(order) or len(order) == codes.lists:
-            break
-        wanted *= 4
-    near = np.zeros(codes.lists, np.bool_)
-    near[order[:reached]] = True
-    return allowed[near[found_in]]
+    assert codes.centres is not None
+    nearness = (codes.centres @ query[0])[lists[allowed]]
+    return np.sort(allowed[np.argpartition(nearness, len(allowed) - enough)[-enough:]])
 
 
 def measured_reaches(
@@ -95,7 +86,7 @@ def measured_reaches(
         asked = [place for place, row in enumerate(known) if len(row)]
         for enough in ENOUGH if asked else ():
             stop()
-            near = (_in_near_lists(codes, lists, probes[i : i + 1], allowed, enough) for i in asked)
+            near = (_nearest_by_list(codes, lists, probes[i : i + 1], allowed, enough) for i in asked)
             hits = [np.isin(known[i], rows).mean() for i, rows in zip(asked, near, strict=True)]
             bounds[enough].append(ann.lower_bound(np.array(hits)))
     return [Reach(enough, min(recalls)) for enough, recalls in bounds.items() if recalls]

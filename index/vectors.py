@@ -7,10 +7,8 @@ Knows vector ids and nothing of items, files or times.
 """
 
 import logging
-import re
 import shutil
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -26,13 +24,14 @@ from .asked import Findings
 from .card import Card
 from .catalog import Catalog
 from .exact import Best, Floats, Ids
+from .following import Follower, span_of
 from .making import MAKING, make_segment
 from .memory import give_back
 from .plan import Effort, IndexOptions, PartPlan
 from .sealing import make_apart
-from .segment import Damaged, Segment, open_segment
+from .segment import Segment
 from .state import State
-from .tail import Tail, empty_tail
+from .tail import empty_tail
 from .tuning import Asked, Tuner
 from .unsealed import Unsealed
 from .upkeep import LONG_ROWS, Span, alone_in, next_span, trim
@@ -40,12 +39,8 @@ from .upkeep import LONG_ROWS, Span, alone_in, next_span, trim
 log = logging.getLogger(__name__)
 
 INDEX_FOLDER = "index"
-CHUNK_ROWS = 10_000
-LARGE_SPAN = 100_000  # ids that no segment covers, from which they are not held in memory
-EMPTY: Ids = np.empty(0, np.int64)
 TENDING_SECONDS = 1.0  # between two looks at the tail while a long segment is made
 RETRY_SECONDS = 60.0  # after a disk refused
-SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)-[0-9a-f]+")
 
 
 class _Stopped(Exception):
@@ -64,14 +59,13 @@ class VectorIndex:
         self._catalog = catalog
         self._dim = dim
         self._folder = catalog.path.parent / INDEX_FOLDER
+        self._follower = Follower(catalog, dim, self._folder)
         self._lock = RLock()  # over changing the state, never over a search
         self._state = State((), (), empty_tail(dim), None)
-        self._damage: dict[str, str] = {}
         self._stopping = Event()
         self._thread: Thread | None = None
         self._not_before = 0.0
         self._making: set[Span] = set()  # spans of segments that are being made or opened; under the lock
-        self._opened: dict[str, Segment] = {}  # what was made, opened before the lock is taken
         self._tuner = Tuner(
             lambda: self._state.segments, self._learn, lambda: bool(self._making), self.options.background
         )
@@ -159,7 +153,7 @@ class VectorIndex:
             "tail_rows": sum(map(len, tails)),
             "unsealed": [list(span) for span, patch in state.patches if isinstance(patch, Unsealed)],
             "resident_bytes": sum(s.resident_bytes for s in state.segments) + sum(tail.nbytes for tail in tails),
-            "damaged": dict(self._damage),
+            "damaged": dict(self._follower.damage),
         }
 
     def seal(self, everything: bool = False) -> bool:
@@ -206,95 +200,8 @@ class VectorIndex:
             thread.join()
 
     def _follow(self) -> None:
-        """State brought up to the catalog and the folder. Under the lock."""
-        with self._catalog.read() as db:
-            state = self._state
-            names = self._names()
-            tops = _tops(db)
-            last_frame, last_removed = tops.get("frames", 0), tops.get("removed", 0)
-            gone = _removed(db, state.last_removed) if last_removed > state.last_removed else EMPTY
-            if len(gone) < last_removed - state.last_removed and state.names is not None:
-                state = State((), (), empty_tail(self._dim), None)  # others trimmed what we had not read
-                gone = _removed(db, 0)
-            if names != state.names:
-                state = self._chosen(db, state, names)
-            state = state.without(gone) if len(gone) else state
-            first = max(state.last_frame, state.covered) + 1
-            if last_frame - first + 1 >= LARGE_SPAN:
-                patch = (
-                    (state.covered + 1, last_frame),
-                    Unsealed(self._catalog, (state.covered + 1, last_frame), self._dim),
-                )
-                state = replace(state, patches=(*state.patches, patch), tail=empty_tail(self._dim))
-                first = last_frame + 1
-            tail = self._loaded(db, state.tail, (first, last_frame)) if last_frame >= first else state.tail
-            self._state = replace(state, tail=tail, last_frame=last_frame, last_removed=last_removed)
-
-    def _chosen(self, db: sqlite3.Connection, state: State, names: tuple[str, ...]) -> State:
-        """state with the segments that the folder holds now, and the tail and patches that go with them."""
-        segments, gaps = self._pick(state.segments, names)
-        covered = max([s.span[1] for s in segments] + [gap[1] for gap in gaps], default=0)
-        if covered < state.covered:  # a segment is gone, or there is none yet
-            gaps = _joined([*gaps, (covered + 1, state.covered)])
-        known = {segment.folder for segment in state.segments}
-        segments = tuple(
-            segment
-            if segment.folder in known
-            else segment.minus(_removed(db, segment.manifest.removed_seq, segment.span))
-            for segment in segments
-        )
-        patches = tuple((gap, self._patch(db, gap)) for gap in gaps)
-        tail = state.tail.after(covered)
-        # What was removed since the state before is taken out of everything by who called.
-        return replace(state, segments=segments, patches=patches, tail=tail, names=names)
-
-    def _patch(self, db: sqlite3.Connection, span: Span) -> Tail | Unsealed:
-        """The catalog's vectors of a span that no segment covers: in memory, unless they are too many."""
-        if span[1] - span[0] + 1 >= LARGE_SPAN:
-            return Unsealed(self._catalog, span, self._dim)
-        return self._loaded(db, empty_tail(self._dim), span)
-
-    def _pick(self, known: Sequence[Segment], names: Iterable[str]) -> tuple[tuple[Segment, ...], list[Span]]:
-        """The widest sound segments, one after another from id 1, and the spans between them that none covers."""
-        opened = {segment.folder.name: segment for segment in known}
-        refused = set(self._damage)
-        spans = {name: _span_of(name) for name in names}
-        # Of two that begin together the one that reaches further; of the same span the newer.
-        order = sorted(spans, key=lambda name: (-spans[name][1], -_age(self._folder / name)))
-        picked: list[Segment] = []
-        gaps: list[Span] = []
-        at = 1
-        while starts := [span[0] for name, span in spans.items() if span[0] >= at and name not in refused]:
-            if min(starts) > at:
-                gaps.append((at, min(starts) - 1))
-                at = min(starts)
-            name = next(name for name in order if spans[name][0] == at and name not in refused)
-            segment = opened.get(name) or self._opened.get(name) or self._open(name)
-            if segment is None:
-                refused.add(name)
-                continue
-            picked.append(segment)
-            at = segment.span[1] + 1
-        return tuple(picked), _joined(gaps)
-
-    def _open(self, name: str) -> Segment | None:
-        """The segment of that folder name; None: it is damaged, which is logged and remembered."""
-        folder = self._folder / name
-        try:
-            return open_segment(folder, self._catalog, self._dim)
-        except Damaged as damage:
-            if folder.is_dir():  # else another process has just replaced it
-                self._damage[name] = str(damage)
-                log.warning("the index segment %s is not used and is made anew from the catalog: %s", folder, damage)
-            return None
-
-    def _loaded(self, db: sqlite3.Connection, tail: Tail, span: Span) -> Tail:
-        """tail with the catalog's vectors of the span."""
-        rows = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
-        while chunk := rows.fetchmany(CHUNK_ROWS):
-            ids, blobs = zip(*chunk, strict=True)
-            tail = tail.plus(b"".join(blobs), np.array(ids, np.int64))
-        return tail
+        """Under the lock."""
+        self._state = self._follower.followed(self._state, self._making)
 
     def _due(self) -> Span | None:
         state = self._state
@@ -303,7 +210,7 @@ class VectorIndex:
             [span for span, _ in state.patches],
             (state.covered + 1, state.last_frame),
             len(state.tail),
-            bool(self._damage),
+            bool(self._follower.damage),
             tuple(self._making),
         )
 
@@ -332,13 +239,13 @@ class VectorIndex:
                 made = make_apart(self._catalog.path, self._folder, span, self._dim, options, self._check)
             else:
                 made = make_segment(self._catalog, self._folder, span, self._dim, self.options, self._check)
-            segment = self._open(made.name)  # before the lock is taken: a large one takes seconds to read
+            segment = self._follower.open(made.name)  # before the lock is taken: a large one takes seconds to read
             with self._lock:
                 self._making.discard(span)
                 if segment is not None:
-                    self._opened[made.name] = segment
+                    self._follower.opened[made.name] = segment
                 self._follow()
-                self._opened.pop(made.name, None)
+                self._follower.opened.pop(made.name, None)
             self._sweep(made.name)
             give_back()
             with self._lock:
@@ -361,23 +268,15 @@ class VectorIndex:
 
     def _sweep(self, made: str) -> None:
         """Removes the folders that the one just made replaces, and damaged ones within it."""
-        first, last = _span_of(made)
-        for name in self._names():
-            span = _span_of(name)
-            if name != made and (name in self._damage or (span[0] >= first and span[1] <= last)):
+        first, last = span_of(made)
+        damage = self._follower.damage
+        for name in self._follower.names(self._state.names or (), self._making):
+            span = span_of(name)
+            if name != made and (name in damage or (span[0] >= first and span[1] <= last)):
                 # The manifest goes first, so that what a kill leaves is known to be no segment.
                 (self._folder / name / "manifest.json").unlink(missing_ok=True)
                 shutil.rmtree(self._folder / name, ignore_errors=True)
-                self._damage.pop(name, None)
-
-    def _names(self) -> tuple[str, ...]:
-        """Of the segments' folders, without those that appeared just now and are still being opened."""
-        try:
-            found = [p.name for p in self._folder.iterdir() if SEGMENT_NAME.fullmatch(p.name) and p.is_dir()]
-        except OSError:  # no folder yet, or none we may read: then everything comes from the catalog
-            return ()
-        known = self._state.names or ()
-        return tuple(sorted(name for name in found if name in known or _span_of(name) not in self._making))
+                damage.pop(name, None)
 
     def _learn(self, findings: Mapping[Path, Findings]) -> None:
         with self._lock:
@@ -436,37 +335,3 @@ def _within(allowed: Ids | None, span: Span) -> Ids | None:
         return None
     first, last = np.searchsorted(allowed, [span[0], span[1] + 1])
     return allowed[first:last]
-
-
-def _joined(gaps: Sequence[Span]) -> list[Span]:
-    """Neighbouring spans as one."""
-    joined: list[Span] = []
-    for first, last in gaps:
-        if joined and joined[-1][1] + 1 == first:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return joined
-
-
-def _tops(db: sqlite3.Connection) -> dict[str, int]:
-    return dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('frames', 'removed')"))
-
-
-def _removed(db: sqlite3.Connection, after_seq: int, span: Span = (0, 2**62)) -> Ids:
-    rows = db.execute("SELECT vector_id FROM removed WHERE seq > ? AND vector_id BETWEEN ? AND ?", (after_seq, *span))
-    return np.sort(np.fromiter((row[0] for row in rows), np.int64))
-
-
-def _span_of(name: str) -> Span:
-    found = SEGMENT_NAME.fullmatch(name)
-    assert found is not None
-    return int(found[1]), int(found[2])
-
-
-def _age(folder: Path) -> int:
-    """When the folder was made, in nanoseconds; 0 when it is gone."""
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return 0

@@ -18,6 +18,7 @@ from vicmae.errors import StorageError
 from vicmae.index import making, upkeep, vectors
 from vicmae.index.catalog import Catalog
 from vicmae.index.collection import Collection
+from vicmae.index.following import Follower
 from vicmae.index.library import Library
 from vicmae.index.plan import Effort, IndexOptions
 from vicmae.index.sealing import make_apart
@@ -198,7 +199,7 @@ def test_removals_that_come_while_a_segment_is_taken_in_are_not_forgotten(
     monkeypatch.setattr(VectorIndex, "_sweep", swept)
     assert collection.index.seal()
     opened: list[str] = []
-    monkeypatch.setattr(VectorIndex, "_open", lambda index, name: opened.append(name))
+    monkeypatch.setattr(Follower, "open", lambda follower, name: opened.append(name))
     collection.index.refresh()
     assert not opened, "what is open stays so"
     agrees(collection.index, collection)

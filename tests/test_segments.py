@@ -13,7 +13,7 @@ from made_index import agrees, alike, begin_small, fill, stored
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from numpy.typing import NDArray
 
-from vicmae.index import segment, upkeep, vectors
+from vicmae.index import following, segment, upkeep
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.plan import Effort, IndexOptions
@@ -304,7 +304,7 @@ def test_a_large_catalog_without_segments_answers_before_it_is_sealed(
 ) -> None:
     fill(collection, 5, 4)
     collection.delete(new_item(1).id)
-    monkeypatch.setattr(vectors, "LARGE_SPAN", 10)
+    monkeypatch.setattr(following, "LARGE_SPAN", 10)
     index = VectorIndex(collection.catalog, DIM)
     index.refresh()
     assert (index.status()["unsealed"], index.status()["tail_rows"]) == ([[1, 20]], 0)
