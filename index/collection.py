@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from .vectors import VectorIndex
 
 CATALOG_FILE = "catalog.sqlite"
 UPLOADS_FOLDER = "uploads"
+_SERIALS = count()  # one for each that is opened, since another may come to stand in its folder under its name
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,14 @@ class Collection:
     """One collection, bound to one model fingerprint. Get one from a Library."""
 
     def __init__(
-        self, folder: Path, catalog: Catalog, options: IndexOptions | None = None, card: Card | None = None
+        self,
+        folder: Path,
+        catalog: Catalog,
+        options: IndexOptions | None = None,
+        card: Card | None = None,
+        reels: Reels | None = None,
     ) -> None:
-        """Raises NotFound when the catalog was never given its name and model."""
+        """reels: may be shared with other collections. Raises NotFound when the catalog has no name and model yet."""
         self.folder = folder
         self.catalog = catalog
         with catalog.read() as db:
@@ -82,7 +88,7 @@ class Collection:
         self.created_at: str = row[4]
         self.source: str | None = row[5]  # the collection that this one is a re-embedding of
         self.index = VectorIndex(catalog, self.spec.dim, options, card)
-        self._reels = Reels()
+        self._reels, self._serial = reels or Reels(), next(_SERIALS)
 
     @property
     def uploads(self) -> Path:
@@ -264,7 +270,8 @@ class Collection:
         with self.catalog.read() as db:
             heads = db.execute(_HEADS, (json.dumps(list(item_ids)),)).fetchall()
             marks: dict[str, Mark] = {item_id: tuple(mark) for item_id, _, *mark in heads}
-            held = {item_id: reel for item_id, mark in marks.items() if (reel := self._reels.get(item_id, mark))}
+            kept = {item_id: self._reels.get((self._serial, item_id), mark) for item_id, mark in marks.items()}
+            held = {item_id: reel for item_id, reel in kept.items() if reel is not None}
             missing = [item_id for item_id in marks if item_id not in held]
             rows = db.execute(_FRAMES, (json.dumps(missing),)).fetchall() if missing else []
         found = {
@@ -287,7 +294,7 @@ class Collection:
                 found[item_id] = part
                 if last - first >= LONG_FRAMES:
                     times = (part.start_seconds.copy(), part.end_seconds.copy(), part.informative.copy())
-                    self._reels.put(item_id, marks[item_id], Reel(b"".join(blobs[first:last]), *times))
+                    self._reels.put((self._serial, item_id), marks[item_id], Reel(b"".join(blobs[first:last]), *times))
         return {item_id: found[item_id].unfolded(rate) for item_id, rate, *_ in heads if item_id in found}
 
     def vectors_of(self, item_id: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

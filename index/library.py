@@ -22,6 +22,7 @@ from .card import Card
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
 from .plan import IndexOptions
+from .reels import Reels
 from .snapshot import read_manifest, unpacked
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Library:
         self.folder = self.data_dir / "collections"
         self._options = options or IndexOptions()
         self._card = card
+        self._reels = Reels()
         self._aliases = self.data_dir / "aliases"
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
@@ -93,7 +95,7 @@ class Library:
                 self._open.pop(name).close()
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            self._open[name] = open_folder(self.folder / name, self._options, self._card)
+            self._open[name] = open_folder(self.folder / name, self._options, self._card, self._reels)
             return self._open[name]
 
     def open_for(self, name: str, engine: Engine | Model, create: bool = False) -> Collection:
@@ -306,10 +308,12 @@ def make_collection(folder: Path, name: str, engine: Engine | Model, source: str
         )
 
 
-def open_folder(folder: Path, options: IndexOptions | None = None, card: Card | None = None) -> Collection:
+def open_folder(
+    folder: Path, options: IndexOptions | None = None, card: Card | None = None, reels: Reels | None = None
+) -> Collection:
     catalog = Catalog(folder / CATALOG_FILE)
     try:
-        return Collection(folder, catalog, options, card)
+        return Collection(folder, catalog, options, card, reels)
     except BaseException:
         catalog.close()
         raise

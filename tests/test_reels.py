@@ -21,9 +21,9 @@ def reel(frames: int) -> Reel:
 def test_bytes_are_bounded_and_the_latest_stays(puts: list[tuple[str, int]]) -> None:
     reels, last = Reels(most_bytes=1000), dict[str, int]()
     for name, frames in puts:
-        reels.put(name, (frames,), reel(frames))
+        reels.put((0, name), (frames,), reel(frames))
         last[name] = frames
-        held = {name: found for name in "abcdef" if (found := reels.get(name, (last.get(name),)))}
+        held = {name: found for name in "abcdef" if (found := reels.get((0, name), (last.get(name),)))}
         assert sum(each.nbytes for each in held.values()) <= 1000
         if reel(frames).nbytes <= 1000:
             assert len(held[name]) == frames
@@ -34,10 +34,10 @@ def test_bytes_are_bounded_and_the_latest_stays(puts: list[tuple[str, int]]) -> 
 def test_what_is_asked_for_outlives_what_is_not() -> None:
     reels = Reels(most_bytes=3 * reel(10).nbytes)
     for name in "abc":
-        reels.put(name, (), reel(10))
-    assert reels.get("a", ()) is not None
-    reels.put("d", (), reel(10))
-    assert reels.get("a", ()) is not None and reels.get("b", ()) is None
+        reels.put((0, name), (), reel(10))
+    assert reels.get((0, "a"), ()) is not None
+    reels.put((1, "a"), (), reel(10))
+    assert reels.get((0, "a"), ()) is not None and reels.get((0, "b"), ()) is None
 
 
 @pytest.mark.parametrize("fps", [2.0, 1.0])
@@ -59,3 +59,15 @@ def test_a_film_read_again_is_the_same_until_it_is_replaced(
         assert collection.moments_of(item.id).vectors == pytest.approx(changed.vectors, abs=1e-3)
         another.open("c").delete(item.id)
         assert collection.moments_of_many([item.id]) == {}
+
+
+def test_another_collection_of_the_same_name_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collections, "LONG_FRAMES", 20)
+    with Library(tmp_path) as library:
+        for seed in (1, 2):
+            collection = library.create("c", ENGINE)
+            item = collection.add(new_item(1, 40, vectors=new_item(seed, 40).vectors))
+            for _ in range(2):
+                found = collection.moments_of(item.id).vectors
+                assert found == pytest.approx(new_item(seed, 40).vectors, abs=1e-3)
+            library.drop("c")
