@@ -8,7 +8,7 @@
         manifest.json  what it is, and size and CRC-32 of the other files; written last
 
 All in the order in which the approximate index meets them, so that what one search reads lies together; ascending by id
-where there is none. Rows of an approximate segment stay on disk and are mapped.
+where there is none. Rows stay on disk and are mapped.
 """
 
 import json
@@ -32,7 +32,6 @@ from .packing import unpack_rows
 from .places import Places, places_by
 from .plan import Effort, PartPlan
 from .rows import CHUNK_ROWS, RowFile
-from .tail import Tail, empty_tail
 
 FORMAT = 4  # 1: centres as float32; 2: rows without a head; 3: rows in the order of their ids
 MANIFEST, ROWS, IDS, CODES, FACTORS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "factors.f32"
@@ -95,7 +94,7 @@ def _extent(kind: str, level: ann.Level, k: int, depth: float) -> tuple[int, int
 
 @dataclass(frozen=True)
 class Segment:
-    """An open segment. alive (N,) bool, or None while all rows are; resident: its rows, where it is exact.
+    """An open segment. alive (N,) bool, or None while all rows are; codes, refining: None where it is exact.
 
     lists (N,): of an ivf, in which one each row is.
     asked_depth: for up to so many neighbours `levels` tell what people's queries find, not only what made ones did.
@@ -110,7 +109,6 @@ class Segment:
     lists: NDArray[np.uint16] | None
     levels: tuple[ann.Level, ...]
     reaches: tuple[Reach, ...]
-    resident: Tail | None
     alive: NDArray[np.bool_] | None = None
     asked_depth: int = 0
 
@@ -119,8 +117,6 @@ class Segment:
 
     @cached_property
     def _count(self) -> int:
-        if self.resident is not None:
-            return len(self.resident)
         return len(self.places) if self.alive is None else int(np.count_nonzero(self.alive))
 
     @cached_property
@@ -133,9 +129,7 @@ class Segment:
 
     @property
     def resident_bytes(self) -> int:
-        """About how much memory it takes."""
-        if self.resident is not None:
-            return self.resident.nbytes
+        """About how much memory it takes, most of it mapped."""
         return sum(size for size, _ in self.manifest.files.values())
 
     def minus(self, ids: Ids) -> "Segment":
@@ -143,8 +137,6 @@ class Segment:
         places = self.places.of(ids)
         if not len(places):
             return self
-        if self.resident is not None:
-            return replace(self, resident=self.resident.minus(ids))
         alive = np.ones(len(self.places), np.bool_) if self.alive is None else self.alive.copy()
         alive[places] = False
         return replace(self, alive=alive)
@@ -153,9 +145,6 @@ class Segment:
         self, query: Floats, k: int, allowed: Ids | None, effort: Effort, min_recall: float
     ) -> tuple[Floats, Ids]:
         """As VectorIndex.search, of these rows."""
-        if self.resident is not None:
-            effort.parts.append(PartPlan("exact", len(self), 0, len(self), 1.0))
-            return self.resident.search(query, k, allowed)
         places = None if allowed is None else self._alive(self.places.of(allowed))
         count = len(self) if places is None else len(places)
         if self.codes is not None and not effort.exact and count > SCANNED_ROWS and 2 * k <= count:
@@ -260,20 +249,18 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
         if not len(ids) == len(factors) == manifest.rows:
             raise Damaged("its files do not fit one another")
         file = RowFile(folder / ROWS, manifest.rows, dim, factors)
-        codes, refining, lists, resident = None, None, None, None
-        if manifest.kind == "exact":
-            raw = (folder / ROWS).read_bytes()
-            resident = empty_tail(dim).plus(raw[len(raw) - 2 * dim * len(ids) :], ids)
-        else:
+        mapped = file.mapped  # now, since the folder's name may be gone when the first search comes
+        codes, refining, lists = None, None, None
+        if manifest.kind != "exact":
             codes = ann.read(folder / CODES, manifest.kind, np.array(manifest.mean, np.float32))
-            refining = ann.refining(codes, file.mapped)
+            refining = ann.refining(codes, mapped)
         if codes is not None and manifest.kind == "ivf":
             lists = ann.lists_of(codes)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
         levels = sealed_levels(manifest)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
-    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, lists, levels, reaches, resident)
+    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, lists, levels, reaches)
     _check_sample(segment, catalog)
     return segment
 
