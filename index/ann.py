@@ -57,14 +57,14 @@ Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places 
 class Codes:
     """An approximate index. scale: what a vector is multiplied by before FAISS is asked.
 
-    centres (L, D) float32: those of the lists of an ivf, times the scale.
+    of_lists: an index of the centres of an ivf's lists, times the scale, by the quickest codes there are of them.
     A graph is an IndexPreTransform, which takes the mean of the rows from what is asked.
     """
 
     kind: str
     index: Any
     scale: np.float32
-    centres: Floats | None = None
+    of_lists: Any = None
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -154,14 +154,18 @@ def _lists(count: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> 
         index.add(whole(block, scale))
     flat, index.quantizer = index.quantizer, _of_centres(centres)  # many rows are quickest compared by a matrix product
     flat.thisown = True
-    return Codes("ivf", index, scale, centres)
+    return Codes("ivf", index, scale, _of_lists(index))
 
 
-def _centres(index: Any) -> Floats:
-    """(L, D): the centres that the lists of an ivf are chosen by."""
+def _of_lists(index: Any) -> Any:
+    """As Codes.of_lists. It lives as long as the ivf."""
     quantizer = faiss.downcast_index(index.quantizer)
-    exact = quantizer.refine_index if isinstance(quantizer, faiss.IndexRefine) else quantizer
-    return np.asarray(exact.reconstruct_n(0, index.nlist), np.float32)
+    return faiss.downcast_index(quantizer.base_index) if isinstance(quantizer, faiss.IndexRefine) else quantizer
+
+
+def nearest_lists(codes: Codes, query: Floats, count: int) -> Ids:
+    """query (1, D) -> (count,) lists of an ivf whose centres are nearest, as far as quick codes tell, nearest first."""
+    return np.asarray(_asked(codes.of_lists, query * codes.scale, count, None)[1][0], np.int64)
 
 
 def _of_centres(centres: Floats) -> Any:
@@ -395,4 +399,4 @@ def read(path: Path, kind: str, mean: Floats) -> Codes:
         raise ValueError(f"this FAISS cannot read it ({str(error)[-80:]})") from error
     if kind == "hnsw":
         return Codes(kind, index, _scale(mean))
-    return Codes(kind, index, _scale(np.zeros_like(mean)), _centres(index))
+    return Codes(kind, index, _scale(np.zeros_like(mean)), _of_lists(index))

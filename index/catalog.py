@@ -82,12 +82,20 @@ def m004_source(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE collection ADD COLUMN source TEXT")
 
 
+def m005_changes(db: sqlite3.Connection) -> None:
+    """How often items were changed in place: what filters find is then another, though no vector came or went."""
+    db.execute("CREATE TABLE changes (seq INTEGER NOT NULL)")
+    db.execute("INSERT INTO changes VALUES (0)")
+    db.execute("CREATE TRIGGER count_changes AFTER UPDATE ON media BEGIN UPDATE changes SET seq = seq + 1; END")
+
+
 # Only ever append: the n-th function brings a catalog from user_version n - 1 to n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_first,
     m002_sampling,
     m003_duplicates,
     m004_source,
+    m005_changes,
 )
 
 

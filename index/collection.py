@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
 from ..media.spec import InputSpec
+from .allowed import Allowed
 from .card import Card
 from .catalog import Catalog, now
 from .filters import Filter, to_sql
 from .items import Item, NewItem
+from .kept import KeptFilters
 from .ledger import LedgerRow, write_ledger
 from .metadata import merged, storable
 from .packing import pack_vectors, unpack_rows, unpack_vectors
@@ -73,8 +75,9 @@ class Collection:
         options: IndexOptions | None = None,
         card: Card | None = None,
         reels: Reels | None = None,
+        filters: KeptFilters | None = None,
     ) -> None:
-        """reels: may be shared with other collections. Raises NotFound when the catalog has no name and model yet."""
+        """reels, filters: shared with other collections. Raises NotFound when the catalog has no name and model yet."""
         self.folder = folder
         self.catalog = catalog
         with catalog.read() as db:
@@ -88,7 +91,7 @@ class Collection:
         self.created_at: str = row[4]
         self.source: str | None = row[5]  # the collection that this one is a re-embedding of
         self.index = VectorIndex(catalog, self.spec.dim, options, card)
-        self._reels, self._serial = reels or Reels(), next(_SERIALS)
+        self._reels, self._filters, self._serial = reels or Reels(), filters or KeptFilters(), next(_SERIALS)
 
     @property
     def uploads(self) -> Path:
@@ -316,6 +319,11 @@ class Collection:
             vector_ids, item_ids, blobs = zip(*found, strict=True)
             last = vector_ids[-1]
             yield list(item_ids), unpack_vectors(list(blobs), self.spec.dim)
+
+    def allowed(self, filter: Filter | None) -> Allowed:
+        """The vectors of the items that pass the filter; of all items without one."""
+        with self.catalog.read() as db:
+            return self._filters.allowed(db, self._serial, filter)
 
     def owners(self, vector_ids: NDArray[np.int64]) -> dict[int, str]:
         """vector id -> item id, for those that (still) exist."""

@@ -16,6 +16,7 @@ faiss: Any = untyped_faiss  # its stubs know neither its views nor keyword param
 
 MANY_QUERIES = 6  # from which a matrix product is quicker
 SPARE, SPARE_SHARE = 24, 0.25  # rows taken beyond those asked for: so many, and that share of them
+IN_PLACE_SHARE = 0.25  # of the rows, up to which FAISS keeps the best of them quickly
 ROUNDING = 2e-6  # of a product of unit vectors in float32
 
 
@@ -24,8 +25,18 @@ class Only:
 
     def __init__(self, mask: NDArray[np.bool_]) -> None:
         self.count = int(np.count_nonzero(mask))
+        self._rows = len(mask)
         self._bits = np.packbits(mask, bitorder="little")
         self.selector = faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(N,), anew."""
+        return np.unpackbits(self._bits, count=self._rows, bitorder="little").view(np.bool_)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._bits.nbytes)
 
 
 def extremes_of(factors: Floats) -> tuple[np.float32, np.float32]:

@@ -21,6 +21,7 @@ from .aliases import read_alias, read_aliases, remove_alias, write_alias
 from .card import Card
 from .catalog import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
+from .kept import KeptFilters
 from .plan import IndexOptions
 from .reels import Reels
 from .snapshot import read_manifest, unpacked
@@ -65,7 +66,7 @@ class Library:
         self.folder = self.data_dir / "collections"
         self._options = options or IndexOptions()
         self._card = card
-        self._reels = Reels()
+        self._reels, self._filters = Reels(), KeptFilters()
         self._aliases = self.data_dir / "aliases"
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
@@ -95,7 +96,7 @@ class Library:
                 self._open.pop(name).close()
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            self._open[name] = open_folder(self.folder / name, self._options, self._card, self._reels)
+            self._open[name] = open_folder(self.folder / name, self._options, self._card, self._reels, self._filters)
             return self._open[name]
 
     def open_for(self, name: str, engine: Engine | Model, create: bool = False) -> Collection:
@@ -309,11 +310,15 @@ def make_collection(folder: Path, name: str, engine: Engine | Model, source: str
 
 
 def open_folder(
-    folder: Path, options: IndexOptions | None = None, card: Card | None = None, reels: Reels | None = None
+    folder: Path,
+    options: IndexOptions | None = None,
+    card: Card | None = None,
+    reels: Reels | None = None,
+    filters: KeptFilters | None = None,
 ) -> Collection:
     catalog = Catalog(folder / CATALOG_FILE)
     try:
-        return Collection(folder, catalog, options, card, reels)
+        return Collection(folder, catalog, options, card, reels, filters)
     except BaseException:
         catalog.close()
         raise

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from . import ann
 from .exact import Floats, Ids
-from .rows import RowFile
+from .places import in_ranges
 
 ENOUGH = (250, 500, 750, 1000, 2000, 4000)  # allowed rows that are compared for ten answers
 SHARES = (10, 100)  # one row in so many is allowed while levels are measured
 MOST_SHARE = SHARES[0]  # of so many rows at most one may be allowed: beyond nothing is measured
 ROW_MICROSECONDS = 0.2  # to find and compare one
-CENTRE_MICROSECONDS = 0.05
-ALLOWED_MICROSECONDS = 0.02  # to look up the list of one, and how near it is
+CENTRE_MICROSECONDS = 0.02
+LISTS_LOOKED_AT = 2  # times as many as would hold enough, were all of a size
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Reach:
 
     def cost(self, k: int, allowed: int, lists: int) -> float:
         """Microseconds of a query, about."""
-        compared = min(allowed, enough_for(self.enough, k))
-        return compared * ROW_MICROSECONDS + lists * CENTRE_MICROSECONDS + allowed * ALLOWED_MICROSECONDS
+        return min(allowed, enough_for(self.enough, k)) * ROW_MICROSECONDS + lists * CENTRE_MICROSECONDS
 
 
 def enough_for(enough: int, k: int) -> int:
@@ -46,28 +45,18 @@ def cheapest_reach(reaches: tuple[Reach, ...], min_recall: float) -> Reach | Non
     return min((r for r in reaches if r.recall >= min_recall), key=lambda reach: reach.enough, default=None)
 
 
-def best_allowed(
-    codes: ann.Codes, lists: NDArray[np.uint16], file: RowFile, query: Floats, k: int, allowed: Ids, enough: int
-) -> tuple[Floats, Ids]:
-    """query (Q, D), allowed places (A,), k <= A -> cosines (Q, k), places (Q, k), in no order.
-
-    codes: of an ivf whose rows are in order; lists (N,): in which one each of them is.
+def nearest_by_list(codes: ann.Codes, sizes: Ids, query: Floats, enough: int) -> Ids:
+    """Which of some rows, in the order of the lists of an ivf, to compare with query (1, D): (E,) ascending, at least
+    `enough` where there are so many: all of the lists whose centres are nearest. sizes (L,): how many each list holds.
     """
-    answers = []
-    for one in query[:, None]:
-        near = _nearest_by_list(codes, lists, one, allowed, max(enough, k))
-        answers.append(file.best(one, k, near))
-    scores, places = zip(*answers, strict=True)
-    return np.concatenate(scores), np.concatenate(places)
-
-
-def _nearest_by_list(codes: ann.Codes, lists: NDArray[np.uint16], query: Floats, allowed: Ids, enough: int) -> Ids:
-    """`enough` of the allowed places, those whose list's centre is nearest the query; all, where that is few."""
-    if len(allowed) <= enough + enough // 2:
-        return allowed
-    assert codes.centres is not None
-    nearness = (codes.centres @ query[0])[lists[allowed]]
-    return np.sort(allowed[np.argpartition(nearness, len(allowed) - enough)[-enough:]])
+    count, lists = int(sizes.sum()), len(sizes)
+    if count <= enough + enough // 2:
+        return np.arange(count)
+    nearest = ann.nearest_lists(codes, query, min(lists, LISTS_LOOKED_AT * enough * lists // count + 1))
+    if sizes[nearest].sum() < enough:
+        nearest = ann.nearest_lists(codes, query, lists)
+    taken = np.sort(nearest[: 1 + np.searchsorted(np.cumsum(sizes[nearest]), enough)])
+    return in_ranges((np.cumsum(sizes) - sizes)[taken], sizes[taken])
 
 
 def measured_reaches(
@@ -75,18 +64,20 @@ def measured_reaches(
 ) -> list[Reach]:
     """probes (P, D) and the places of their nearest rows, true (P, T) best first -> what each of ENOUGH finds of ten.
 
-    Allowed are one row in each of SHARES, drawn by chance; the ten nearest of those are known from `true`.
+    lists (N,): of each row. Allowed are one row in each of SHARES, drawn by chance; the ten nearest of those are known
+    from `true`.
     """
     chance = np.random.default_rng(0)
     bounds: dict[int, list[float]] = {enough: [] for enough in ENOUGH}
     for one_in in SHARES:
         chosen = chance.random(len(codes)) < 1 / one_in
         allowed = np.flatnonzero(chosen)
+        sizes = np.bincount(lists[allowed], minlength=codes.lists)
         known = [row[(row >= 0) & chosen[row]][: ann.DEPTHS[0]] for row in true]
         asked = [place for place, row in enumerate(known) if len(row)]
         for enough in ENOUGH if asked else ():
             stop()
-            near = (_nearest_by_list(codes, lists, probes[i : i + 1], allowed, enough) for i in asked)
+            near = (allowed[nearest_by_list(codes, sizes, probes[i : i + 1], enough)] for i in asked)
             hits = [np.isin(known[i], rows).mean() for i, rows in zip(asked, near, strict=True)]
             bounds[enough].append(ann.lower_bound(np.array(hits)))
     return [Reach(enough, min(recalls)) for enough, recalls in bounds.items() if recalls]

@@ -52,3 +52,10 @@ def places_by(ids: Ids) -> Places:
     offsets = (ids - first).astype(np.uint32 if last - first < 2**32 else np.int64)
     ascending = None if last - first == len(ids) - 1 else offsets[order]
     return Places(first, offsets, order.astype(np.int32), ascending)
+
+
+def in_ranges(starts: Ids, lengths: Ids) -> Ids:
+    """starts, lengths (R,) -> the numbers of each range, one range after another."""
+    ends = np.cumsum(lengths)
+    count = int(ends[-1]) if len(ends) else 0
+    return np.asarray(np.arange(count) + np.repeat(starts - (ends - lengths), lengths), np.int64)

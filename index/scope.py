@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InvalidRequest
+from .allowed import Allowed
 from .collection import Collection
-from .filters import Filter, to_sql
+from .filters import Filter
 
 MAX_CURSOR_BYTES = 8 << 20  # unpacked: some hundred thousand items
 
@@ -45,21 +45,12 @@ class Scope:
 EVERYTHING = Scope()
 
 
-def allowed_vectors(collection: Collection, scope: Scope) -> NDArray[np.int64] | None:
-    """(A,) int64 ascending: the vector ids of the items in scope; None when all are."""
-    tests, parameters = [], list[Any]()
-    if scope.filter is not None:
-        sql, parameters = to_sql(scope.filter)
-        tests.append(f"media_id IN (SELECT id FROM media WHERE {sql})")
-    if scope.view is not None:
-        shown = "SELECT media_id FROM frames WHERE vector_id IN (SELECT value FROM json_each(?))"
-        tests.append(f"vector_id <= ? AND media_id NOT IN ({shown})")
-        parameters += [scope.view.last_vector_id, json.dumps(scope.view.shown)]
-    if not tests:
+def allowed_vectors(collection: Collection, scope: Scope) -> Allowed | None:
+    """The vectors of the items in scope; None when all are."""
+    if scope == EVERYTHING:
         return None
-    with collection.catalog.read() as db:
-        rows = db.execute(f"SELECT vector_id FROM frames WHERE {' AND '.join(tests)} ORDER BY vector_id", parameters)
-        return np.fromiter((row[0] for row in rows), np.int64)
+    allowed = collection.allowed(scope.filter)
+    return allowed if scope.view is None else allowed.until(scope.view.last_vector_id).without(scope.view.shown)
 
 
 def view_now(collection: Collection) -> View:

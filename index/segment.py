@@ -24,19 +24,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import ann
+from .allowed import Allowed
 from .catalog import Catalog
+from .chosen import Chosen
 from .exact import Best, Floats, Ids, best_rows, block_rows
-from .in_place import MANY_QUERIES, Only, best_in_place
-from .narrow import MOST_SHARE, Reach, best_allowed, cheapest_reach, enough_for
+from .in_place import IN_PLACE_SHARE, MANY_QUERIES, Only, best_in_place
+from .narrow import Reach, cheapest_reach, enough_for
 from .packing import unpack_rows
 from .places import Places, places_by
 from .plan import Effort, PartPlan
 from .rows import CHUNK_ROWS, RowFile
 
-FORMAT = 4  # 1: centres as float32; 2: rows without a head; 3: rows in the order of their ids
+FORMAT = 5  # 1: centres as float32; 2: rows without a head; 3: rows in order of ids; 4: reaches by exact centres
 MANIFEST, ROWS, IDS, CODES, FACTORS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "factors.f32"
-SPARSE = 16  # of so many rows at most one is wanted: then those are compared one by one, else whole blocks
-IN_PLACE_SHARE = 0.25  # of the rows, up to which FAISS keeps the best of them quickly
 SCANNED_ROWS = 1000  # of allowed ones, up to which comparing them all is about as quick as asking the codes
 
 
@@ -142,42 +142,51 @@ class Segment:
         return replace(self, alive=alive)
 
     def search(
-        self, query: Floats, k: int, allowed: Ids | None, effort: Effort, min_recall: float
+        self, query: Floats, k: int, allowed: Allowed | None, effort: Effort, min_recall: float
     ) -> tuple[Floats, Ids]:
         """As VectorIndex.search, of these rows."""
-        places = None if allowed is None else self._alive(self.places.of(allowed))
-        count = len(self) if places is None else len(places)
+        chosen = None if allowed is None else self._chosen(allowed)
+        count = len(self) if chosen is None else chosen.count
         if self.codes is not None and not effort.exact and count > SCANNED_ROWS and 2 * k <= count:
-            found = self._asked(self.codes, query, k, places, count, min_recall, effort)
+            found = self._asked(self.codes, query, k, chosen, count, min_recall, effort)
             if found is not None:
                 return found
         effort.parts.append(PartPlan("exact", count, 0, count, 1.0))
-        return self._scanned(query, k, places)
+        return self._scanned(query, k, chosen)
 
-    def _alive(self, places: Ids) -> Ids:
-        return places if self.alive is None else places[self.alive[places]]
-
-    def _among(self, places: Ids) -> NDArray[np.bool_]:
-        """(N,): which rows those are."""
-        mask = np.zeros(len(self.places), np.bool_)
-        mask[places] = True
-        return mask
+    def _chosen(self, allowed: Allowed) -> Chosen:
+        """Which rows those are; what was found out about them before is still known."""
+        known = allowed.known.get(self.file)
+        if known is None:
+            places = self.places.of(allowed.within(*self.span))
+            chosen = Chosen(places if self.alive is None else places[self.alive[places]], len(self.places))
+        else:
+            alive, chosen = known
+            if self.alive is not None and alive != len(self):
+                chosen = chosen.among(self.alive)
+            chosen.is_known = True
+        if self.span[1] <= allowed.seen:
+            allowed.known[self.file] = len(self), chosen
+        return chosen
 
     def _asked(
-        self, codes: ann.Codes, query: Floats, k: int, places: Ids | None, count: int, least: float, effort: Effort
+        self, codes: ann.Codes, query: Floats, k: int, chosen: Chosen | None, count: int, least: float, effort: Effort
     ) -> tuple[Floats, Ids] | None:
-        """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
+        """The best of what the codes lead to; None: to compare all is quick, no way is sure enough, or fewer than k
+        were found."""
+        if chosen is not None and chosen.is_quick(self.file):
+            return None
         sure = effort.depth_of(k)
         kind, way = codes.kind, _way(self.levels, codes.kind, k, sure, len(codes), count, least, self.asked_depth)
-        if places is not None and self.lists is not None and count * MOST_SHARE <= len(codes):
+        if chosen is not None and chosen.places is not None and self.lists is not None:
             reach = cheapest_reach(self.reaches, least)
             if reach is not None and (way is None or reach.cost(sure, count, codes.lists) < way.cost):
                 enough = max(k, enough_for(reach.enough, sure))
                 effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
-                return self.answer(*best_allowed(codes, self.lists, self.file, query, k, places, enough))
+                return self.answer(*chosen.near(codes, self.lists, self.file, query, k, enough))
         if way is None:
             return None
-        only = self._only_alive if places is None else Only(self._among(places))
+        only = self._only_alive if chosen is None else chosen.only
         found = self._led_to(codes, query, k, way.plan.width, way.plan.candidates, only)
         if found is None:
             return None
@@ -209,24 +218,25 @@ class Segment:
         rows, order = np.arange(len(ids))[:, None], np.lexsort((ids, -cosines))
         return np.maximum(np.minimum(cosines[rows, order], 1), -1), ids[rows, order]
 
-    def _scanned(self, query: Floats, k: int, places: Ids | None) -> tuple[Floats, Ids]:
+    def _scanned(self, query: Floats, k: int, chosen: Chosen | None) -> tuple[Floats, Ids]:
         """Every row that may be answered, compared."""
-        if places is not None and k <= len(places) and len(places) * len(query) <= len(self.places) // SPARSE:
-            found = [self.file.best(one, k, places) for one in query[:, None]]
-            return self.answer(*map(np.concatenate, zip(*found, strict=True)))
-        if places is not None and SPARSE * len(places) <= len(self.places):
-            pieces = np.split(np.sort(places), range(CHUNK_ROWS, len(places), CHUNK_ROWS))
+        if chosen is not None and chosen.places is not None:
+            found = chosen.exactly(self.file, query, k)
+            if found is not None:
+                cosines, ids = self.answer(*found)
+                return cosines[:, :k], ids[:, :k]
+            pieces = np.split(chosen.places, range(CHUNK_ROWS, chosen.count, CHUNK_ROWS))
             return best_rows(
                 query, ((self.file.at(piece), self.places.ids_at(piece)) for piece in pieces if len(piece)), k
             )
         best = Best(len(query), k)
-        if len(query) < MANY_QUERIES and k <= IN_PLACE_SHARE * (len(self) if places is None else len(places)):
-            only = self._only_alive if places is None else Only(self._among(places))
+        only = self._only_alive if chosen is None else chosen.only
+        if len(query) < MANY_QUERIES and k <= IN_PLACE_SHARE * (len(self) if chosen is None else chosen.count):
             there = best_in_place(self.file.mapped, self.file.factors, self.file.extremes, query, k, only)
             if there is not None:
                 best.add(there[0], self.places.ids_at(there[1]))
                 return best.result()
-        mask = self.alive if places is None else self._among(places)
+        mask = None if only is None else only.mask
         for rows, block in self.file.blocks(min(block_rows(len(query)), CHUNK_ROWS)):
             if mask is None:
                 best.add(query @ rows.T, self.places.ids_at(block))

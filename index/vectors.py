@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StorageError
+from .allowed import Allowed
 from .asked import Findings
 from .card import Card
 from .catalog import Catalog
@@ -87,12 +88,12 @@ class VectorIndex:
                 self._start()
 
     def search(
-        self, query: Floats, k: int, allowed: Ids | None = None, effort: Effort | None = None
+        self, query: Floats, k: int, allowed: Allowed | None = None, effort: Effort | None = None
     ) -> tuple[Floats, Ids]:
         """query (Q, D) float32 unit length -> cosines (Q, k) best first, ids (Q, k); -1: none left.
 
-        allowed: sorted vector ids; only these are answered, k of them whenever k exist. The cosines are those of the
-        stored vectors. effort says how sure the answer must be, and is told how it was found.
+        allowed: only these are answered, k of them whenever k exist, and quicker when it is the same again. The cosines
+        are those of the stored vectors. effort says how sure the answer must be, and is told how it was found.
         """
         if query.ndim != 2 or query.shape[1] != self._dim:
             raise ValueError(f"query must be (Q, {self._dim}), got {query.shape}")
@@ -105,23 +106,22 @@ class VectorIndex:
         answers = []
         is_by_codes = False
         for segment in state.segments:
-            here = _within(allowed, segment.span)
-            if here is None or len(here):
-                found = self._on_card(segment, query, k, here, effort, least)
+            if allowed is None or allowed.touches(*segment.span):
+                found = self._on_card(segment, query, k, allowed, effort, least)
                 is_by_codes |= found is None and segment.codes is not None
-                answers.append(found or segment.search(query, k, here, effort, least))
+                answers.append(found or segment.search(query, k, allowed, effort, least))
         if is_by_codes and allowed is None and not effort.exact:
             self._tuner.take_note(query, effort.depth_of(k))
         for span, patch in state.patches:
-            here = _within(allowed, span)
-            if isinstance(patch, Unsealed) and (here is None or len(here)):
-                scores, ids, rows = patch.search(query, k, here)
+            if isinstance(patch, Unsealed) and (allowed is None or allowed.touches(*span)):
+                scores, ids, rows = patch.search(query, k, None if allowed is None else allowed.within(*span))
                 effort.parts.append(PartPlan("catalog", rows, 0, rows, 1.0))
                 answers.append((scores, ids))
         for tail in state.tails:
             if len(tail):
                 effort.parts.append(PartPlan("exact", len(tail), 0, len(tail), 1.0))
-                answers.append(tail.search(query, k, allowed))
+                here = None if allowed is None else allowed.within(int(tail.ids[0]), int(tail.ids[-1]))
+                answers.append(tail.search(query, k, here))
         if len(answers) == 1:
             return answers[0]
         best = Best(len(query), k)
@@ -130,7 +130,7 @@ class VectorIndex:
         return best.result()
 
     def _on_card(
-        self, segment: Segment, query: Floats, k: int, allowed: Ids | None, effort: Effort, least: float
+        self, segment: Segment, query: Floats, k: int, allowed: Allowed | None, effort: Effort, least: float
     ) -> tuple[Floats, Ids] | None:
         """As Segment.search; None: there is no card, or it cannot answer that."""
         if self._card is None or allowed is not None:
@@ -328,10 +328,3 @@ class VectorIndex:
     def _check(self) -> None:
         if self._stopping.is_set():
             raise _Stopped
-
-
-def _within(allowed: Ids | None, span: Span) -> Ids | None:
-    if allowed is None:
-        return None
-    first, last = np.searchsorted(allowed, [span[0], span[1] + 1])
-    return allowed[first:last]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StorageError
+from .allowed import allowed_of
 from .collection import Collection
 from .scan import is_gone
 
@@ -67,6 +68,8 @@ def _catalog(db: sqlite3.Connection) -> Iterator[str]:
         "SELECT id FROM media WHERE frames <> (SELECT count(*) FROM frames WHERE media_id = media.id) OR frames = 0"
     )
     yield from _named(counted, "items do not have the frames that they say")
+    apart = db.execute("SELECT media_id FROM frames GROUP BY 1 HAVING max(vector_id) - min(vector_id) + 1 <> count(*)")
+    yield from _named(apart, "items have frames of others between their own, which a filter would let through")
     lost = db.execute(
         "SELECT uri FROM ledger WHERE state = 'done' AND NOT EXISTS "
         "(SELECT 1 FROM media WHERE media.id = ledger.item_id OR media.uri = ledger.uri)"
@@ -160,7 +163,7 @@ def _index(collection: Collection, verdict: Verdict) -> None:
         vector = _stored(collection, vector_id)
         if vector is None:
             continue
-        scores, found = index.search(vector, 1, np.array([vector_id], np.int64))
+        scores, found = index.search(vector, 1, allowed_of(np.array([vector_id], np.int64)))
         if found[0, 0] != vector_id or abs(scores[0, 0] - 1) > SCORE_TOLERANCE:
             missed.append(vector_id)
     if missed:

@@ -9,6 +9,7 @@ from made_items import DIM, new_item, unit_vectors
 from numpy.typing import NDArray
 
 from vicmae.index import making, segment, upkeep
+from vicmae.index.allowed import allowed_of
 from vicmae.index.collection import Collection
 from vicmae.index.packing import unpack_vectors
 from vicmae.index.plan import Effort
@@ -35,7 +36,7 @@ def agrees(index: VectorIndex, collection: Collection, effort: Effort | None = N
     for allowed in (None, ids[::3], np.array([], np.int64)):
         known = ids if allowed is None else allowed
         k = min(7, max(1, len(known)))
-        scores, found = index.search(query, k, allowed, effort)
+        scores, found = index.search(query, k, None if allowed is None else allowed_of(allowed), effort)
         true = query @ rows[np.isin(ids, known)].T if len(known) else np.empty((2, 0), np.float32)
         wanted = -np.sort(-true, axis=1)[:, :k]
         assert scores[:, : wanted.shape[1]] == pytest.approx(wanted, abs=1e-5)

@@ -17,6 +17,7 @@ from test_gpu import faiss
 from vicmae.errors import InvalidRequest
 from vicmae.index import card as cards
 from vicmae.index import segment as segments
+from vicmae.index.allowed import Allowed, allowed_of
 from vicmae.index.card import Card, open_card
 from vicmae.index.collection import Collection
 from vicmae.index.exact import Floats, Ids
@@ -140,13 +141,13 @@ def test_the_card_answers_with_the_cosines_of_the_stored_vectors(collection: Col
 
 
 def test_what_the_card_cannot_answer_is_searched_without_it(collection: Collection) -> None:
-    def kinds(k: int, allowed: Ids | None = None, **wish: float) -> set[str]:
+    def kinds(k: int, allowed: Allowed | None = None, **wish: float) -> set[str]:
         effort = Effort(exact=bool(wish.get("exact")), min_recall=wish.get("min_recall"))
         _, ids = collection.index.search(unit_vectors(51, 2), k, allowed, effort)
         assert (ids >= 0).all()
         return {answered.kind for answered in effort.parts}
 
-    assert kinds(10, np.arange(1, 900)) <= {"ivf", "exact"}
+    assert kinds(10, allowed_of(np.arange(1, 900))) <= {"ivf", "exact"}
     assert kinds(10, exact=True) == {"exact"}
     assert kinds(ROWS) == {"exact"}
     assert kinds(10, min_recall=1.0) == {"exact"}

@@ -8,6 +8,7 @@ from made_items import DIM, ENGINE, new_item
 from numpy.typing import NDArray
 
 from vicmae.index import making, segment
+from vicmae.index.allowed import allowed_of
 from vicmae.index.library import Library
 from vicmae.index.packing import unpack_vectors
 from vicmae.index.plan import Effort, IndexOptions
@@ -46,7 +47,7 @@ def test_auto_takes_a_graph_where_lists_are_slow_and_it_fits(
         for allowed in (None, every[::2], every[::15]):
             ids = every if allowed is None else allowed
             effort = Effort()
-            cosines, found = collection.index.search(query, 5, allowed, effort)
+            cosines, found = collection.index.search(query, 5, None if allowed is None else allowed_of(allowed), effort)
             assert np.isin(found, ids).all() and (np.diff(cosines, axis=1) <= 0).all()
             assert cosines == pytest.approx(np.einsum("qd,qkd->qk", query, held[found - 1]), abs=1e-6)
             true = ids[np.argsort(-(query @ held[ids - 1].T), axis=1)[:, :5]]

@@ -14,6 +14,7 @@ from made_items import DIM, ENGINE, new_item, unit_vectors
 from numpy.typing import NDArray
 
 from vicmae.index import following, segment, upkeep
+from vicmae.index.allowed import allowed_of
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.plan import Effort, IndexOptions
@@ -106,7 +107,7 @@ def recall(collection: Collection, effort: Effort, allowed: NDArray[np.int64] | 
     if allowed is not None:
         rows, ids = rows[np.isin(ids, allowed)], allowed
     true = ids[np.argsort(-(query @ rows.T), axis=1)[:, :10]]
-    scores, found = collection.index.search(query, 10, allowed, effort)
+    scores, found = collection.index.search(query, 10, None if allowed is None else allowed_of(allowed), effort)
     assert (found >= 0).all() and np.isin(found, ids).all()
     places = np.searchsorted(ids, found)
     assert scores == pytest.approx(np.einsum("qd,qkd->qk", query, rows[places]), abs=1e-5)

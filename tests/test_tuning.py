@@ -9,6 +9,7 @@ import pytest
 from made_items import ENGINE, new_item, unit_vectors
 
 from vicmae.index import making, segment, tuning
+from vicmae.index.allowed import allowed_of
 from vicmae.index.asked import Findings
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
@@ -55,7 +56,7 @@ def test_what_is_asked_is_compared_in_the_background(opened: Collection, monkeyp
 def test_nothing_is_compared_where_nothing_is_asked(opened: Collection) -> None:
     assert opened.index.tune() == 0
     opened.index.search(unit_vectors(3, 1), 5, None, Effort(exact=True))
-    opened.index.search(unit_vectors(3, 1), 5, np.arange(1, 300))
+    opened.index.search(unit_vectors(3, 1), 5, allowed_of(np.arange(1, 300)))
     assert opened.index._tuner._thread is None and opened.index.tune() == 0
 
 
