@@ -1,6 +1,7 @@
 """How fast, how small and how sure is the index? Against hnswlib and usearch on the same vectors, in one run.
 
-    python benchmarks/index.py [--vectors 200000] [--rivals hnswlib,usearch-f16] [--vectors-from FILE] [--only long]
+    python benchmarks/index.py [--vectors 200000] [--rivals hnswlib,usearch-f16] [--vectors-from FILE]
+        [--only index|filters|long|align]
 
 The vectors are made: 2,000 scenes are points of a normal distribution in 48 dimensions; a vector is a scene plus 0.6
 times normal noise in those 48, turned into 384 dimensions, plus 0.1 times normal noise in all of them, scaled to unit
@@ -13,10 +14,10 @@ itself. It answers twice: "sealed", when all it knows are its own samples, and a
 while, when it has compared 256 other queries, made the same way, with every vector. Before what is timed everybody is
 asked a thousand other queries. Resident memory is what the process has more than before it opened the index, after all
 queries. A filter lets one vector in fifty through: the same one for each query, and, "asked first", one for each query
-that the index never saw. Then a clip of 60 frames is found and aligned among 1,000 films of 97 frames, and a frame and
-a clip among 30 films of an hour, whose nearest frames are all of one or two films. Prints a table and writes
-benchmarks/results/index.json. Rivals stand in index_rivals.py; those not asked for with --rivals need not be installed.
-Needs: pip install '.[bench]'
+that the index never saw. Then items are searched as the server does it: by a frame, with and without filters; by a frame
+and a clip among 30 films of an hour, where the nearest frames are all of one or two films; by a clip of 60 frames, which
+is aligned, among 1,000 films of 97 frames. Prints a table and writes benchmarks/results/index.json. Rivals stand in
+index_rivals.py; those not asked for with --rivals need not be installed. Needs: pip install '.[bench]'
 """
 
 import argparse
@@ -41,9 +42,11 @@ from vicmae.export.engine import FakeEngine
 from vicmae.index.allowed import Allowed, allowed_of
 from vicmae.index.collection import Collection
 from vicmae.index.exact import best_rows, in_blocks
+from vicmae.index.filters import parse_filter
 from vicmae.index.items import NewItem, default_item_id
 from vicmae.index.library import Library
 from vicmae.index.plan import Effort
+from vicmae.index.scope import Scope
 from vicmae.index.search import search_clip, search_frame
 
 RESULTS = Path(__file__).parent / "results"
@@ -324,6 +327,43 @@ def long_films(scratch: Path, films: int = 30, frames: int = 7200, asked: int = 
         return {**told, "right": right / (2 * asked + 2), "frames": len(collection.index)}
 
 
+def under_filters(scratch: Path, items: int = 2000, frames: int = 100, asked: int = 50) -> dict[str, Any]:
+    """A frame among made items, ten of them as the server finds them: among all, and under filters by their metadata.
+
+    first_ms: of the search that brings the filter; the others ask it again, in turns with searches without one.
+    """
+    with Library(scratch / "filters") as library:
+        collection = library.create("bench", engine_of(DIM))
+        vectors = made(items * frames, 0)
+        for number in range(items):
+            item = item_of(number, vectors[number * frames : (number + 1) * frames])
+            collection.add(replace(item, metadata={"in_50": number % 50, "in_2": number % 2}))
+        collection.index.seal(everything=True)
+        queries = made(asked + 1, 5)
+        filters = {
+            "one in 50": {"key": "metadata.in_50", "match": {"value": 7}},
+            "one in 2": {"key": "metadata.in_2", "match": {"value": 1}},
+            "all": {"key": "kind", "match": {"value": "video"}},
+        }
+        told: dict[str, Any] = {}
+        search_frame(collection, queries[-1], 10)
+        for name, condition in filters.items():
+            scopes = {"filtered": Scope(parse_filter({"must": [condition]})), "unfiltered": Scope()}
+            began = perf_counter()
+            search_frame(collection, queries[-1], 10, scopes["filtered"])
+            first = perf_counter() - began
+            seconds: dict[str, list[float]] = {kind: [] for kind in scopes}
+            for query in queries[:-1]:
+                for kind, scope in scopes.items():
+                    began = perf_counter()
+                    assert len(search_frame(collection, query, 10, scope)) == 10
+                    seconds[kind].append(perf_counter() - began)
+            p50 = {kind: 1e3 * float(np.median(took)) for kind, took in seconds.items()}
+            ratio = p50["filtered"] / p50["unfiltered"]
+            told[name] = {"first_ms": 1e3 * first, "p50_ms": p50["filtered"], "to_unfiltered": ratio}
+        return {**told, "unfiltered_p50_ms": p50["unfiltered"], "frames": len(collection.index)}
+
+
 def tell(results: dict[str, dict[str, Any]]) -> None:
     table = Table(title="the index, single queries on one thread")
     for column in (
@@ -368,7 +408,7 @@ def main() -> None:
     parser.add_argument("--rivals", default="hnswlib,usearch-f16", help=f"of {', '.join(RIVALS)}; empty for none")
     parser.add_argument("--vectors-from", type=Path, help="an .npy of vectors (N, D), or an .npz of `vicmae embed`")
     parser.add_argument("--rounds", type=int, default=3, help="how often each engine is asked")
-    parser.add_argument("--only", choices=("index", "align", "long"))
+    parser.add_argument("--only", choices=("index", "align", "long", "filters"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -394,6 +434,9 @@ def main() -> None:
         if told.only in (None, "long"):
             facts["long"] = long_films(scratch)
             Console().print("ten items for a frame and for a clip of 30 s among 30 films of an hour:", facts["long"])
+        if told.only in (None, "filters"):
+            facts["filters"] = under_filters(scratch)
+            Console().print("ten items for a frame under filters, of 2,000 items of 100 frames:", facts["filters"])
         if told.only in (None, "align"):
             facts["align"] = alignment(scratch)
             Console().print("alignment of a 30 s clip against 1,000 videos:", facts["align"])
