@@ -14,10 +14,11 @@ itself. It answers twice: "sealed", when all it knows are its own samples, and a
 while, when it has compared 256 other queries, made the same way, with every vector. Before what is timed everybody is
 asked a thousand other queries. Resident memory is what the process has more than before it opened the index, after all
 queries. A filter lets one vector in fifty through: the same one for each query, and, "asked first", one for each query
-that the index never saw. Then items are searched as the server does it: by a frame, with and without filters; by a frame
-and a clip among 30 films of an hour, where the nearest frames are all of one or two films; by a clip of 60 frames, which
-is aligned, among 1,000 films of 97 frames. Prints a table and writes benchmarks/results/index.json. Rivals stand in
-index_rivals.py; those not asked for with --rivals need not be installed. Needs: pip install '.[bench]'
+that the index never saw. Then items are searched as the server does it: by a frame, with and without filters; by a
+frame and a clip among 30 films of an hour, where the nearest frames are all of one or two films; by a clip of 60
+frames, which is aligned, among 1,000 films of 97 frames. Prints a table and writes benchmarks/results/index.json.
+Rivals stand in index_rivals.py; those not asked for with --rivals need not be installed.
+Needs: pip install '.[bench]'
 """
 
 import argparse
