@@ -27,31 +27,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from index_made import engine_of, item_of, made
 from index_rivals import FILTERED, MODULES, RIVALS, Ask, Floats, K
+from index_searches import alignment, long_films, percentiles, under_filters
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from vicmae.export.engine import FakeEngine
 from vicmae.index.allowed import Allowed, allowed_of
-from vicmae.index.collection import Collection
 from vicmae.index.exact import best_rows, in_blocks
-from vicmae.index.filters import parse_filter
-from vicmae.index.items import NewItem, default_item_id
 from vicmae.index.library import Library
 from vicmae.index.plan import Effort
-from vicmae.index.scope import Scope
-from vicmae.index.search import search_clip, search_frame
 
 RESULTS = Path(__file__).parent / "results"
-DIM = 384
 QUERIES = 500
 OTHERS = 1000  # queries that are asked before
 TUNED = 256  # of them
@@ -59,53 +53,6 @@ LEAST_RECALL = 0.99
 FRAMES_AN_ITEM = 1000
 FEW_QUERIES = 50  # for an engine that takes SLOW_SECONDS for one
 SLOW_SECONDS = 0.02
-
-
-def made(count: int, seed: int, dim: int = DIM) -> Floats:
-    """(count, dim) float32 unit vectors, as the docstring of this file says."""
-    world = np.random.default_rng(7)
-    turned = np.linalg.qr(world.normal(size=(dim, 48)))[0].T.astype(np.float32)
-    scenes = world.normal(size=(2000, 48)).astype(np.float32)
-    chance = np.random.default_rng(seed)
-    vectors = np.empty((count, dim), np.float32)
-    for start in range(0, count, 50_000):
-        part = vectors[start : start + 50_000]
-        where = scenes[chance.integers(0, len(scenes), len(part))]
-        where = where + 0.6 * chance.standard_normal(where.shape, np.float32)
-        part[:] = where @ turned + 0.1 * chance.standard_normal(part.shape, np.float32)
-        part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return vectors
-
-
-def engine_of(dim: int) -> FakeEngine:
-    """A stand-in for a model of that dimension."""
-    engine = FakeEngine()
-    engine.spec = replace(engine.spec, dim=dim)
-    return engine
-
-
-def item_of(number: int, vectors: Floats, fps: float = 2.0) -> NewItem:
-    uri = f"file:///made/{number}"
-    starts = np.arange(len(vectors)) / fps
-    return NewItem(
-        id=default_item_id(uri),
-        uri=uri,
-        name=f"{number}.mp4",
-        path=Path(f"/made/{number}"),
-        sha256=f"{number:064x}",
-        kind="video",
-        mime="video/mp4",
-        size_bytes=1,
-        mtime_ns=1,
-        width=1,
-        height=1,
-        duration_seconds=len(vectors) / fps,
-        frames_per_second=fps,
-        vectors=vectors,
-        start_seconds=starts,
-        end_seconds=starts + 1 / fps,
-        informative=np.ones(len(vectors), np.float32),
-    )
 
 
 def build_vicmae(folder: Path, vectors: Floats) -> dict[str, Any]:
@@ -218,10 +165,6 @@ def child(name: str, stage: str, folder: Path) -> dict[str, Any]:
     return facts
 
 
-def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
-    return {"p50_ms": 1e3 * float(np.median(seconds)), "p99_ms": 1e3 * float(np.quantile(seconds, 0.99))}
-
-
 def run_child(name: str, stage: str, folder: Path) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", name, "--stage", stage, "--folder", str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
@@ -266,103 +209,6 @@ def middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         else:
             told[name] = float(np.median(values)) if type(last) in (int, float) else last
     return told
-
-
-def film(number: int, frames: int = 97, dim: int = 192) -> Floats:
-    """(frames, dim): shots of 12 frames, four films share a place, all frames share a little."""
-    chance = np.random.default_rng(number)
-    common = 0.7 * np.random.default_rng(number // 4).normal(size=dim) + 1.0
-    steps = 0.25 * chance.normal(size=(frames, dim))
-    steps[::12] = 0
-    walked = np.concatenate([np.cumsum(steps[i : i + 12], axis=0) for i in range(0, frames, 12)])
-    shots = np.repeat(chance.normal(size=(-(-frames // 12), dim)), 12, axis=0)[:frames]
-    made = walked + shots + common
-    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
-
-
-def noisy(vectors: Floats, seed: int, amount: float) -> Floats:
-    made = vectors + amount * np.random.default_rng(seed).normal(size=vectors.shape).astype(np.float32)
-    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
-
-
-def alignment(scratch: Path, films: int = 1000, clips: int = 30) -> dict[str, float]:
-    """A clip of 60 frames (30 s) of one of 1,000 films, plain and mirrored: search_clip as the server calls it."""
-    with Library(scratch / "films") as library:
-        collection: Collection = library.create("bench", engine_of(192))
-        for number in range(films):
-            collection.add(item_of(number, film(number)))
-        collection.index.seal(everything=True)
-        seconds, right = [], 0
-        for clip in range(-2, clips):
-            number = (clip * 37) % films
-            query = noisy(film(number)[20:80], clip + 2, 0.02)
-            mirrored = noisy(query, clip + 2, 0.05)
-            began = perf_counter()
-            hits = search_clip(collection, query, np.arange(60) / 2, 10, mirrored=mirrored, end_seconds=30.0)
-            seconds.append(perf_counter() - began)
-            right += hits[0].item.uri.endswith(f"/{number}") and abs(hits[0].start_seconds - 10) <= 1
-        return {**percentiles(np.array(seconds[2:])), "right": right / len(seconds), "frames": len(collection.index)}
-
-
-def long_films(scratch: Path, films: int = 30, frames: int = 7200, asked: int = 12) -> dict[str, Any]:
-    """A frame, and a clip of 60 frames, of one of 30 films of an hour: ten items as the server finds them."""
-    with Library(scratch / "long") as library:
-        collection = library.create("bench", engine_of(192))
-        for number in range(films):
-            collection.add(item_of(number, film(number, frames)))
-        collection.index.seal(everything=True)
-        seconds: dict[str, list[float]] = {"frame": [], "clip": []}
-        right = 0
-        for turn in range(-1, asked):
-            number, first = (turn * 7) % films, (turn * 577) % (frames - 60)
-            query = noisy(film(number, frames)[first : first + 60], turn + 1, 0.02)
-            for kind in seconds:
-                began = perf_counter()
-                if kind == "frame":
-                    hits = search_frame(collection, query[0], 10)
-                else:
-                    hits = search_clip(collection, query, np.arange(60) / 2, 10, end_seconds=30.0)
-                seconds[kind].append(perf_counter() - began)
-                right += len(hits) == 10 and hits[0].item.uri.endswith(f"/{number}")
-        told = {kind: percentiles(np.array(took[1:])) for kind, took in seconds.items()}
-        return {**told, "right": right / (2 * asked + 2), "frames": len(collection.index)}
-
-
-def under_filters(scratch: Path, items: int = 2000, frames: int = 100, asked: int = 50) -> dict[str, Any]:
-    """A frame among made items, ten of them as the server finds them: among all, and under filters by their metadata.
-
-    first_ms: of the search that brings the filter; the others ask it again, in turns with searches without one.
-    """
-    with Library(scratch / "filters") as library:
-        collection = library.create("bench", engine_of(DIM))
-        vectors = made(items * frames, 0)
-        for number in range(items):
-            item = item_of(number, vectors[number * frames : (number + 1) * frames])
-            collection.add(replace(item, metadata={"in_50": number % 50, "in_2": number % 2}))
-        collection.index.seal(everything=True)
-        queries = made(asked + 1, 5)
-        filters = {
-            "one in 50": {"key": "metadata.in_50", "match": {"value": 7}},
-            "one in 2": {"key": "metadata.in_2", "match": {"value": 1}},
-            "all": {"key": "kind", "match": {"value": "video"}},
-        }
-        told: dict[str, Any] = {}
-        search_frame(collection, queries[-1], 10)
-        for name, condition in filters.items():
-            scopes = {"filtered": Scope(parse_filter({"must": [condition]})), "unfiltered": Scope()}
-            began = perf_counter()
-            search_frame(collection, queries[-1], 10, scopes["filtered"])
-            first = perf_counter() - began
-            seconds: dict[str, list[float]] = {kind: [] for kind in scopes}
-            for query in queries[:-1]:
-                for kind, scope in scopes.items():
-                    began = perf_counter()
-                    assert len(search_frame(collection, query, 10, scope)) == 10
-                    seconds[kind].append(perf_counter() - began)
-            p50 = {kind: 1e3 * float(np.median(took)) for kind, took in seconds.items()}
-            ratio = p50["filtered"] / p50["unfiltered"]
-            told[name] = {"first_ms": 1e3 * first, "p50_ms": p50["filtered"], "to_unfiltered": ratio}
-        return {**told, "unfiltered_p50_ms": p50["unfiltered"], "frames": len(collection.index)}
 
 
 def tell(results: dict[str, dict[str, Any]]) -> None:

@@ -28,11 +28,11 @@ from statistics import median
 from time import perf_counter, sleep
 
 import numpy as np
+from index_made import engine_of, item_of, made
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from index import engine_of, item_of, made
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.plan import IndexOptions
