@@ -7,14 +7,12 @@ Knows nothing of filters.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .chosen import Chosen
+from .chosen import Known
 from .exact import Ids
 from .places import in_ranges
-from .rows import RowFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +20,13 @@ class Allowed:
     """The ids from firsts[i] to lasts[i] for each i, (R,) int64 ascending; no two ranges share one.
 
     seen   ids beyond this one were not looked at: they are not allowed, but may be once they are
-    known  the rows that they are in a segment, by its file, when so many of them were alive; gone with the file
+    known  which rows of segments they are
     """
 
     firsts: Ids
     lasts: Ids
     seen: int
-    known: WeakKeyDictionary[RowFile, tuple[int, Chosen]] = field(default_factory=WeakKeyDictionary)
+    known: Known = field(default_factory=Known)
 
     @cached_property
     def _count(self) -> int:
@@ -40,8 +38,8 @@ class Allowed:
 
     @property
     def nbytes(self) -> int:
-        """Of memory, without what is known."""
-        return self.firsts.nbytes + self.lasts.nbytes
+        """Of memory."""
+        return self.firsts.nbytes + self.lasts.nbytes + self.known.nbytes
 
     def touches(self, first: int, last: int) -> bool:
         """Whether any lies from first to last."""

@@ -5,6 +5,7 @@ them takes. So few rows are copied beside one another when they are asked for th
 """
 
 from threading import Lock
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,3 +112,26 @@ class Chosen:
         mask = np.zeros(self._rows, np.bool_)
         mask[places] = True
         return mask
+
+
+class Known:
+    """Which rows of segments were chosen before, by their files; gone with those. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: WeakKeyDictionary[RowFile, tuple[int, Chosen]] = WeakKeyDictionary()
+
+    def get(self, file: RowFile) -> tuple[int, Chosen] | None:
+        """What was put for it: how many of its rows were alive, and the chosen ones."""
+        with self._lock:
+            return self._held.get(file)
+
+    def put(self, file: RowFile, alive: int, chosen: Chosen) -> None:
+        with self._lock:
+            self._held[file] = alive, chosen
+
+    @property
+    def nbytes(self) -> int:
+        """Of memory."""
+        with self._lock:
+            return sum(chosen.nbytes for _, chosen in self._held.values())

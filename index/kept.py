@@ -7,13 +7,12 @@ is read anew only when an item was changed in place. Bounded in bytes, for all c
 
 import sqlite3
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from threading import Lock
 
 import numpy as np
 
 from .allowed import Allowed
-from .chosen import Chosen
 from .filters import Filter, to_sql
 
 MOST_BYTES = 128 * 2**20
@@ -33,6 +32,10 @@ class Mark:
     removed: int
     changes: int
 
+    def is_before(self, other: "Mark") -> bool:
+        """Whether the other moment is later."""
+        return any(mine < its for mine, its in zip(astuple(self), astuple(other), strict=True))
+
 
 class KeptFilters:
     """What the filters that were asked last allow. Any thread may use it."""
@@ -47,11 +50,13 @@ class KeptFilters:
         key, now = (serial, repr(filter)), mark_of(db)
         with self._lock:
             before = self._held.get(key)
+        if before is not None and now.is_before(before[0]):  # a transaction that began earlier and was overtaken
+            return _read(db, filter, now)
         allowed = _read(db, filter, now) if before is None else _brought_up(db, filter, *before, now)
         with self._lock:
             self._held[key] = now, allowed
             self._held.move_to_end(key)
-            sizes = {each: _nbytes(held) for each, (_, held) in self._held.items()}
+            sizes = {each: held.nbytes for each, (_, held) in self._held.items()}
             while sum(sizes.values()) > self._most_bytes or len(sizes) > MOST_FILTERS:
                 sizes.pop(self._held.popitem(last=False)[0])
         return allowed
@@ -87,8 +92,3 @@ def _read(db: sqlite3.Connection, filter: Filter | None, now: Mark, after: int =
     counts, lasts = np.array(rows.fetchall(), np.int64).reshape(-1, 2).T
     order = np.argsort(lasts)
     return Allowed((lasts - counts + 1)[order], lasts[order], now.last_frame)
-
-
-def _nbytes(allowed: Allowed) -> int:
-    chosen: list[tuple[int, Chosen]] = list(allowed.known.values())
-    return allowed.nbytes + sum(each.nbytes for _, each in chosen)

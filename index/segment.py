@@ -166,7 +166,7 @@ class Segment:
                 chosen = chosen.among(self.alive)
             chosen.is_known = True
         if self.span[1] <= allowed.seen:
-            allowed.known[self.file] = len(self), chosen
+            allowed.known.put(self.file, len(self), chosen)
         return chosen
 
     def _asked(

@@ -131,6 +131,19 @@ def test_collections_do_not_mix(tmp_path: Path) -> None:
         assert (allowed(first), allowed(second)) == ([1, 2, 3], [1, 2, 3, 4, 5])
 
 
+def test_a_reader_that_is_overtaken_sees_its_own_moment(collection: Collection) -> None:
+    filters = KeptFilters()
+    collection.add(coloured(0, "red"))
+    with collection.catalog.read() as early:
+        assert len(filters.allowed(early, 0, RED)) == 3
+        collection.add(coloured(1, "red"))
+        with collection.catalog.read() as late:
+            assert filters.allowed(late, 0, RED).within(0, 100).tolist() == [1, 2, 3, 4, 5, 6]
+        assert filters.allowed(early, 0, RED).within(0, 100).tolist() == [1, 2, 3]
+    with collection.catalog.read() as late:
+        assert filters.allowed(late, 0, RED).within(0, 100).tolist() == [1, 2, 3, 4, 5, 6]
+
+
 def test_memory_is_bounded(collection: Collection) -> None:
     filters = KeptFilters(most_bytes=1000)
     for seed in range(20):
@@ -141,7 +154,7 @@ def test_memory_is_bounded(collection: Collection) -> None:
             found = filters.allowed(db, 0, wanted)
             everything = filters.allowed(db, 0, None)
         assert found.within(0, 100).tolist() == in_catalog(collection, colour) and len(everything) == 60
-    assert 0 < sum(map(kept._nbytes, (held for _, held in filters._held.values()))) <= 1000
+    assert 0 < sum(held.nbytes for _, held in filters._held.values()) <= 1000
 
 
 def test_a_known_filter_answers_as_a_new_one(tmp_path: Path) -> None:
@@ -165,6 +178,6 @@ def test_a_known_filter_answers_as_a_new_one(tmp_path: Path) -> None:
             assert np.array_equal(answers[1][1], true) and np.array_equal(answers[2][1], true)
             assert np.mean([np.isin(a, b).mean() for a, b in zip(true, answers[0][1], strict=True)]) >= 0.9
             assert efforts[1].parts[0].kind == "exact" and efforts[1].to_dict()["allowed"] == len(ids)
-            assert scope.known[sealed.file][1].count == len(ids)
+            assert (known := scope.known.get(sealed.file)) is not None and known[1].count == len(ids)
             collection.delete(new_item(12 * turn).id)
             collection.index.refresh()
