@@ -57,14 +57,12 @@ Rows = Callable[[], Iterable[Block]]  # starts a pass over (rows (B, D), places 
 class Codes:
     """An approximate index. scale: what a vector is multiplied by before FAISS is asked.
 
-    of_lists: an index of the centres of an ivf's lists, times the scale, by the quickest codes there are of them.
     A graph is an IndexPreTransform, which takes the mean of the rows from what is asked.
     """
 
     kind: str
     index: Any
     scale: np.float32
-    of_lists: Any = None
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -154,18 +152,7 @@ def _lists(count: int, sample: Floats, rows: Rows, stop: Callable[[], None]) -> 
         index.add(whole(block, scale))
     flat, index.quantizer = index.quantizer, _of_centres(centres)  # many rows are quickest compared by a matrix product
     flat.thisown = True
-    return Codes("ivf", index, scale, _of_lists(index))
-
-
-def _of_lists(index: Any) -> Any:
-    """As Codes.of_lists. It lives as long as the ivf."""
-    quantizer = faiss.downcast_index(index.quantizer)
-    return faiss.downcast_index(quantizer.base_index) if isinstance(quantizer, faiss.IndexRefine) else quantizer
-
-
-def nearest_lists(codes: Codes, query: Floats, count: int) -> Ids:
-    """query (1, D) -> (count,) lists of an ivf whose centres are nearest, as far as quick codes tell, nearest first."""
-    return np.asarray(_asked(codes.of_lists, query * codes.scale, count, None)[1][0], np.int64)
+    return Codes("ivf", index, scale)
 
 
 def _of_centres(centres: Floats) -> Any:
@@ -252,11 +239,6 @@ def _as_met(hnsw: Any, count: int) -> Ids:
                 unmet += 1
             front = np.arange(unmet, min(unmet + 1, count))
     return np.concatenate([np.empty(0, np.int64), *met])
-
-
-def lists_of(codes: Codes) -> NDArray[np.uint16]:
-    """(N,): the list of an ivf that each of its rows is in, once they are in_order()."""
-    return np.repeat(np.arange(codes.lists, dtype=np.uint16), _list_sizes(codes))
 
 
 def _list_sizes(codes: Codes) -> list[int]:
@@ -397,6 +379,4 @@ def read(path: Path, kind: str, mean: Floats) -> Codes:
         index = faiss.read_index(str(path))
     except RuntimeError as error:
         raise ValueError(f"this FAISS cannot read it ({str(error)[-80:]})") from error
-    if kind == "hnsw":
-        return Codes(kind, index, _scale(mean))
-    return Codes(kind, index, _scale(np.zeros_like(mean)), _of_lists(index))
+    return Codes(kind, index, _scale(mean if kind == "hnsw" else np.zeros_like(mean)))

@@ -1,7 +1,6 @@
-"""The rows of one segment that a filter allows, and what makes searching them quicker when the filter is asked again.
+"""The rows of one segment that a filter allows, and how they are searched where they are few.
 
-Each allowed row lies on a page of its own in the segment's file, and waiting for those pages is most of what comparing
-them takes. So few rows are copied beside one another when they are asked for the second time.
+What is made for that, the rows' sketch packed for comparing, is kept for the next search under the same filter.
 """
 
 from threading import Lock
@@ -10,22 +9,20 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ann
 from .exact import Floats, Ids
 from .in_place import IN_PLACE_SHARE, Only
-from .narrow import MOST_SHARE, nearest_by_list
-from .rows import RowFile, SomeRows
+from .narrow import MOST_SHARE
+from .rows import RowFile
+from .sketch import Ranking, Sketch
 
-MOST_COPIED_BYTES = 32 * 2**20
-QUICK_BYTES = 4 * 2**20  # of copied rows, up to which all are compared about as quickly as some of them are picked
+MOST_COPIED_BYTES = 32 * 2**20  # of rows that are compared all together
 
 
 class Chosen:
     """Some rows of a segment. Any thread may ask it.
 
-    count     how many
-    places    (C,) ascending, where they are so few that they are looked at one by one; else None: only `only` tells
-    is_known  whether they are not asked for the first time
+    count   how many
+    places  (C,) ascending, where they are so few that they are looked at one by one; else None: only `only` tells
     """
 
     def __init__(self, places: Ids, rows: int) -> None:
@@ -34,9 +31,7 @@ class Chosen:
         self.places = np.sort(places) if self.count * MOST_SHARE <= rows else None
         self._rows = rows
         self._only = Only(self._among(places)) if self.places is None else None
-        self._copied: SomeRows | None = None
-        self._sizes: Ids | None = None
-        self.is_known = False
+        self._ranking: Ranking | None = None
         self._lock = Lock()
 
     @property
@@ -50,18 +45,13 @@ class Chosen:
     @property
     def nbytes(self) -> int:
         """Of memory."""
-        held = (self.places, self._only, self._copied, self._sizes)
-        return sum(each.nbytes for each in held if each is not None)
+        return sum(each.nbytes for each in (self.places, self._only, self._ranking) if each is not None)
 
     def among(self, alive: NDArray[np.bool_]) -> "Chosen":
         """Those that are alive, (N,) bool."""
         places = np.flatnonzero(self.only.mask) if self.places is None else self.places
         left = alive[places]
         return self if left.all() else Chosen(places[left], self._rows)
-
-    def is_quick(self, file: RowFile) -> bool:
-        """Whether all of them are compared about as quickly as some would be picked."""
-        return self.count * 2 * file.dim <= QUICK_BYTES and self._copied_from(file) is not None
 
     def exactly(self, file: RowFile, query: Floats, k: int) -> tuple[Floats, Ids] | None:
         """query (Q, D) -> cosines and places (Q, W), W >= k, among which the k best are, of few rows in that file.
@@ -71,41 +61,20 @@ class Chosen:
         assert self.places is not None
         if k > IN_PLACE_SHARE * self.count or self.count * 2 * file.dim > MOST_COPIED_BYTES:
             return None
-        copied = self._copied_from(file)
-        if copied is None:
-            return file.exactly(query, k, self.places)
-        found = copied.exactly(query, k)
-        return None if found is None else (found[0], self.places[found[1]])
+        return file.exactly(query, k, self.places)
 
-    def near(
-        self, codes: ann.Codes, lists: NDArray[np.uint16], file: RowFile, query: Floats, k: int, enough: int
-    ) -> tuple[Floats, Ids]:
-        """query (Q, D) -> cosines (Q, k), places (Q, k), in no order, of the best of those in the nearest lists.
+    def nearly(self, sketch: Sketch, file: RowFile, query: Floats, k: int, enough: int) -> tuple[Floats, Ids]:
+        """query (Q, D) -> cosines (Q, k), places (Q, k), in no order: the best of `enough` that the sketch ranks first.
 
-        Of few rows, k <= count. codes: of an ivf whose rows are in order; lists (N,): in which one each of them is.
+        Of few rows, k <= enough and k <= count.
         """
         assert self.places is not None
-        if self._sizes is None:
-            self._sizes = np.bincount(lists[self.places], minlength=codes.lists)
-        copied = self._copied_from(file)
-        answers = []
-        for one in query[:, None]:
-            near = nearest_by_list(codes, self._sizes, one, max(enough, k))
-            if copied is None:
-                answers.append(file.best(one, k, self.places[near]))
-            else:
-                cosines, found = copied.best(one, k, near)
-                answers.append((cosines, self.places[found]))
+        with self._lock:
+            self._ranking = self._ranking or sketch.of(self.places)
+        ranked = self.places[self._ranking.nearest(query, enough)]
+        answers = [file.best(one, k, np.sort(places)) for one, places in zip(query[:, None], ranked, strict=True)]
         scores, places = zip(*answers, strict=True)
         return np.concatenate(scores), np.concatenate(places)
-
-    def _copied_from(self, file: RowFile) -> SomeRows | None:
-        """The rows themselves, once they are known; None where they are too many."""
-        if not self.is_known or self.places is None or not 0 < self.count * 2 * file.dim <= MOST_COPIED_BYTES:
-            return None
-        with self._lock:
-            self._copied = self._copied or SomeRows(file, self.places)
-            return self._copied
 
     def _among(self, places: Ids) -> NDArray[np.bool_]:
         """(N,): which rows those are."""

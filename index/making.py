@@ -22,7 +22,8 @@ from .narrow import Reach, measured_reaches
 from .packing import unpack_rows
 from .plan import IndexOptions
 from .rows import CHUNK_ROWS, RowFile, write_reordered, write_rows
-from .segment import CODES, FACTORS, FORMAT, IDS, MANIFEST, ROWS, Manifest, checksum, identity_of
+from .segment import CODES, FACTORS, FORMAT, IDS, MANIFEST, ROWS, SKETCH, Manifest, checksum, identity_of
+from .sketch import SAMPLE_ROWS, read_sketch, write_sketch
 
 MAKING = ".making-"
 BY_ID = "by-id.f16"  # the rows while the order in which they will lie is not known
@@ -131,9 +132,8 @@ def _write_codes(
     probes = _probes(by_id, asked, lambda: rows(by_id))
     true = ann.true_places(probes, lambda: rows(file))
     levels = ann.measured(codes, probes, true, stop)
-    if kind != "ivf":
-        return order, levels, []
-    return order, levels, measured_reaches(codes, ann.lists_of(codes), probes, true, stop)
+    write_sketch(scratch / SKETCH, by_id.at(np.sort(shuffled[:SAMPLE_ROWS])), rows(file))
+    return order, levels, measured_reaches(read_sketch(scratch / SKETCH), file.count, probes, true, stop)
 
 
 def _probes(file: RowFile, asked: Ids, rows: ann.Rows) -> Floats:

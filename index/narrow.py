@@ -1,26 +1,23 @@
-"""A search among few of a segment's rows: those that a filter allows, in the lists of its ivf nearest the query.
+"""How many of the few rows that a filter allows are compared, once they are ranked by their sketch: measured.
 
-Asking the ivf itself would look at most of what lies in a list in vain. Here enough of the allowed rows are taken,
-those in the nearest lists first, and compared as they are stored. Where few are allowed that is all of them, and the
-answer exact.
+Asking the approximate index itself would look at most of what it meets in vain. Of the allowed rows, those that the
+sketch ranks first are compared as they are stored (chosen.py).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import ann
 from .exact import Floats, Ids
-from .places import in_ranges
+from .sketch import Sketch
 
-ENOUGH = (250, 500, 750, 1000, 2000, 4000)  # allowed rows that are compared for ten answers
-SHARES = (10, 100)  # one row in so many is allowed while levels are measured
+ENOUGH = (40, 80, 160, 320, 640, 1280)  # allowed rows that are compared for ten answers
+SHARES = (10, 100)  # one row in so many is allowed while that is measured
 MOST_SHARE = SHARES[0]  # of so many rows at most one may be allowed: beyond nothing is measured
-ROW_MICROSECONDS = 0.2  # to find and compare one
-CENTRE_MICROSECONDS = 0.02
-LISTS_LOOKED_AT = 2  # times as many as would hold enough, were all of a size
+ROW_MICROSECONDS = 0.25  # to find and compare one
+ALLOWED_MICROSECONDS = 0.01  # to rank one
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,9 @@ class Reach:
     enough: int
     recall: float
 
-    def cost(self, k: int, allowed: int, lists: int) -> float:
+    def cost(self, k: int, allowed: int) -> float:
         """Microseconds of a query, about."""
-        return min(allowed, enough_for(self.enough, k)) * ROW_MICROSECONDS + lists * CENTRE_MICROSECONDS
+        return min(allowed, enough_for(self.enough, k)) * ROW_MICROSECONDS + allowed * ALLOWED_MICROSECONDS
 
 
 def enough_for(enough: int, k: int) -> int:
@@ -45,39 +42,23 @@ def cheapest_reach(reaches: tuple[Reach, ...], min_recall: float) -> Reach | Non
     return min((r for r in reaches if r.recall >= min_recall), key=lambda reach: reach.enough, default=None)
 
 
-def nearest_by_list(codes: ann.Codes, sizes: Ids, query: Floats, enough: int) -> Ids:
-    """Which of some rows, in the order of the lists of an ivf, to compare with query (1, D): (E,) ascending, at least
-    `enough` where there are so many: all of the lists whose centres are nearest. sizes (L,): how many each list holds.
-    """
-    count, lists = int(sizes.sum()), len(sizes)
-    if count <= enough + enough // 2:
-        return np.arange(count)
-    nearest = ann.nearest_lists(codes, query, min(lists, LISTS_LOOKED_AT * enough * lists // count + 1))
-    if sizes[nearest].sum() < enough:
-        nearest = ann.nearest_lists(codes, query, lists)
-    taken = np.sort(nearest[: 1 + np.searchsorted(np.cumsum(sizes[nearest]), enough)])
-    return in_ranges((np.cumsum(sizes) - sizes)[taken], sizes[taken])
+def measured_reaches(sketch: Sketch, count: int, probes: Floats, true: Ids, stop: Callable[[], None]) -> list[Reach]:
+    """probes (P, D), and where their nearest of `count` rows are, true (P, T) best first -> what each of ENOUGH finds.
 
-
-def measured_reaches(
-    codes: ann.Codes, lists: NDArray[np.uint16], probes: Floats, true: Ids, stop: Callable[[], None]
-) -> list[Reach]:
-    """probes (P, D) and the places of their nearest rows, true (P, T) best first -> what each of ENOUGH finds of ten.
-
-    lists (N,): of each row. Allowed are one row in each of SHARES, drawn by chance; the ten nearest of those are known
-    from `true`.
+    Allowed are one row in each of SHARES, drawn by chance; the ten nearest of those are known from `true`.
     """
     chance = np.random.default_rng(0)
     bounds: dict[int, list[float]] = {enough: [] for enough in ENOUGH}
     for one_in in SHARES:
-        chosen = chance.random(len(codes)) < 1 / one_in
-        allowed = np.flatnonzero(chosen)
-        sizes = np.bincount(lists[allowed], minlength=codes.lists)
+        stop()
+        chosen = chance.random(count) < 1 / one_in
         known = [row[(row >= 0) & chosen[row]][: ann.DEPTHS[0]] for row in true]
         asked = [place for place, row in enumerate(known) if len(row)]
-        for enough in ENOUGH if asked else ():
-            stop()
-            near = (allowed[nearest_by_list(codes, sizes, probes[i : i + 1], enough)] for i in asked)
-            hits = [np.isin(known[i], rows).mean() for i, rows in zip(asked, near, strict=True)]
+        if not asked:
+            continue
+        allowed = np.flatnonzero(chosen)
+        ranked = allowed[sketch.of(allowed).nearest(probes[asked], ENOUGH[-1])]
+        for enough in ENOUGH:
+            hits = [np.isin(known[i], row[:enough]).mean() for i, row in zip(asked, ranked, strict=True)]
             bounds[enough].append(ann.lower_bound(np.array(hits)))
     return [Reach(enough, min(recalls)) for enough, recalls in bounds.items() if recalls]

@@ -1,5 +1,4 @@
-"""A file of vectors, one after another: read in pieces, or mapped and compared where it lies; and some of them taken
-out of it. Knows row numbers only.
+"""A file of vectors, one after another: read in pieces, or mapped and compared where it lies. Knows row numbers only.
 
 The file is a FAISS index of fp16 (a head of some hundred bytes, then the rows as the catalog has them), so that FAISS
 maps it and compares its rows without copying them. What is mapped is the page cache's: it counts as this process's
@@ -40,6 +39,7 @@ class RowFile:
         weakref.finalize(self, os.close, self._file)
         self._head = os.fstat(self._file).st_size - 2 * dim * count
         self.count, self.dim, self.factors = count, dim, factors
+        self._few = threading.local()
 
     @cached_property
     def mapped(self) -> Any:
@@ -85,76 +85,34 @@ class RowFile:
 
         The best by product with the stored rows: where cosines are nearly equal, another may be as good.
         """
-        return _best_of(self.mapped_bytes, self.factors, query, k, places)
+        faiss.omp_set_num_threads(1)
+        few = self._some(places)
+        products, found = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
+        few.search_c(1, faiss.swig_ptr(query), k, faiss.swig_ptr(products), faiss.swig_ptr(found))
+        best = places[found]
+        return products * self.factors[best], best
 
     def exactly(self, query: Floats, k: int, places: Ids) -> tuple[Floats, Ids] | None:
         """query (Q, D) -> as best_in_place, among places (P,), k <= P."""
-        few = _few(self.dim, len(places))
-        _copy(self.mapped_bytes, places, few)
         factors = self.factors[places]
-        found = best_in_place(few, factors, extremes_of(factors), query, k, None)
+        found = best_in_place(self._some(places), factors, extremes_of(factors), query, k, None)
         return None if found is None else (found[0], places[found[1]])
+
+    def _some(self, places: Ids) -> Any:
+        """An index of these rows. Each thread has one, which keeps its memory: to get new takes longer than to copy."""
+        few = getattr(self._few, "index", None) or _empty(self.dim)
+        if len(places) <= CHUNK_ROWS:
+            self._few.index = few
+        size = 2 * self.dim
+        few.codes.resize(size * len(places))
+        copies = np.asarray(faiss.rev_swig_ptr(few.codes.data(), size * len(places))).reshape(len(places), size)
+        np.take(self.mapped_bytes, places, axis=0, out=copies, mode="clip")
+        few.ntotal = len(places)
+        return few
 
     def _read(self, place: int, rows: int) -> bytes:
         size = 2 * self.dim
         return os.pread(self._file, size * rows, self._head + size * place)
-
-
-class SomeRows:
-    """Rows copied out of a file, one after another, so that comparing them waits for no pages; numbered anew."""
-
-    def __init__(self, file: RowFile, places: Ids) -> None:
-        """places (P,) of at least one row."""
-        self._index = _empty(file.mapped.d)
-        self._raw = _copy(file.mapped_bytes, places, self._index)
-        self._factors = file.factors[places]
-        self._extremes = extremes_of(self._factors)
-
-    @property
-    def nbytes(self) -> int:
-        return int(self._raw.nbytes + self._factors.nbytes)
-
-    def best(self, query: Floats, k: int, places: Ids) -> tuple[Floats, Ids]:
-        """As RowFile.best."""
-        return _best_of(self._raw, self._factors, query, k, places)
-
-    def exactly(self, query: Floats, k: int) -> tuple[Floats, Ids] | None:
-        """As RowFile.exactly, among all."""
-        return best_in_place(self._index, self._factors, self._extremes, query, k, None)
-
-
-def _best_of(raw: NDArray[np.uint8], factors: Floats, query: Floats, k: int, places: Ids) -> tuple[Floats, Ids]:
-    """As RowFile.best, of rows raw (N, 2 D) with factors (N,)."""
-    faiss.omp_set_num_threads(1)
-    few = _few(query.shape[1], len(places))
-    _copy(raw, places, few)
-    products, found = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
-    few.search_c(1, faiss.swig_ptr(query), k, faiss.swig_ptr(products), faiss.swig_ptr(found))
-    best = places[found]
-    return products * factors[best], best
-
-
-_FEW = threading.local()
-
-
-def _few(dim: int, rows: int) -> Any:
-    """An index for that many rows. Each thread keeps one with its memory: to get new takes longer than to copy."""
-    few = getattr(_FEW, "index", None)
-    if few is None or few.d != dim:
-        few = _empty(dim)
-    if rows <= CHUNK_ROWS:
-        _FEW.index = few
-    return few
-
-
-def _copy(raw: NDArray[np.uint8], places: Ids, index: Any) -> NDArray[np.uint8]:
-    """Those rows of raw (N, 2 D) in the place of what the index held; (P, 2 D), a view of them there."""
-    size = raw.shape[1]
-    index.codes.resize(size * len(places))
-    copies = np.asarray(faiss.rev_swig_ptr(index.codes.data(), size * len(places))).reshape(len(places), size)
-    np.take(raw, places, axis=0, out=copies, mode="clip")
-    index.ntotal = len(places)
-    return copies
 
 
 def write_rows(path: Path, dim: int, pieces: Iterable[bytes]) -> Floats:

@@ -5,6 +5,7 @@
         factors.f32    (N,) float32, which make products with them cosines
         ids.i64        (N,) int64
         codes.faiss    the approximate index of the rows, where it has one
+        sketch.faiss   half a byte for some numbers of each row (sketch.py), where it has one
         manifest.json  what it is, and size and CRC-32 of the other files; written last
 
 All in the order in which the approximate index meets them, so that what one search reads lies together; ascending by id
@@ -34,9 +35,11 @@ from .packing import unpack_rows
 from .places import Places, places_by
 from .plan import Effort, PartPlan
 from .rows import CHUNK_ROWS, RowFile
+from .sketch import Sketch, read_sketch
 
-FORMAT = 5  # 1: centres as float32; 2: rows without a head; 3: rows in order of ids; 4: reaches by exact centres
+FORMAT = 5  # 1: centres as float32; 2: rows without a head; 3: rows in the order of their ids; 4: no sketch
 MANIFEST, ROWS, IDS, CODES, FACTORS = "manifest.json", "rows.f16", "ids.i64", "codes.faiss", "factors.f32"
+SKETCH = "sketch.faiss"
 SCANNED_ROWS = 1000  # of allowed ones, up to which comparing them all is about as quick as asking the codes
 
 
@@ -94,9 +97,8 @@ def _extent(kind: str, level: ann.Level, k: int, depth: float) -> tuple[int, int
 
 @dataclass(frozen=True)
 class Segment:
-    """An open segment. alive (N,) bool, or None while all rows are; codes, refining: None where it is exact.
+    """An open segment. alive (N,) bool, or None while all rows are; codes, refining, sketch: None where it is exact.
 
-    lists (N,): of an ivf, in which one each row is.
     asked_depth: for up to so many neighbours `levels` tell what people's queries find, not only what made ones did.
     """
 
@@ -106,7 +108,7 @@ class Segment:
     file: RowFile
     codes: ann.Codes | None
     refining: Any
-    lists: NDArray[np.uint16] | None
+    sketch: Sketch | None
     levels: tuple[ann.Level, ...]
     reaches: tuple[Reach, ...]
     alive: NDArray[np.bool_] | None = None
@@ -164,7 +166,6 @@ class Segment:
             alive, chosen = known
             if self.alive is not None and alive != len(self):
                 chosen = chosen.among(self.alive)
-            chosen.is_known = True
         if self.span[1] <= allowed.seen:
             allowed.known.put(self.file, len(self), chosen)
         return chosen
@@ -172,18 +173,15 @@ class Segment:
     def _asked(
         self, codes: ann.Codes, query: Floats, k: int, chosen: Chosen | None, count: int, least: float, effort: Effort
     ) -> tuple[Floats, Ids] | None:
-        """The best of what the codes lead to; None: to compare all is quick, no way is sure enough, or fewer than k
-        were found."""
-        if chosen is not None and chosen.is_quick(self.file):
-            return None
+        """The best of what the codes lead to; None: no way is sure enough, or it led to fewer than k."""
         sure = effort.depth_of(k)
-        kind, way = codes.kind, _way(self.levels, codes.kind, k, sure, len(codes), count, least, self.asked_depth)
-        if chosen is not None and chosen.places is not None and self.lists is not None:
+        way = _way(self.levels, codes.kind, k, sure, len(codes), count, least, self.asked_depth)
+        if chosen is not None and chosen.places is not None and self.sketch is not None:
             reach = cheapest_reach(self.reaches, least)
-            if reach is not None and (way is None or reach.cost(sure, count, codes.lists) < way.cost):
+            if reach is not None and (way is None or reach.cost(sure, count) < way.cost):
                 enough = max(k, enough_for(reach.enough, sure))
-                effort.parts.append(PartPlan(kind, count, 0, min(enough, count), reach.recall, "sealing"))
-                return self.answer(*chosen.near(codes, self.lists, self.file, query, k, enough))
+                effort.parts.append(PartPlan("sketch", count, 0, min(enough, count), reach.recall, "sealing"))
+                return self.answer(*chosen.nearly(self.sketch, self.file, query, k, enough))
         if way is None:
             return None
         only = self._only_alive if chosen is None else chosen.only
@@ -260,17 +258,15 @@ def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:
             raise Damaged("its files do not fit one another")
         file = RowFile(folder / ROWS, manifest.rows, dim, factors)
         mapped = file.mapped  # now, since the folder's name may be gone when the first search comes
-        codes, refining, lists = None, None, None
+        codes, refining, sketch = None, None, None
         if manifest.kind != "exact":
             codes = ann.read(folder / CODES, manifest.kind, np.array(manifest.mean, np.float32))
-            refining = ann.refining(codes, mapped)
-        if codes is not None and manifest.kind == "ivf":
-            lists = ann.lists_of(codes)
+            refining, sketch = ann.refining(codes, mapped), read_sketch(folder / SKETCH)
         reaches = tuple(Reach(**reach) for reach in manifest.reaches)
         levels = sealed_levels(manifest)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({error})") from error
-    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, lists, levels, reaches)
+    segment = Segment(folder, manifest, places_by(ids), file, codes, refining, sketch, levels, reaches)
     _check_sample(segment, catalog)
     return segment
 

@@ -1,36 +1,34 @@
-"""vicmae.index.chosen: the rows that a filter allows are compared the same way however often they are asked."""
+"""vicmae.index.chosen: few rows that a filter allows are found, exactly or as the sketch ranks them."""
 
 import numpy as np
 import pytest
 from made_items import DIM, unit_vectors
 
-from vicmae.index import chosen
 from vicmae.index.chosen import Chosen
 from vicmae.index.packing import pack_vectors
 from vicmae.index.rows import RowFile, write_rows
+from vicmae.index.sketch import Sketch, read_sketch, write_sketch
 
 COUNT = 2000
 FEW = np.arange(3, COUNT, 20)
 
 
+Made = tuple[Sketch, RowFile]
+
+
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> RowFile:
-    path = tmp_path_factory.mktemp("d") / "rows"
-    return RowFile(path, COUNT, DIM, write_rows(path, DIM, pack_vectors(unit_vectors(0, COUNT))))
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder, held = tmp_path_factory.mktemp("d"), unit_vectors(0, COUNT)
+    file = RowFile(folder / "rows", COUNT, DIM, write_rows(folder / "rows", DIM, pack_vectors(held)))
+    write_sketch(folder / "sketch", held, file.blocks(700))
+    return read_sketch(folder / "sketch"), file
 
 
-def known(places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Chosen:
-    made = Chosen(places, COUNT)
-    made.is_known = True
-    return made
-
-
-@pytest.mark.parametrize("asked_before", [False, True])
 @pytest.mark.parametrize("queries", [1, 30])
-def test_the_best_of_few_rows_are_exact(file: RowFile, asked_before: bool, queries: int) -> None:
+def test_the_best_of_few_rows_are_exact(made: Made, queries: int) -> None:
+    _, file = made
     rows, query = file.at(FEW), unit_vectors(5, queries)
-    rest = known(FEW[::-1]) if asked_before else Chosen(FEW[::-1], COUNT)
-    found = rest.exactly(file, query, 10)
+    found = Chosen(FEW[::-1], COUNT).exactly(file, query, 10)
     assert found is not None
     order = np.argsort(-found[0], axis=1)[:, :10]
     true = np.argsort(-(query @ rows.T), axis=1)[:, :10]
@@ -39,19 +37,44 @@ def test_the_best_of_few_rows_are_exact(file: RowFile, asked_before: bool, queri
     assert cosines == pytest.approx(np.take_along_axis(query @ rows.T, true, axis=1), abs=1e-6)
 
 
-def test_rows_are_copied_when_they_are_asked_again(file: RowFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, again = Chosen(FEW, COUNT), known(FEW)
-    assert not first.is_quick(file) and again.is_quick(file)
-    assert again.nbytes >= first.nbytes + len(FEW) * 2 * DIM
-    monkeypatch.setattr(chosen, "QUICK_BYTES", 100)
-    assert not known(FEW).is_quick(file)
-    monkeypatch.setattr(chosen, "MOST_COPIED_BYTES", 100)
-    large = known(FEW)
-    assert large.exactly(file, unit_vectors(1, 1), 5) is None and large.nbytes == first.nbytes
+@pytest.mark.parametrize("queries", [1, 30])
+def test_those_that_the_sketch_ranks_first_are_compared(made: Made, queries: int) -> None:
+    sketch, file = made
+    query = unit_vectors(6, queries)
+    chosen = Chosen(FEW, COUNT)
+    true = FEW[np.argsort(-(query @ file.at(FEW).T), axis=1)[:, :5]]
+    found_of = []
+    for enough in (len(FEW), 30, 30):
+        cosines, found = chosen.nearly(sketch, file, query, 5, enough)
+        assert found.shape == (queries, 5) and np.isin(found, FEW).all()
+        for row, places, one in zip(cosines, found, query, strict=True):
+            assert row == pytest.approx([(file.at(places[[i]]) @ one)[0] for i in range(5)], abs=1e-6)
+        found_of.append(np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)]))
+    assert found_of[0] == 1.0 and found_of[1] == found_of[2] >= 0.6
 
 
-def test_more_than_a_share_is_left_to_a_matrix_product(file: RowFile) -> None:
-    assert known(FEW).exactly(file, unit_vectors(1, 1), len(FEW) // 2) is None
+def test_rows_that_lie_far_from_the_query_are_found_too(made: Made) -> None:
+    sketch, file = made
+    query = file.at(np.array([0]))
+    far = np.sort(np.argsort(file.at(np.arange(COUNT)) @ query[0])[:100])
+    cosines, found = Chosen(far, COUNT).nearly(sketch, file, query, 10, 20)
+    assert np.isin(found, far).all() and len(set(found[0])) == 10
+    assert cosines.max() == pytest.approx((file.at(far) @ query[0]).max(), abs=0.05)
+
+
+def test_what_was_packed_is_kept(made: Made) -> None:
+    sketch, file = made
+    chosen = Chosen(FEW, COUNT)
+    before = chosen.nbytes
+    chosen.nearly(sketch, file, unit_vectors(1, 1), 5, 20)
+    assert chosen.nbytes >= before + len(FEW) * DIM // 8
+
+
+def test_more_than_a_share_is_left_to_a_matrix_product(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = Chosen(FEW, COUNT)
+    assert chosen.exactly(made[1], unit_vectors(1, 1), len(FEW) // 2) is None
+    monkeypatch.setattr("vicmae.index.chosen.MOST_COPIED_BYTES", 100)
+    assert chosen.exactly(made[1], unit_vectors(1, 1), 5) is None
 
 
 @pytest.mark.parametrize("step", [3, 50])
