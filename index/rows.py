@@ -25,7 +25,11 @@ from .packing import halves, row_lengths, unpack_rows
 faiss: Any = untyped_faiss  # its stubs know neither its factories nor keyword parameters
 
 CHUNK_ROWS = 10_000
+KEPT_ROWS = 1280  # copied to be compared, whose memory a thread keeps
 DENSE = 16  # of so many rows at least one is wanted: then the whole file is read in large pieces
+
+
+_KEPT = threading.local()
 
 
 class RowFile:
@@ -39,7 +43,6 @@ class RowFile:
         weakref.finalize(self, os.close, self._file)
         self._head = os.fstat(self._file).st_size - 2 * dim * count
         self.count, self.dim, self.factors = count, dim, factors
-        self._few = threading.local()
 
     @cached_property
     def mapped(self) -> Any:
@@ -99,10 +102,12 @@ class RowFile:
         return None if found is None else (found[0], places[found[1]])
 
     def _some(self, places: Ids) -> Any:
-        """An index of these rows. Each thread has one, which keeps its memory: to get new takes longer than to copy."""
-        few = getattr(self._few, "index", None) or _empty(self.dim)
-        if len(places) <= CHUNK_ROWS:
-            self._few.index = few
+        """An index of these rows. Each thread keeps a small one: to get new memory takes longer than to copy."""
+        few = getattr(_KEPT, "index", None)
+        if few is None or few.d != self.dim or len(places) > KEPT_ROWS:
+            few = _empty(self.dim)
+        if len(places) <= KEPT_ROWS:
+            _KEPT.index = few
         size = 2 * self.dim
         few.codes.resize(size * len(places))
         copies = np.asarray(faiss.rev_swig_ptr(few.codes.data(), size * len(places))).reshape(len(places), size)
