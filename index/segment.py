@@ -148,6 +148,8 @@ class Segment:
     ) -> tuple[Floats, Ids]:
         """As VectorIndex.search, of these rows."""
         chosen = None if allowed is None else self._chosen(allowed)
+        if chosen is not None and chosen.count == len(self):
+            chosen = None  # all of them: to be told so would only take time
         count = len(self) if chosen is None else chosen.count
         if self.codes is not None and not effort.exact and count > SCANNED_ROWS and 2 * k <= count:
             found = self._asked(self.codes, query, k, chosen, count, min_recall, effort)

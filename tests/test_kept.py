@@ -181,3 +181,19 @@ def test_a_known_filter_answers_as_a_new_one(tmp_path: Path) -> None:
             assert (known := kept.known.get(sealed.file)) is not None and known[1].count == len(ids)
             collection.delete(new_item(12 * turn).id)
             collection.index.refresh()
+
+
+def test_a_filter_that_all_pass_is_searched_as_none(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch, Library(tmp_path, IVF) as library:
+        begin_small(patch)
+        collection = library.create("c", ENGINE)
+        for seed in range(10):
+            collection.add(coloured(seed, "red", 50))
+        assert collection.index.seal(everything=True)
+        collection.delete(new_item(3).id)
+        collection.index.refresh()
+        query, plain, told = alike(500, 5), Effort(), Effort()
+        without = collection.index.search(query, 10, None, plain)
+        under = collection.index.search(query, 10, collection.allowed(RED), told)
+        assert np.array_equal(without[1], under[1]) and plain.parts == told.parts
+        assert told.to_dict()["allowed"] == 450
