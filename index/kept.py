@@ -17,6 +17,7 @@ from .filters import Filter, to_sql
 
 MOST_BYTES = 128 * 2**20
 MOST_FILTERS = 64
+CHUNK_ROWS = 10_000
 # The frames of an item are stored together, so their ids follow one another (collection.py).
 _RANGES = "SELECT frames, (SELECT max(vector_id) FROM frames WHERE media_id = media.id) FROM media WHERE frames > 0"
 _NEWER = "id IN (SELECT media_id FROM frames WHERE vector_id > ?)"
@@ -89,6 +90,7 @@ def _read(db: sqlite3.Connection, filter: Filter | None, now: Mark, after: int =
     test, parameters = to_sql(filter or Filter())
     newer = [after] if after else []
     rows = db.execute(f"{_RANGES} AND {test}{f' AND {_NEWER}' * len(newer)}", [*parameters, *newer])
-    counts, lasts = np.array(rows.fetchall(), np.int64).reshape(-1, 2).T
+    pieces = [np.array(some, np.int64) for some in iter(lambda: rows.fetchmany(CHUNK_ROWS), [])]
+    counts, lasts = np.concatenate([np.empty((0, 2), np.int64), *pieces]).T
     order = np.argsort(lasts)
     return Allowed((lasts - counts + 1)[order], lasts[order], now.last_frame)
