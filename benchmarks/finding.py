@@ -28,11 +28,11 @@ from vicmae.errors import MediaError
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
 from vicmae.index.collection import Collection
-from vicmae.index.ingest import ingest_file
+from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.query import embed_query
-from vicmae.index.refine import refine
-from vicmae.index.search import search_frame
+from vicmae.index.search.query import embed_query
+from vicmae.index.search.rerank import refine
+from vicmae.index.search.search import search_frame
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import MEDIA_SUFFIXES, frame_at, probe, read_frames
 from vicmae.settings import SHIPPED_BUNDLE

@@ -25,7 +25,7 @@ from vicmae.errors import MediaError
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
 from vicmae.index.collection import Moments
-from vicmae.index.folding import SAME_COSINE, fold
+from vicmae.index.ingest.folding import SAME_COSINE, fold
 from vicmae.media.frames import Frames
 from vicmae.media.preprocess import enough_side, to_pixels
 from vicmae.media.reader import MEDIA_SUFFIXES, frame_at, probe, read_frames

@@ -40,10 +40,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from vicmae.index.allowed import Allowed, allowed_of
-from vicmae.index.exact import best_rows, in_blocks
 from vicmae.index.library import Library
-from vicmae.index.plan import Effort
+from vicmae.index.vectors.exact import best_rows, in_blocks
+from vicmae.index.vectors.id_ranges import Allowed, allowed_of
+from vicmae.index.vectors.plan import Effort
 
 RESULTS = Path(__file__).parent / "results"
 QUERIES = 500

@@ -7,7 +7,7 @@ import numpy as np
 from index_rivals import Floats
 
 from vicmae.export.engine import FakeEngine
-from vicmae.index.items import NewItem, default_item_id
+from vicmae.index.catalog.items import NewItem, default_item_id
 
 DIM = 384
 

@@ -9,10 +9,10 @@ import numpy as np
 from index_made import DIM, engine_of, film, item_of, made, noisy
 from numpy.typing import NDArray
 
-from vicmae.index.filters import parse_filter
+from vicmae.index.catalog.filters import parse_filter
 from vicmae.index.library import Library
-from vicmae.index.scope import Scope
-from vicmae.index.search import search_clip, search_frame
+from vicmae.index.search.cursor import Scope
+from vicmae.index.search.search import search_clip, search_frame
 
 
 def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:

@@ -41,13 +41,7 @@ from vicmae.model.checkpoints import load_encoder
 from vicmae.model.encoder import Encoder
 from vicmae.model.vicmae import Pooling, pool
 from vicmae.training.cli_common import keep_freed_memory
-from vicmae.training.evaluate import (
-    ASKED,
-    CLIP_FRAMES_PER_SECOND,
-    Vectors,
-    knn_accuracy,
-    retrieval_scores,
-)
+from vicmae.training.evaluate import ASKED, CLIP_FRAMES_PER_SECOND, Vectors, knn_accuracy, retrieval_scores
 from vicmae.training.labelled import read_labelled
 from vicmae.training.linear import linear_accuracy
 from vicmae.training.pretrain import build_model, pretrain

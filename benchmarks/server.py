@@ -50,7 +50,7 @@ from server_soak import soak
 
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
-from vicmae.index.query import Decoded, decode
+from vicmae.index.search.query import Decoded, decode
 from vicmae.media.decoding import HERE, Decoder
 from vicmae.media.limits import MediaLimits
 from vicmae.media.sandbox import Sandbox

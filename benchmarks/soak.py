@@ -35,8 +35,8 @@ from rich.table import Table
 
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.plan import IndexOptions
-from vicmae.index.search import search_frame
+from vicmae.index.search.search import search_frame
+from vicmae.index.vectors.plan import IndexOptions
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 100  # of an item

@@ -7,7 +7,7 @@ films: clips cut out of films and edited (made_clips.py) are asked for in a libr
 a stretch is right when it lies within 1.5 s of the truth. pictures: edited copies of FOLDER's pictures are asked for in
 a library that holds a share of them; a hit is right when it is the picture that was edited. Of both the table tells
 what vectors alone say, and what is said once pixels were looked at; --json keeps the evidence of each hit, to learn the
-curves of index/chance.py from. Needs: ffmpeg
+curves of index/matching/confidence.py from. Needs: ffmpeg
 """
 
 import argparse
@@ -29,15 +29,15 @@ from video import RESULTS, clips_of, made
 
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
-from vicmae.index.align import Segment
 from vicmae.index.collection import Collection
-from vicmae.index.evidence import evidence_of
-from vicmae.index.ingest import ingest_many
+from vicmae.index.ingest.pipeline import ingest_many
 from vicmae.index.library import Library
-from vicmae.index.query import embed_query
-from vicmae.index.refine import CANDIDATES, refine
-from vicmae.index.refine_clip import refine_clip
-from vicmae.index.search import search_clip, search_frame
+from vicmae.index.matching.alignment import Segment
+from vicmae.index.matching.evidence import evidence_of
+from vicmae.index.search.query import embed_query
+from vicmae.index.search.rerank import CANDIDATES, refine
+from vicmae.index.search.rerank_clip import refine_clip
+from vicmae.index.search.search import search_clip, search_frame
 from vicmae.media.decoding import HERE
 from vicmae.media.limits import MediaLimits
 from vicmae.settings import SHIPPED_BUNDLE

@@ -33,7 +33,7 @@ from segment_metric import Box, Score, Threshold, best_threshold, boundary_error
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
 from vicmae.index.library import Library
-from vicmae.index.search import search_clip
+from vicmae.index.search.search import search_clip
 from vicmae.media.reader import VIDEO_SUFFIXES, probe
 from vicmae.settings import SHIPPED_BUNDLE
 

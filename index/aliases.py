@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import StorageError
-from .aside import file_aside
+from .atomic import file_aside
 
 MAX_BYTES = 200  # of an alias file; a collection's name is shorter
 

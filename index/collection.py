@@ -1,7 +1,7 @@
 """Collection: the face of one collection. Items go in, come out, are listed, changed and removed.
 
-Writes are on disk when a method returns. Reading files and making vectors is ingest.py's work; comparing is
-search.py's. Any thread may use one Collection.
+Writes are on disk when a method returns. Reading files and making vectors is ingest/pipeline.py's work; comparing is
+search/search.py's. Any thread may use one Collection.
 """
 
 import base64
@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
 from ..media.spec import InputSpec
-from .allowed import Allowed
-from .card import Card
-from .catalog import Catalog, now
-from .filters import Filter, to_sql
-from .items import Item, NewItem
-from .kept import KeptFilters
-from .ledger import LedgerRow, write_ledger
-from .metadata import merged, storable
-from .packing import pack_vectors, unpack_rows, unpack_vectors
-from .plan import IndexOptions
-from .reels import LONG_FRAMES, Mark, Reel, Reels
-from .vectors import VectorIndex
+from .cache import LONG_FRAMES, Mark, Reel, Reels
+from .catalog.database import Catalog, now
+from .catalog.filters import Filter, to_sql
+from .catalog.items import Item, NewItem
+from .catalog.ledger import LedgerRow, write_ledger
+from .catalog.metadata import merged, storable
+from .catalog.packing import pack_vectors, unpack_rows, unpack_vectors
+from .vectors.card import Card
+from .vectors.id_ranges import Allowed
+from .vectors.index import VectorIndex
+from .vectors.kept import KeptFilters
+from .vectors.plan import IndexOptions
 
 CATALOG_FILE = "catalog.sqlite"
 UPLOADS_FOLDER = "uploads"

@@ -16,15 +16,15 @@ from types import TracebackType
 from ..errors import Conflict, InvalidRequest, ModelMismatch, NotFound, StorageError
 from ..export.engine import Engine
 from ..media.spec import InputSpec
-from . import aside
+from . import atomic
 from .aliases import read_alias, read_aliases, remove_alias, write_alias
-from .card import Card
-from .catalog import Catalog, now
+from .backup.snapshot import read_manifest, unpacked
+from .cache import Reels
+from .catalog.database import Catalog, now
 from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
-from .kept import KeptFilters
-from .plan import IndexOptions
-from .reels import Reels
-from .snapshot import read_manifest, unpacked
+from .vectors.card import Card
+from .vectors.kept import KeptFilters
+from .vectors.plan import IndexOptions
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Library:
             if name in self._open:
                 self._open.pop(name).close()
             try:
-                aside.remove(self.folder / name)
+                atomic.remove(self.folder / name)
             except OSError as error:
                 raise StorageError(f"The collection {name!r} cannot be removed ({error.strerror}).") from error
 
@@ -226,7 +226,7 @@ class Library:
             if name in self._open:
                 self._open.pop(name).close()
             try:
-                (aside.replace if place.exists() else aside.place)(folder, place)
+                (atomic.replace if place.exists() else atomic.place)(folder, place)
             except OSError as error:
                 raise StorageError(f"The collection {name!r} cannot be put in place ({error.strerror}).") from error
             return self.open(name)
@@ -256,7 +256,7 @@ class Library:
         """Whether the collection was completed; a crash may have left an empty folder."""
         if name in self._open and not self._open[name].catalog.is_gone():
             return True
-        aside.settle(self.folder)
+        atomic.settle(self.folder)
         try:
             open_folder(self.folder / name).close()
         except NotFound:
@@ -268,7 +268,7 @@ class Library:
     def _names(self) -> tuple[str, ...]:
         if not self.folder.is_dir():
             return ()
-        aside.settle(self.folder)
+        atomic.settle(self.folder)
         try:
             names = sorted(entry.name for entry in self.folder.iterdir())
         except OSError as error:

@@ -12,28 +12,28 @@ from fastapi.staticfiles import StaticFiles
 from ..errors import Overloaded
 from ..export.engine import Engine
 from ..settings import Settings
-from . import (
-    problems,
-    routes_aliases,
-    routes_align,
-    routes_collections,
-    routes_duplicates,
-    routes_embeddings,
-    routes_exchange,
-    routes_explain,
-    routes_house,
-    routes_items,
-    routes_jobs,
-    routes_reembed,
-    routes_scan,
-    routes_search,
-    routes_snapshots,
-)
+from . import problems
 from .auth import Guard, Rates
 from .edge import BodyLimit, Edge, Room, SameOrigin
 from .keys import Keys
 from .metrics import Metrics
 from .openapi import DescribedApp
+from .routes import (
+    aliases,
+    align,
+    collections,
+    duplicates,
+    embeddings,
+    exchange,
+    explain,
+    items,
+    jobs,
+    reembed,
+    scan,
+    search,
+    snapshots,
+    system,
+)
 from .services import open_services
 
 
@@ -69,26 +69,26 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     )
     app.state.ready = False
     problems.install(app)
-    app.router.routes.append(routes_embeddings.SHORT_WAY)
-    for routes in (
-        routes_house,
-        routes_embeddings,
-        routes_collections,
-        routes_aliases,
-        routes_items,
-        routes_scan,
-        routes_search,
-        routes_explain,
-        routes_align,
-        routes_duplicates,
-        routes_reembed,
-        routes_snapshots,
-        routes_exchange,
-        routes_jobs,
+    app.router.routes.append(embeddings.SHORT_WAY)
+    for resource in (
+        system,
+        embeddings,
+        collections,
+        aliases,
+        items,
+        scan,
+        search,
+        explain,
+        align,
+        duplicates,
+        reembed,
+        snapshots,
+        exchange,
+        jobs,
     ):
-        app.include_router(routes.router)
-    app.mount("/docs/static", StaticFiles(directory=routes_house.DOCS), name="docs")
-    app.mount("/page", StaticFiles(directory=routes_house.PAGE), name="page")
+        app.include_router(resource.router)
+    app.mount("/docs/static", StaticFiles(directory=system.DOCS), name="docs")
+    app.mount("/page", StaticFiles(directory=system.PAGE), name="page")
     # Rings from the inside out: the last one added sees a request first.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, max_json_bytes=settings.max_json_bytes)
 

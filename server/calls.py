@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..index.exchange_rows import Form
+from ..index.backup.exchange_rows import Form
 from .problems import KINDS, TYPE_PREFIX
 from .schemas import Accepted, Collection, Collections, Item, Items, Job, Model, Models, SearchAnswer, Target
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CorruptMedia, FetchError
-from ..index.aside import file_aside
-from ..index.exchange_rows import form_of
+from ..index.atomic import file_aside
+from ..index.backup.exchange_rows import form_of
 from . import calls
 from .calls import Added, Call, OnProgress
 from .schemas import Collection, Item, Job, Model, SearchAnswer, Target

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Conflict, CorruptMedia, InvalidRequest, NotFound, StorageError
-from ..index import jobs
-from ..index.aside import flush
+from ..index.atomic import flush
+from ..index.catalog import jobs
+from ..index.catalog.items import Item, check_item_id
+from ..index.catalog.ledger import forget
 from ..index.collection import Collection
-from ..index.ingest import ingest_file
-from ..index.items import Item, check_item_id
-from ..index.ledger import forget
+from ..index.ingest.pipeline import ingest_file
 from ..media.sampling import Sampling
 from .jobs import INGEST, forget_upload, upload_uri
 from .services import Services

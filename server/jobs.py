@@ -14,15 +14,15 @@ from types import TracebackType
 
 from ..errors import ModelMismatch, NotFound, Overloaded, StorageError, VicmaeError
 from ..export.engine import Engine
-from ..index import jobs
+from ..index.catalog import jobs
+from ..index.catalog.ledger import forget, read_ledger
 from ..index.collection import Collection
-from ..index.duplicates import find_duplicates
-from ..index.duplicates_report import report_dict
-from ..index.ingest import ingest_file, ingest_many
-from ..index.ledger import forget, read_ledger
+from ..index.duplicates.finder import find_duplicates
+from ..index.duplicates.report import report_dict
+from ..index.ingest.pipeline import ingest_file, ingest_many
+from ..index.ingest.reembed import reembed, switch
+from ..index.ingest.scan import plan, uri_path, walk
 from ..index.library import Library
-from ..index.reembed import reembed, switch
-from ..index.scan import plan, uri_path, walk
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.sampling import Sampling

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Overloaded
-from ..index.explain import SHOWN_SIDE, Explanation, explain
-from ..index.query import Decoded, decode, decode_moment, mirrored
-from ..index.reading import informativeness
-from ..index.refine import PICTURE
+from ..export.explanation import SHOWN_SIDE, Explanation, explain
+from ..index.ingest.reader import informativeness
+from ..index.search.query import Decoded, decode, decode_moment, mirrored
+from ..index.search.rerank import PICTURE
 from ..media.decoding import HERE, Decoder
 from ..media.limits import MediaLimits
 from ..media.preprocess import enough_side

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
-from ..index.metadata import storable
+from ..index.catalog.metadata import storable
 from ..media.sampling import Sampling
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -24,10 +24,10 @@ from ..errors import Conflict, ModelMismatch, StorageError
 from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
-from ..index.card import open_card
-from ..index.jobs import JobState, list_jobs
+from ..index.catalog.jobs import JobState, list_jobs
 from ..index.library import Library
-from ..index.plan import IndexOptions
+from ..index.vectors.card import open_card
+from ..index.vectors.plan import IndexOptions
 from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.sandbox import Sandbox

@@ -17,14 +17,14 @@ from typing import Any
 
 from made_items import new_item
 
-from vicmae.index import making, upkeep
-from vicmae.index.exchange import export_vectors, import_vectors
-from vicmae.index.items import NewItem
-from vicmae.index.ledger import LedgerRow
+from vicmae.index.backup.exchange import export_vectors, import_vectors
+from vicmae.index.backup.snapshot import create
+from vicmae.index.catalog.items import NewItem
+from vicmae.index.catalog.ledger import LedgerRow
 from vicmae.index.library import Library
-from vicmae.index.plan import IndexOptions
-from vicmae.index.search import search_frame
-from vicmae.index.snapshot import create
+from vicmae.index.search.search import search_frame
+from vicmae.index.vectors import build, merge_policy
+from vicmae.index.vectors.plan import IndexOptions
 
 SLOTS = 16
 STEPS_ON_DISK = frozenset({"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "sqlite3.connect"})
@@ -174,7 +174,7 @@ def made_item(item_id: str, made: Made, uploads: Path) -> tuple[NewItem, LedgerR
 
 def small_segments() -> None:
     """The index seals after a few rows, so that it does so often."""
-    upkeep.SEAL_ROWS, making.LEAST_ROWS = 25, 10**9
+    merge_policy.SEAL_ROWS, build.LEAST_ROWS = 25, 10**9
 
 
 def endless(data: Path, seed: int, world: World, told: Connection) -> None:

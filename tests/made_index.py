@@ -8,18 +8,18 @@ import pytest
 from made_items import DIM, new_item, unit_vectors
 from numpy.typing import NDArray
 
-from vicmae.index import making, segment, upkeep
-from vicmae.index.allowed import allowed_of
+from vicmae.index.catalog.packing import unpack_vectors
 from vicmae.index.collection import Collection
-from vicmae.index.packing import unpack_vectors
-from vicmae.index.plan import Effort
-from vicmae.index.vectors import VectorIndex
+from vicmae.index.vectors import build, merge_policy, segment
+from vicmae.index.vectors.id_ranges import allowed_of
+from vicmae.index.vectors.index import VectorIndex
+from vicmae.index.vectors.plan import Effort
 
 
 def begin_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments begin at a few rows."""
-    monkeypatch.setattr(upkeep, "SEAL_ROWS", 5)
-    monkeypatch.setattr(making, "LEAST_ROWS", 200)
+    monkeypatch.setattr(merge_policy, "SEAL_ROWS", 5)
+    monkeypatch.setattr(build, "LEAST_ROWS", 200)
     monkeypatch.setattr(segment, "SCANNED_ROWS", 20)
 
 

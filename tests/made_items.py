@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicmae.export.engine import FakeEngine
-from vicmae.index.items import NewItem, default_item_id
+from vicmae.index.catalog.items import NewItem, default_item_id
 
 ENGINE = FakeEngine()
 DIM = ENGINE.spec.dim

@@ -3,6 +3,8 @@
 Small enough that a step takes milliseconds on one thread.
 """
 
+import json
+import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +33,7 @@ from vicmae.training.views import Augmentation
 torch.set_num_threads(1)
 
 NANO = ModelConfig("nano", 8, 32, 2, 2, 16, 1, 2, 32, 16)
+FIGURES = ("loss", "reconstruction", "contrast", "rate")
 MILD = Augmentation(scale=(0.6, 1.0), hue=0.02, grey=0.0, blur=0.0, solarise=0.0)
 
 
@@ -164,3 +167,17 @@ def _bundle_files() -> dict[str, bytes]:
         bundle = Path(made) / "bundle"
         export_bundle(nano_encoder(), "nano", bundle, provenance={"command": "vicmae pretrain nano"})
         return {path.name: path.read_bytes() for path in bundle.iterdir()}
+
+
+def curve(run: Path) -> torch.Tensor:
+    """(steps, 4): the figures that a run wrote down, step by step."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    return torch.tensor([[line[name] for name in FIGURES] for line in lines])
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port

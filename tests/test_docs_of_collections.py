@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from vicmae.export.engine import FakeEngine
 from vicmae.index import cli
-from vicmae.index.filters import parse_filter, read_filter
+from vicmae.index.catalog.filters import parse_filter, read_filter
 from vicmae.server.app import create_app
 from vicmae.settings import load_settings
 

@@ -1,0 +1,297 @@
+"""Snapshots: a collection in one file, taken while it is used; proved before it is trusted; put back in one step.
+
+A tar of manifest.json (first), catalog.sqlite, canaries.json and uploads/…: plain, so that any tar can look inside. The
+manifest holds the sha256 of every member. The canaries are stored vectors with their nearest, computed exactly when the
+snapshot was made: a restored collection must answer the same. The index is not in it; it is made anew.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InvalidRequest, NotFound, StorageError
+from ..atomic import file_aside, folder_aside
+from ..catalog.database import Catalog, now
+from ..catalog.packing import unpack_vectors
+from ..collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
+from .verify import Verdict, verify
+
+FORMAT = "vicmae-snapshot-1"
+MANIFEST, CANARIES = "manifest.json", "canaries.json"
+CANARY_COUNT, CANARY_NEAREST = 100, 10
+ALIKE = 0.99  # share of the canaries' answers that must be the same, as the index may be approximate
+SCORE_TOLERANCE = 2e-3
+CHUNK_ROWS = 10_000
+COPY_BYTES = 1 << 20
+MAX_MANIFEST_BYTES = 1 << 30
+MEMBER = re.compile(rf"{re.escape(CATALOG_FILE)}|{re.escape(CANARIES)}|{UPLOADS_FOLDER}/[^/\x00]+")
+TRIES = 3  # uploads may be deleted while they are gathered
+
+
+@dataclass(frozen=True)
+class Member:
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a snapshot says of itself."""
+
+    format: str
+    created_at: str
+    collection: str
+    model: str
+    fingerprint: str
+    items: int
+    frames: int
+    members: tuple[Member, ...]
+
+
+def create(collection: Collection, out: Path) -> Manifest:
+    """Writes the collection as it is at one moment to `out`, complete and on disk when this returns.
+
+    Others go on reading and writing. Raises StorageError, and InvalidRequest when `out` cannot be a file.
+    """
+    if not out.parent.is_dir() or out.is_dir():
+        raise InvalidRequest(f"{out} cannot be written: expected a file in a folder that exists.")
+    with folder_aside(collection.folder) as scratch:
+        for attempt in range(TRIES):
+            try:
+                _gather(collection, scratch)
+                break
+            except FileNotFoundError:  # an upload was deleted between the catalog's copy and its own
+                if attempt == TRIES - 1:
+                    raise
+        manifest = _described(collection, scratch)
+        _write_tar(out, scratch, manifest)
+    return manifest
+
+
+def verify_snapshot(path: Path, scratch_folder: Path | None = None) -> tuple[Manifest, Verdict]:
+    """Restores it into a scratch place, and compares checksums, counts, all parts and the canaries' answers."""
+    with folder_aside(scratch_folder or path.absolute().parent) as scratch:
+        return _unpacked(path, scratch)
+
+
+@contextmanager
+def unpacked(path: Path, folder: Path, name: str | None = None) -> Iterator[tuple[Manifest, Path]]:
+    """A verified collection in a folder within `folder`, named anew if `name`; what is left there is deleted after.
+
+    Raises StorageError when the snapshot does not hold what it says.
+    """
+    with folder_aside(folder) as scratch:
+        manifest, verdict = _unpacked(path, scratch)
+        if not verdict.is_well:
+            raise StorageError(f"{path} was not restored. {' '.join(verdict.faults[:5])}")
+        if name is not None:
+            with closing(Catalog(scratch / CATALOG_FILE)) as catalog, catalog.write() as db:
+                db.execute("UPDATE collection SET name = ?", (name,))
+        yield manifest, scratch
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What a snapshot says of itself; proves nothing. Raises NotFound, InvalidRequest."""
+    with _opened(path) as tar:
+        return _manifest(tar, path)
+
+
+def manifest_dict(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as JSON holds it."""
+    return {**asdict(manifest), "members": [asdict(member) for member in manifest.members]}
+
+
+def _gather(collection: Collection, scratch: Path) -> None:
+    """The catalog at one moment, and the bytes of all uploads that it names."""
+    uploads = scratch / UPLOADS_FOLDER
+    uploads.mkdir(exist_ok=True)
+    for upload in collection.uploads.iterdir() if collection.uploads.is_dir() else ():
+        if upload.is_file():
+            _link(upload, uploads / upload.name)
+    (scratch / CATALOG_FILE).unlink(missing_ok=True)
+    with closing(sqlite3.connect(scratch / CATALOG_FILE)) as copy, collection.catalog.read() as db:
+        db.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        rows = copy.execute("SELECT path FROM media WHERE uri GLOB 'upload:*'").fetchall()
+    for (stored,) in rows:
+        upload = collection.folder / os.fsdecode(stored)
+        if not (uploads / upload.name).exists():
+            _link(upload, uploads / upload.name)
+
+
+def _link(source: Path, to: Path) -> None:
+    """The same bytes under another name: deleted uploads stay readable until the snapshot is written."""
+    if to.exists():
+        return
+    try:
+        os.link(source, to)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, to)
+
+
+def _described(collection: Collection, scratch: Path) -> Manifest:
+    """Writes the canaries, and says what all members hold."""
+    with closing(sqlite3.connect(scratch / CATALOG_FILE)) as db:
+        (scratch / CANARIES).write_text(json.dumps(_canaries(db, collection.spec.dim)))
+        items = db.execute("SELECT count(*) FROM media").fetchone()[0]
+        frames = db.execute("SELECT count(*) FROM frames").fetchone()[0]
+    paths = [scratch / CATALOG_FILE, scratch / CANARIES, *sorted((scratch / UPLOADS_FOLDER).iterdir())]
+    members = tuple(Member(path.relative_to(scratch).as_posix(), path.stat().st_size, _sha256(path)) for path in paths)
+    return Manifest(FORMAT, now(), collection.name, collection.model, collection.fingerprint, items, frames, members)
+
+
+def _canaries(db: sqlite3.Connection, dim: int) -> dict[str, Any]:
+    """Queries near stored vectors, spread evenly over all, and the cosines of their nearest, by exact comparison."""
+    ids = [row[0] for row in db.execute("SELECT vector_id FROM frames ORDER BY vector_id")]
+    count = min(CANARY_COUNT, len(ids))
+    chosen = [ids[place] for place in np.linspace(0, len(ids) - 1, count).astype(int)] if ids else []
+    rows = db.execute(
+        "SELECT vector FROM frames WHERE vector_id IN (SELECT value FROM json_each(?)) ORDER BY vector_id",
+        (json.dumps(chosen),),
+    )
+    blobs = [row[0] for row in rows]
+    queries = unpack_vectors(blobs, dim) if blobs else np.zeros((0, dim), np.float32)
+    nearest = min(CANARY_NEAREST, len(ids))
+    best = np.full((count, 0), -1, np.float32)
+    found = db.execute("SELECT vector FROM frames")
+    while count and (chunk := found.fetchmany(CHUNK_ROWS)):
+        scores = queries @ unpack_vectors([row[0] for row in chunk], dim).T
+        best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :nearest]
+    return {
+        "queries": base64.b64encode(queries.astype("<f4").tobytes()).decode(),
+        "count": count,
+        "dim": dim,
+        "scores": best.round(5).tolist(),
+    }
+
+
+def _write_tar(path: Path, scratch: Path, manifest: Manifest) -> None:
+    told = json.dumps(manifest_dict(manifest), indent=1).encode()
+    try:
+        (scratch / MANIFEST).write_bytes(told)
+        with file_aside(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name in (MANIFEST, *(member.name for member in manifest.members)):
+                tar.add(scratch / name, name, recursive=False)
+    except OSError as error:
+        raise StorageError(f"The snapshot cannot be written to {path.parent}: {error.strerror or error}.") from error
+
+
+def _unpacked(path: Path, scratch: Path) -> tuple[Manifest, Verdict]:
+    """The members into `scratch`, and what is wrong with them: nothing if the verdict is well."""
+    with _opened(path) as tar:
+        manifest = _manifest(tar, path)
+        faults = _extract(tar, manifest, scratch)
+    verdict = Verdict(faults=faults)
+    if faults:
+        return manifest, verdict
+    try:
+        catalog = Catalog(scratch / CATALOG_FILE)
+        with closing(catalog):
+            collection = Collection(scratch, catalog)
+            verdict = verify(collection)
+            verdict.faults += _compared(collection, manifest, json.loads((scratch / CANARIES).read_text()))
+            collection.close()
+    except (StorageError, NotFound) as error:
+        verdict.faults.append(f"The catalog in it cannot be used: {error}")
+    return manifest, verdict
+
+
+def _extract(tar: tarfile.TarFile, manifest: Manifest, scratch: Path) -> list[str]:
+    """Writes the members that the manifest names, hashing; gives what is missing, too much or changed."""
+    wanted = {member.name: member for member in manifest.members}
+    faults: list[str] = []
+    (scratch / UPLOADS_FOLDER).mkdir(exist_ok=True)
+    seen: set[str] = set()
+    try:
+        for info in tar:
+            if info.name == MANIFEST:
+                continue
+            member = wanted.get(info.name)
+            if member is None or not info.isreg() or not MEMBER.fullmatch(info.name) or info.name in seen:
+                faults.append(f"It holds {info.name!r}, which its manifest does not name.")
+                continue
+            seen.add(info.name)
+            source = tar.extractfile(info)
+            assert source is not None  # a regular file, as was checked
+            digest = hashlib.sha256()
+            with source, (scratch / info.name).open("xb") as file:
+                while block := source.read(COPY_BYTES):
+                    digest.update(block)
+                    file.write(block)
+            if (info.size, digest.hexdigest()) != (member.size_bytes, member.sha256):
+                faults.append(f"Its part {info.name!r} is not what was written: the checksum differs.")
+    except (tarfile.TarError, EOFError) as error:
+        faults.append(f"It ends too early or is damaged ({error}).")
+    faults += [f"Its part {name!r} is missing." for name in wanted if name not in seen]
+    return faults
+
+
+def _compared(collection: Collection, manifest: Manifest, canaries: dict[str, Any]) -> Iterator[str]:
+    """What differs from the manifest: counts, the model, the canaries' answers."""
+    stats = collection.stats()
+    for name, wanted in (("items", manifest.items), ("frames", manifest.frames)):
+        if stats[name] != wanted:
+            yield f"It holds {stats[name]} {name}, its manifest says {wanted}."
+    if collection.fingerprint != manifest.fingerprint:
+        yield f"Its vectors are of {collection.fingerprint}, its manifest says {manifest.fingerprint}."
+    if not canaries["count"]:
+        return
+    raw = np.frombuffer(base64.b64decode(canaries["queries"]), "<f4").reshape(canaries["count"], canaries["dim"])
+    expected: NDArray[np.float32] = np.array(canaries["scores"], np.float32)
+    collection.index.refresh()
+    scores, _ = collection.index.search(np.ascontiguousarray(raw, np.float32), expected.shape[1])
+    alike = (np.abs(scores - expected) <= SCORE_TOLERANCE).all(axis=1)
+    if alike.mean() < ALIKE:
+        yield f"{int((~alike).sum())} of {len(alike)} canary searches are answered differently than when it was made."
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    if not path.is_file():
+        raise NotFound(f"There is no snapshot {path}.")
+    try:
+        with tarfile.open(path, "r:") as tar:
+            yield tar
+    except tarfile.TarError as error:
+        raise InvalidRequest(f"{path} is no snapshot: expected a file that `vicmae snapshot create` wrote.") from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be unpacked: {error.strerror or error}.") from error
+
+
+def _manifest(tar: tarfile.TarFile, path: Path) -> Manifest:
+    info = tar.next()
+    refused = InvalidRequest(f"{path} is no snapshot that this vicmae knows: expected {FORMAT} in its manifest.")
+    if info is None or info.name != MANIFEST or not info.isreg() or info.size > MAX_MANIFEST_BYTES:
+        raise refused
+    source = tar.extractfile(info)
+    assert source is not None  # a regular file, as was checked
+    try:
+        told = json.loads(source.read())
+        members = tuple(Member(**member) for member in told.pop("members"))
+        manifest = Manifest(**told, members=members)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise refused from error
+    if manifest.format != FORMAT:
+        raise refused
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

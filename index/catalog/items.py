@@ -1,0 +1,101 @@
+"""Item and NewItem: what a collection holds, and what it is handed. Values only; knows no database."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InvalidRequest
+from ...media.sampling import Sampling
+
+Kind = Literal["image", "video"]
+
+ITEM_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture or video of a collection. `path` is absolute; the file may have vanished since.
+
+    frames  vectors that are kept of it
+    """
+
+    id: str
+    uri: str
+    name: str
+    path: Path
+    sha256: str
+    kind: Kind
+    mime: str
+    size_bytes: int
+    width: int
+    height: int
+    duration_seconds: float
+    frames_per_second: float
+    sampling: Sampling
+    frames: int
+    metadata: dict[str, Any]
+    created_at: str
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """What ingest hands to a collection.
+
+    vectors        (T, D) float32, T >= 1, finite; stored with unit length
+    start_seconds  (T,) float64 when each sampled frame is shown, ascending; 0.0 for an image
+    end_seconds    (T,) float64 until when it stands for the video; several may share one vector (ingest/folding.py)
+    informative    (T,) float32 in 0..1; near 0 for black and flat pictures
+    metadata       None keeps what the item had before, or {} if it is new
+    created_at     None keeps what the item had before, or is now if it is new
+    """
+
+    id: str
+    uri: str
+    name: str
+    path: Path
+    sha256: str
+    kind: Kind
+    mime: str
+    size_bytes: int
+    mtime_ns: int
+    width: int
+    height: int
+    duration_seconds: float
+    frames_per_second: float
+    vectors: NDArray[np.float32]
+    start_seconds: NDArray[np.float64]
+    end_seconds: NDArray[np.float64]
+    informative: NDArray[np.float32]
+    metadata: dict[str, Any] | None = None
+    sampling: Sampling = "rate"
+    created_at: str | None = None
+
+    def __post_init__(self) -> None:
+        check_item_id(self.id)
+        frames = len(self.vectors)
+        if self.vectors.ndim != 2 or frames == 0:
+            raise ValueError(f"vectors must be (T, D) with T >= 1, got {self.vectors.shape}")
+        if not np.isfinite(self.vectors).all():
+            raise ValueError("vectors must be finite, got NaN or infinity")
+        for name in ("start_seconds", "end_seconds", "informative"):
+            if getattr(self, name).shape != (frames,):
+                raise ValueError(f"{name} must be ({frames},), got {getattr(self, name).shape}")
+
+
+def check_item_id(item_id: str) -> str:
+    """item_id itself, or InvalidRequest when it could not stand in an address."""
+    if not ITEM_ID.fullmatch(item_id):
+        raise InvalidRequest(
+            f"The item id {item_id!r} is not usable: 1 to 128 letters, digits, '.', '_', '~' or '-' are."
+        )
+    return item_id
+
+
+def default_item_id(uri: str) -> str:
+    """The id of an item nobody named: the same uri always gets the same one."""
+    return "i" + hashlib.sha256(uri.encode()).hexdigest()[:20]

@@ -1,0 +1,102 @@
+"""The verb `vicmae duplicates`. Words and exit codes only."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...errors import InvalidRequest
+from ...settings import load_settings
+from ...terminal import CollectionOption, DataOption, JsonOption, progress, say
+from .common import limits_of, sandbox_of
+
+if TYPE_CHECKING:
+    from ..collection import Collection
+
+
+class ReportFormat(StrEnum):
+    html = "html"
+    json = "json"
+    csv = "csv"
+
+
+def duplicates(
+    collection: CollectionOption = "default",
+    report: Annotated[
+        ReportFormat | None, typer.Option("--report", help="html (players side by side), json or csv.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the report to this file, not stdout.")] = None,
+    dismiss: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--dismiss", metavar="A B", help="Two files or item ids that are no duplicates; remembered."),
+    ] = None,
+    undismiss: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--undismiss", metavar="A B", help="Take a --dismiss back: the pair may be told again."),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find copies: same bytes, re-encoded, cropped, mirrored, framed by bars, or a clip that lies within a film.
+
+    A shared intro or shared credits are told apart from duplicates. No file is changed or deleted.
+    """
+    from ..catalog.dismissals import dismiss as remember
+    from ..catalog.dismissals import undo
+    from ..collection import printable
+    from ..duplicates.finder import find_duplicates
+    from ..duplicates.report import report_csv, report_dict, report_html, report_lines
+    from ..library import Library
+
+    settings = load_settings(data=data)
+    with Library(settings.data) as library, sandbox_of(settings) as decoder:
+        opened = library.open(collection)
+        if dismiss is not None:
+            remember(opened, *(_item_id(opened, named) for named in dismiss))
+            say("Remembered: these two are no duplicates.")
+            return
+        if undismiss is not None:
+            undo(opened, *(_item_id(opened, named) for named in undismiss))
+            say("Forgotten: these two may be told as duplicates again.")
+            return
+        with _stages() as on_progress:
+            found = find_duplicates(opened, limits_of(settings), decoder, on_progress)
+        told = report_dict(opened, found)
+    form = report or (ReportFormat.json if as_json else None)
+    if form is ReportFormat.html:
+        text = report_html(told, lambda item_id: found.items[item_id].path.as_uri())
+    elif form is ReportFormat.csv:
+        text = report_csv(told)
+    elif form is ReportFormat.json:
+        text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    else:
+        lines = report_lines(found)
+        text = "\n".join(lines) + "\n" if lines else ""
+        say(f"{len(found.groups)} groups of duplicates, {len(found.shared)} pairs that share something.")
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InvalidRequest(f"{printable(out)} cannot be written: {error.strerror}.") from error
+
+
+def _item_id(collection: "Collection", named: str) -> str:
+    """The id of an item, or of the item of a file."""
+    from ..ingest.scan import file_uri
+
+    item = collection.find_by_uri(file_uri(Path(named))) if Path(named).exists() else None
+    return named if item is None else item.id
+
+
+@contextmanager
+def _stages() -> "Iterator[Callable[[str, int, int], None]]":
+    """A progress bar over what is being done."""
+    with progress("") as bar:
+        task = bar.add_task("", total=None, rate="")
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)

@@ -1,0 +1,1 @@
+"""Which items of a collection are copies of one another: blocking, comparison, report."""

@@ -1,0 +1,228 @@
+"""Duplicates: which items of a collection are copies of one another, and what else do they share?
+
+Candidates are told by a few frames of each item (blocking.py); they are aligned by their vectors and then looked at
+(matching/verification.py): a pair whose pixels do not agree is of one kind or place, and is left out. Deletes nothing
+and changes no file.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+from ...errors import NotFound
+from ...media.decoding import HERE, Decoder
+from ...media.limits import MediaLimits
+from ..catalog.dismissals import dismissed, is_dismissed
+from ..catalog.items import Item
+from ..collection import Collection
+from ..matching.alignment import Segment
+from ..matching.pixels import Variant
+from ..matching.verification import look
+from ..search.pairwise import shared
+from .blocking import candidate_pairs
+
+Kind = Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
+DUPLICATES = ("exact", "copy", "subclip")
+
+MOMENTS_KEPT = 128  # items whose vectors are held in memory at once
+WHOLE = 0.8  # share of an item that must be covered to call it contained
+LEAST_SECONDS = 2.0  # a shorter stretch is a coincidence
+EDGE_SECONDS = 15.0  # an intro begins, credits end, within so much of both ends
+COMMON_ITEMS = 3  # a stretch shared with so many others is an intro or the like, whatever its place
+
+# (what is being done, how many of how many)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two items and what they share; a is the query's side of the segments (empty for images and exact copies).
+
+    kind     exact (same bytes), copy, subclip (a lies within b); intro, credits and overlap are no duplicates
+    variant  how the pictures of b differ from those of a; None when the files could not be read to tell
+    likeness of the best stretch, as in align.Segment
+    """
+
+    a: str
+    b: str
+    kind: Kind
+    variant: Variant | None
+    likeness: float
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class Found:
+    """groups: items (ids, at least two) that hang together by duplicate pairs, and these; shared: the other pairs."""
+
+    items: dict[str, Item]
+    groups: list[tuple[list[str], list[Pair]]]
+    shared: list[Pair]
+    compared: int
+    dismissed: int
+
+
+def find_duplicates(
+    collection: Collection,
+    limits: MediaLimits | None = None,
+    decoder: Decoder = HERE,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> Found:
+    """Looks at the whole collection. Bounded memory; time grows with items and what they share, not with all pairs."""
+    limits = limits or MediaLimits()
+    items = {item.id: item for item in _all_items(collection)}
+    twins = _by_bytes(items.values())
+    ruled_out = dismissed(collection)
+    one_of_each = [group[0] for group in twins]
+    candidates = candidate_pairs(collection, one_of_each, lambda done, total: on_progress("candidates", done, total))
+    open_pairs = [pair for pair in candidates if not is_dismissed(ruled_out, *pair)]
+
+    moments = lru_cache(MOMENTS_KEPT)(collection.moments_of)
+    mean = collection.index.mean()
+    stretches: dict[tuple[str, str], list[Segment]] = {}
+    for done, (a, b) in enumerate(open_pairs):
+        on_progress("align", done, len(open_pairs))
+        a, b = _shorter_first(items[a], items[b])
+        try:
+            segments = _long_enough(shared(moments(a), moments(b), mean), items[a])
+        except NotFound:  # deleted in the meantime
+            continue
+        if segments:
+            stretches[a, b] = segments
+
+    common = _common(stretches, items)
+    pairs: list[Pair] = []
+    for done, ((a, b), segments) in enumerate(stretches.items()):
+        on_progress("look", done, len(stretches))
+        agrees, variant = look(items[a], items[b], segments[0], limits, decoder)
+        if agrees:
+            kind = _kind(items[a], items[b], segments, (a, b) in common)
+            told = [replace(segment, mirrored=variant == "mirrored") for segment in segments]
+            pairs.append(Pair(a, b, kind, variant, segments[0].likeness, told))
+    exact = [
+        Pair(group[0].id, other.id, "exact", "same", 1.0, [])
+        for group in twins
+        for other in group[1:]
+        if not is_dismissed(ruled_out, group[0].id, other.id)
+    ]
+    duplicates = exact + [pair for pair in pairs if pair.kind in DUPLICATES]
+    others = [pair for pair in pairs if pair.kind not in DUPLICATES]
+    named = {item_id for pair in duplicates + others for item_id in (pair.a, pair.b)}
+    left_out = len(candidates) - len(open_pairs) + sum(len(group) - 1 for group in twins) - len(exact)
+    return Found({i: items[i] for i in named}, _groups(duplicates), others, len(open_pairs), left_out)
+
+
+def _all_items(collection: Collection) -> Iterator[Item]:
+    cursor: str | None = None
+    while True:
+        page, cursor = collection.items(1000, cursor)
+        yield from page
+        if cursor is None:
+            return
+
+
+def _by_bytes(items: Iterable[Item]) -> list[list[Item]]:
+    """Items of the same bytes together, the oldest first."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: (item.created_at, item.id)):
+        groups[item.sha256].append(item)
+    return list(groups.values())
+
+
+def _shorter_first(a: Item, b: Item) -> tuple[str, str]:
+    first, second = sorted((a, b), key=lambda item: (item.duration_seconds, item.created_at, item.id))
+    return first.id, second.id
+
+
+def _long_enough(segments: list[Segment], query: Item) -> list[Segment]:
+    if query.kind == "image":
+        return segments
+    least = min(LEAST_SECONDS, WHOLE * query.duration_seconds)
+    return [s for s in segments if s.query_end_seconds - s.query_start_seconds >= least]
+
+
+def _common(stretches: dict[tuple[str, str], list[Segment]], items: dict[str, Item]) -> set[tuple[str, str]]:
+    """Pairs whose best stretch is a small part of both, and one side's is met by COMMON_ITEMS other items."""
+    met: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for (a, b), (best, *_) in stretches.items():
+        met[a].append((best.query_start_seconds, best.query_end_seconds))
+        met[b].append((best.start_seconds, best.end_seconds))
+    common = set()
+    for (a, b), segments in stretches.items():
+        best = segments[0]
+        sides = (
+            (met[a], best.query_start_seconds, best.query_end_seconds),
+            (met[b], best.start_seconds, best.end_seconds),
+        )
+        crowd = max(sum(_overlap(start, end, *other) > 0.5 for other in known) for known, start, end in sides)
+        if crowd >= COMMON_ITEMS and max(_covered(items[a], items[b], segments)) < WHOLE:
+            common.add((a, b))
+    return common
+
+
+def _kind(a: Item, b: Item, segments: list[Segment], is_common: bool) -> Kind:
+    if a.kind == "image":
+        return "copy"
+    of_a, of_b = _covered(a, b, segments)
+    if of_a >= WHOLE:
+        return "copy" if of_b >= WHOLE else "subclip"
+    best = segments[0]
+    left = (a.duration_seconds - best.query_end_seconds, b.duration_seconds - best.end_seconds)
+    if max(best.query_start_seconds, best.start_seconds) <= EDGE_SECONDS and max(left) > EDGE_SECONDS:
+        return "intro"
+    if max(left) <= EDGE_SECONDS:
+        return "credits"
+    return "intro" if is_common else "overlap"
+
+
+def _covered(a: Item, b: Item, segments: list[Segment]) -> tuple[float, float]:
+    """Which share of a's and of b's time the segments cover, each part of a counted once.
+
+    A short film of one scene runs along several parts of a longer one of that scene, and is no copy of it for that.
+    """
+    once: list[Segment] = []
+    for segment in segments:
+        query = segment.query_start_seconds, segment.query_end_seconds
+        if all(_overlap(*query, s.query_start_seconds, s.query_end_seconds) <= 0.5 for s in once):
+            once.append(segment)
+    segments = once
+    of_a = _union([(s.query_start_seconds, s.query_end_seconds) for s in segments])
+    of_b = _union([(s.start_seconds, s.end_seconds) for s in segments])
+    return of_a / max(a.duration_seconds, 1e-6), of_b / max(b.duration_seconds, 1e-6)
+
+
+def _union(stretches: list[tuple[float, float]]) -> float:
+    total, reached = 0.0, 0.0
+    for start, end in sorted(stretches):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _overlap(start: float, end: float, other_start: float, other_end: float) -> float:
+    """Shared share of the shorter of two stretches."""
+    shared_seconds = min(end, other_end) - max(start, other_start)
+    return shared_seconds / max(min(end - start, other_end - other_start), 1e-6)
+
+
+def _groups(pairs: list[Pair]) -> list[tuple[list[str], list[Pair]]]:
+    """Items that hang together, directly or through others, largest group first."""
+    leader: dict[str, str] = {}
+
+    def led(item_id: str) -> str:
+        while leader.setdefault(item_id, item_id) != item_id:
+            leader[item_id] = leader[leader[item_id]]
+            item_id = leader[item_id]
+        return item_id
+
+    for pair in pairs:
+        leader[led(pair.b)] = led(pair.a)
+    members: dict[str, dict[str, None]] = defaultdict(dict)
+    links: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        top = led(pair.a)
+        members[top].update({pair.a: None, pair.b: None})
+        links[top].append(pair)
+    return sorted(((list(members[top]), links[top]) for top in links), key=lambda group: -len(group[0]))

@@ -1,0 +1,1 @@
+"""Files in, items in a collection: scan, read, embed, write; also watching folders and re-embedding."""

@@ -1,0 +1,212 @@
+"""Reading one file, step by step: look, hash, find a twin, probe, decode. Gives pixels; stores nothing."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import MediaError, NotFound
+from ...media.decoding import Decoder
+from ...media.limits import MediaLimits
+from ...media.preprocess import enough_side, to_pixels
+from ...media.reader import MediaInfo
+from ...media.sampling import Sampling
+from ..catalog.items import Item, check_item_id, default_item_id
+from ..collection import Collection, Moments
+from .scan import file_uri
+
+Stage = Literal["read", "probe", "decode", "embed"]
+
+HASH_BYTES = 1 << 20
+MAX_CHUNK_FRAMES = 16
+FULL_CONTRAST = 32.0  # grey levels of standard deviation from which a picture counts as fully informative
+FULL_VARIETY = 0.5  # of the picture lies outside its most frequent grey
+GREY_STEP = 8  # levels that count as one grey; two neighbours are taken together
+
+
+class Unreadable(Exception):
+    """A file that stopped at `stage`; `reason` is a sentence for the user. pipeline.py makes it an Outcome."""
+
+    def __init__(self, stage: Stage, reason: str) -> None:
+        super().__init__(reason)
+        self.stage = stage
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to take into a collection, and under which names. created_at None: now, or as it was."""
+
+    path: Path
+    uri: str
+    name: str
+    item_id: str
+    metadata: dict[str, Any] | None = None
+    created_at: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        uri: str | None = None,
+        name: str | None = None,
+        item_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> "Task":
+        """Unless said otherwise: the file's own uri and name, and the id made of the uri."""
+        path = Path(os.path.abspath(path))
+        uri = file_uri(path) if uri is None else uri
+        shown = os.fsencode(path.name).decode("utf-8", "replace") if name is None else name
+        return cls(path, uri, shown, default_item_id(uri) if item_id is None else check_item_id(item_id), metadata)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A file's size and time when we began, to notice a change while reading; -1 if not looked at."""
+
+    size_bytes: int = -1
+    mtime_ns: int = -1
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """pixels (n, S, S, 3) uint8 shown at seconds (n,) float64; informative (n,) float32 in 0..1."""
+
+    pixels: NDArray[np.uint8]
+    seconds: NDArray[np.float64]
+    informative: NDArray[np.float32]
+
+
+@dataclass
+class Reading:
+    """One file under way, filled in step by step by `read` and, with its vectors, by whoever embeds.
+
+    same   the collection holds exactly this already: nothing to do
+    twin   an item with the same bytes, and its moments, which need no decoding
+    """
+
+    task: Task
+    look: Look = Look()
+    sha256: str = ""
+    same: Item | None = None
+    twin: tuple[Item, Moments] | None = None
+    info: MediaInfo | None = None
+    failure: Unreadable | None = None
+    seconds: list[NDArray[np.float64]] = field(default_factory=list)
+    informative: list[NDArray[np.float32]] = field(default_factory=list)
+    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def frames(self) -> int:
+        """Frames embedded so far."""
+        return sum(map(len, self.vectors))
+
+
+def read(
+    reading: Reading,
+    collection: Collection,
+    frames_per_second: float,
+    sampling: Sampling,
+    limits: MediaLimits,
+    decoder: Decoder,
+) -> Iterator[Chunk]:
+    """Goes through the steps of one file and gives its pixels in bounded memory; none if they are not needed.
+
+    A file that cannot be read ends with `reading.failure` set. Only the catalog's errors are raised.
+    """
+    path = reading.task.path
+    try:
+        reading.look = look_at(path)
+        with _stage("probe"):
+            limits.check_bytes(reading.look.size_bytes)
+        reading.sha256 = _hash(path)
+        if _is_known(reading, collection, frames_per_second, sampling):
+            return
+        with _stage("probe"):
+            reading.info = decoder.probe(path, limits)
+        with _stage("decode"):
+            small = enough_side(collection.spec)
+            found = decoder.read_frames(
+                path, frames_per_second, limits, chunk=MAX_CHUNK_FRAMES, shorter_side=small, sampling=sampling
+            )
+            with closing(found):
+                for frames in found:
+                    pixels = to_pixels(frames, collection.spec)
+                    yield Chunk(pixels, frames.seconds, informativeness(pixels))
+    except Unreadable as failure:
+        reading.failure = failure
+
+
+def look_at(path: Path) -> Look:
+    """Size and time of a regular file. Raises Unreadable."""
+    with _stage("read"):
+        known = path.stat()
+    if not stat.S_ISREG(known.st_mode):
+        raise Unreadable("read", "It is not a regular file.")
+    return Look(known.st_size, known.st_mtime_ns)
+
+
+def check_unchanged(reading: Reading) -> None:
+    """Refuses a file written to while we read it: its hash and its vectors may not belong together."""
+    if look_at(reading.task.path) != reading.look:
+        raise Unreadable("read", "It changed while it was being read. Index it again when it is complete.")
+
+
+def informativeness(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """pixels (n, S, S, 3) uint8 -> (n,) float32 in 0..1: contrast times variety.
+
+    0 for one flat colour, near 0 for black with noise, about 0.2 for credits: letters on a ground of one grey have
+    contrast, but nearly all of the picture is that ground.
+    """
+    contrast = pixels.reshape(len(pixels), -1, 3).std(axis=1, dtype=np.float32).mean(axis=1)
+    levels = (pixels.mean(axis=3) // GREY_STEP).astype(np.int64).reshape(len(pixels), -1)
+    counts = np.stack([np.bincount(row, minlength=256 // GREY_STEP + 1) for row in levels])
+    ground = (counts[:, :-1] + counts[:, 1:]).max(axis=1) / levels.shape[1]
+    weights = np.clip(contrast / FULL_CONTRAST, 0, 1) * np.clip((1 - ground) / FULL_VARIETY, 0, 1)
+    return np.asarray(weights, np.float32)
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with _stage("read"), path.open("rb") as file:
+        while block := file.read(HASH_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _is_known(reading: Reading, collection: Collection, frames_per_second: float, sampling: Sampling) -> bool:
+    """Whether the vectors of these bytes are in the collection already; says where in `reading`."""
+    twin = collection.find_by_uri(reading.task.uri)
+    if twin is None or twin.sha256 != reading.sha256:
+        twin = collection.find_by_sha256(reading.sha256)
+    if twin is None:
+        return False
+    if twin.kind == "video" and (twin.frames_per_second, twin.sampling) != (frames_per_second, sampling):
+        return False
+    task = reading.task
+    named_alike = (twin.uri, twin.id, twin.name, twin.path) == (task.uri, task.item_id, task.name, task.path)
+    if named_alike and task.metadata in (None, twin.metadata):
+        reading.same = twin
+        return True
+    try:
+        reading.twin = twin, collection.moments_of(twin.id)
+    except NotFound:  # deleted between the two queries
+        return False
+    return True
+
+
+@contextmanager
+def _stage(stage: Stage) -> Iterator[None]:
+    try:
+        yield
+    except (MediaError, NotFound) as error:
+        raise Unreadable(stage, str(error)) from error
+    except OSError as error:
+        raise Unreadable(stage, f"{error.strerror or error}.") from error

@@ -1,0 +1,199 @@
+"""Re-embedding: the items of a collection once more, by the running model, into a new collection beside it.
+
+The old one stays as it is, and is searched where its own model runs, until an alias is switched. What is done is on
+disk: after a kill the same call goes on where it was. Files that are gone are named, and stop nothing.
+"""
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import Conflict, StorageError
+from ...export.engine import Engine
+from ...media.decoding import HERE, Decoder
+from ...media.limits import MediaLimits
+from ...media.sampling import Sampling
+from ..catalog.dismissals import copy_dismissed
+from ..catalog.items import Item
+from ..catalog.ledger import LedgerRow, read_ledger
+from ..collection import Collection, printable
+from ..library import Library
+from .pipeline import ingest_many
+from .reader import Task
+from .report import Failure
+from .scan import is_gone
+
+PAGE = 500  # items looked at together
+
+
+@dataclass
+class Tally:
+    """What became of the items so far. `done` counts those that are in the new collection, also from earlier runs."""
+
+    total: int = 0
+    done: int = 0
+    gone: list[Path] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+    @property
+    def seen(self) -> int:
+        return self.done + len(self.gone) + len(self.failed)
+
+    def lines(self) -> list[str]:
+        """For people: the counts, then a line for each file that is not in."""
+        told = f"{self.done} of {self.total} items embedded, {len(self.gone)} gone, {len(self.failed)} failed"
+        gone = [f"{printable(path)}: The file is no longer there." for path in self.gone]
+        return [told, *gone, *(f"{printable(failure.path)}: {failure.reason}" for failure in self.failed)]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "items": self.total,
+            "embedded": self.done,
+            "gone": [printable(path) for path in self.gone],
+            "failed": [
+                {"path": printable(failure.path), "stage": failure.stage, "reason": failure.reason}
+                for failure in self.failed
+            ],
+        }
+
+
+def open_both(
+    library: Library, name: str, into: str, engine: Engine, alias: str | None = None
+) -> tuple[Collection, Collection]:
+    """The collection to embed anew and the one to embed into, made if need be.
+
+    Conflict when there is nothing to do, when `into` holds something else, or when the alias cannot be had.
+    """
+    source = library.open(name)
+    if source.fingerprint == engine.fingerprint:
+        raise Conflict(
+            f"The collection {source.name!r} holds vectors of the running model {engine.name!r} already. Run with the "
+            "bundle of the model to embed with: --bundle DIR."
+        )
+    if alias is not None:
+        library.check_alias(alias)
+    target = library.create(into, engine, source=source.name)
+    if target.name != into or target.source != source.name:
+        raise Conflict(
+            f"{into!r} exists and is no re-embedding of {source.name!r}. Choose a name that no collection has."
+        )
+    return source, target
+
+
+def reembed(
+    source: Collection,
+    target: Collection,
+    engine: Engine,
+    limits: MediaLimits | None = None,
+    decoder: Decoder = HERE,
+) -> Generator[Tally, None, None]:
+    """Embeds what the target lacks; gives the growing tally after each item, the first time before any.
+
+    Ids, metadata, ages, sampling and dismissed pairs stay; uploaded files become the target's own. What comes into the
+    source in the meantime is taken too, and what leaves it leaves the target. Closing the generator stops the work.
+    """
+    tally = Tally(total=source.count())
+    failures = {uri: row for uri, row in read_ledger(target.catalog).items() if row.state == "failed"}
+    tried: set[tuple[str, str]] = set()
+    yield tally
+    while True:
+        before = len(tried)
+        for page in _pages(source):
+            there = target.get_many([item.id for item in page])
+            todo: dict[tuple[float, Sampling], list[Task]] = defaultdict(list)
+            for item in page:
+                if (item.id, item.sha256) in tried:
+                    continue
+                tried.add((item.id, item.sha256))
+                if item.id in there and there[item.id].sha256 == item.sha256:
+                    tally.done += 1
+                elif is_gone(item.path):
+                    tally.gone.append(item.path)
+                elif failure := _remembered(failures.get(item.uri), item.path):
+                    tally.failed.append(failure)
+                else:
+                    todo[item.frames_per_second, item.sampling].append(_task(source, target, item))
+            for (rate, sampling), tasks in todo.items():
+                run = ingest_many(
+                    target, engine, tasks, frames_per_second=rate, sampling=sampling, limits=limits, decoder=decoder
+                )
+                with closing(run):
+                    for outcome in run:
+                        if outcome.state == "failed":
+                            reason = outcome.reason or "It cannot be read."
+                            tally.failed.append(Failure(outcome.path, outcome.stage or "read", reason))
+                        else:
+                            tally.done += 1
+                        yield tally
+        if len(tried) == before:
+            break
+        tally.total = max(source.count(), tally.seen)
+    _follow_deletions(source, target, [item_id for item_id, _ in tried])
+    copy_dismissed(source, target)
+    yield tally
+
+
+def switch(library: Library, target: Collection, alias: str, tally: Tally) -> None:
+    """Points the alias at the new collection. Conflict when nothing at all could be embedded."""
+    if tally.total and not tally.done:
+        raise Conflict(
+            f"None of {tally.total} items could be embedded, so {alias!r} stays where it is. Are the files reachable?"
+        )
+    library.set_alias(alias, target.name)
+
+
+def _pages(collection: Collection) -> Iterator[list[Item]]:
+    cursor: str | None = None
+    while True:
+        page, cursor = collection.items(PAGE, cursor)
+        yield page
+        if cursor is None:
+            return
+
+
+def _remembered(row: LedgerRow | None, path: Path) -> Failure | None:
+    """The failure of an earlier run, if the file is still what failed then."""
+    if row is None:
+        return None
+    try:
+        now = path.stat()
+    except OSError:
+        return None
+    if (row.size_bytes, row.mtime_ns) != (now.st_size, now.st_mtime_ns):
+        return None
+    return Failure(path, row.stage or "read", row.reason or "It could not be read.")
+
+
+def _task(source: Collection, target: Collection, item: Item) -> Task:
+    path = _own(item.path, target) if item.path.is_relative_to(source.uploads) else item.path
+    return Task(path, item.uri, item.name, item.id, item.metadata, item.created_at)
+
+
+def _own(upload: Path, target: Collection) -> Path:
+    """An uploaded file as the target's own: the same bytes on disk where the file system can, a copy elsewhere."""
+    path = target.uploads / upload.name
+    try:
+        if not path.exists():
+            try:
+                os.link(upload, path)
+            except OSError:
+                aside = path.with_name(f"{path.name}.part")
+                shutil.copy2(upload, aside)
+                aside.replace(path)
+    except OSError as error:
+        raise StorageError(f"The upload {upload.name} cannot be copied ({error.strerror}).") from error
+    return path
+
+
+def _follow_deletions(source: Collection, target: Collection, item_ids: list[str]) -> None:
+    """Removes from the target what was deleted from the source while it was embedded."""
+    for first in range(0, len(item_ids), PAGE):
+        part = item_ids[first : first + PAGE]
+        here, there = source.get_many(part), target.get_many(part)
+        for item_id in there.keys() - here.keys():
+            target.delete(item_id)

@@ -1,0 +1,76 @@
+"""What became of a run over many files: counts, reasons, and whether all of it went well. Values only."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..catalog.ledger import LedgerRow
+from ..collection import printable
+from .pipeline import Outcome
+from .scan import Plan, Walk, uri_path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that is not in the collection, the step at which it stopped, and why."""
+
+    path: Path
+    stage: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """Grows with each Outcome. `gone` counts files that vanished, `removed` how many of them were pruned."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    gone: int = 0
+    failed: list[Failure] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, walk: Walk, plan: Plan) -> "Report":
+        """What is known before anything is read."""
+        report = cls(unchanged=len(plan.unchanged), gone=len(plan.gone))
+        report.failed += [Failure(path, "read", reason) for path, reason in walk.unseen]
+        report.failed += [_remembered(row) for row in plan.failed]
+        return report
+
+    @property
+    def good(self) -> int:
+        """Files that are in the collection as they are on disk."""
+        return self.added + self.updated + self.unchanged
+
+    def count(self, outcome: Outcome) -> None:
+        if outcome.state == "failed":
+            self.failed.append(Failure(outcome.path, outcome.stage or "read", outcome.reason or "It cannot be read."))
+        else:
+            setattr(self, outcome.state, getattr(self, outcome.state) + 1)
+
+    def lines(self) -> list[str]:
+        """For people: the counts, then a line for each failed file."""
+        counts = {"added": self.added, "updated": self.updated, "unchanged": self.unchanged}
+        counts |= {"removed": self.removed, "failed": len(self.failed)}
+        always = ("added", "unchanged", "failed")
+        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name in always)
+        failures = sorted(self.failed, key=lambda failure: failure.path)
+        return [told, *(f"{printable(failure.path)}: {failure.reason}" for failure in failures)]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "gone": self.gone,
+            "failed": [
+                {"path": printable(failure.path), "stage": failure.stage, "reason": failure.reason}
+                for failure in self.failed
+            ],
+        }
+
+
+def _remembered(row: LedgerRow) -> Failure:
+    return Failure(uri_path(row.uri), row.stage or "read", row.reason or "It could not be read.")

@@ -1,0 +1,176 @@
+"""The plan: which files are there, and what is left to do with them. Opens no media and writes nothing."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from ...media.reader import MEDIA_SUFFIXES
+from ...media.sampling import Sampling
+from ..catalog.ledger import LedgerRow
+
+# Sound is a candidate too, so that it is reported as "no pictures" and not passed over in silence.
+AUDIO_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma"})
+CANDIDATE_SUFFIXES = frozenset(MEDIA_SUFFIXES) | AUDIO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file to consider. Size and time are -1 where it could not be looked at; reading says why."""
+
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+
+    @property
+    def uri(self) -> str:
+        return file_uri(self.path)
+
+
+@dataclass
+class Walk:
+    """What was found below some paths. `unseen`: paths that could not be looked at, each with the reason."""
+
+    files: list[Candidate] = field(default_factory=list)
+    unseen: list[tuple[Path, str]] = field(default_factory=list)
+    roots: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do about the files of a walk.
+
+    todo       read now: new, changed, or to be tried again
+    unchanged  done before, as they are now
+    failed     failed before, as they are now
+    gone       uris below the roots that the walk did not meet
+    """
+
+    todo: list[Candidate]
+    unchanged: list[LedgerRow]
+    failed: list[LedgerRow]
+    gone: list[str]
+
+
+def file_uri(path: Path) -> str:
+    """The uri of a file: file:///…, percent-encoded, whatever bytes its name is made of."""
+    return Path(os.path.abspath(path)).as_uri()
+
+
+def uri_path(uri: str) -> Path:
+    """The path of a file_uri()."""
+    return Path(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
+
+
+def is_gone(path: Path) -> bool:
+    """Whether there surely is no such file; a folder we may not enter or a disk that fails says nothing."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def walk(paths: Iterable[Path]) -> Walk:
+    """Candidates below the paths, sorted, each file once.
+
+    A path that is a file is always a candidate. Folders are walked with links followed (each folder once),
+    hidden names skipped, and only the suffixes of pictures, videos and sound taken.
+    """
+    found = Walk()
+    seen_files: set[Path] = set()
+    seen_folders: set[tuple[int, int]] = set()
+    for path in (Path(os.path.abspath(path)) for path in paths):
+        try:
+            folder = stat.S_ISDIR(path.stat().st_mode)
+        except OSError as error:
+            found.unseen.append((path, f"{error.strerror or error}."))
+            continue
+        found.roots.append(path)
+        for file in sorted(_below(path, found, seen_folders)) if folder else [path]:
+            if file not in seen_files:
+                seen_files.add(file)
+                found.files.append(_candidate(file))
+    return found
+
+
+def plan(
+    files: Sequence[Candidate],
+    ledger: Mapping[str, LedgerRow],
+    frames_per_second: float,
+    roots: Sequence[Path] = (),
+    retry: bool = False,
+    sampling: Sampling = "rate",
+) -> Plan:
+    """Compares what is there with what was done. A file is the same while size, time, frame rate and sampling are."""
+    todo, unchanged, failed = [], [], []
+    for file in files:
+        row = ledger.get(file.uri)
+        same = row is not None and (row.size_bytes, row.mtime_ns, row.frames_per_second, row.sampling) == (
+            file.size_bytes,
+            file.mtime_ns,
+            frames_per_second,
+            sampling,
+        )
+        if row is not None and same and row.state == "done":
+            unchanged.append(row)
+        elif row is not None and same and row.state == "failed" and not retry:
+            failed.append(row)
+        else:
+            todo.append(file)
+    here = {file.uri for file in files}
+    tops = [file_uri(root) for root in roots]
+    gone = [uri for uri in ledger if uri not in here and any(_is_below(uri, top) for top in tops)]
+    return Plan(todo, unchanged, failed, gone)
+
+
+def _is_below(uri: str, top: str) -> bool:
+    return uri == top or uri.startswith(top.rstrip("/") + "/")
+
+
+def _below(folder: Path, found: Walk, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Candidate files in the folder and below; a folder met again, as in a loop of links, is skipped."""
+    try:
+        known = os.stat(folder)
+        if (known.st_dev, known.st_ino) in seen:
+            return
+        seen.add((known.st_dev, known.st_ino))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        found.unseen.append((folder, f"{error.strerror or error}."))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = Path(entry.path)
+        if _is_dir(entry):
+            yield from _below(path, found, seen)
+        elif path.suffix.lower() in CANDIDATE_SUFFIXES and _may_be_media(entry):
+            yield path
+
+
+def _is_dir(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _may_be_media(entry: "os.DirEntry[str]") -> bool:
+    """A regular file, or a link that leads nowhere (to be reported); never a pipe, socket or device."""
+    try:
+        return entry.is_file() or entry.is_symlink() and not os.path.exists(entry.path)
+    except OSError:
+        return True
+
+
+def _candidate(path: Path) -> Candidate:
+    try:
+        known = path.stat()
+    except OSError:
+        return Candidate(path, -1, -1)
+    return Candidate(path, known.st_size, known.st_mtime_ns)

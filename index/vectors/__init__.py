@@ -1,0 +1,4 @@
+"""The nearest vectors: sealed segments and a memtable over the vector ids of the catalog.
+
+Derived from the catalog, and made again from it when damaged. Knows ids and vectors, and no items.
+"""

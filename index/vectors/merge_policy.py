@@ -1,0 +1,105 @@
+"""What to seal, what to merge and what to forget (arithmetic), and the lock that lets one process at a time do it."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..catalog.database import Catalog
+
+SEAL_ROWS = 10_000  # of the tail, from which it is worth a segment
+GROWTH = 1  # segments are merged with newer ones that together hold at least this many times as many rows
+LONG_ROWS = 30_000  # made in seconds up to here; what is longer must not keep the tail waiting
+DEAD_SHARE = 0.25  # of a segment's rows, above which it is made anew
+LOCK_FILE = "lock"
+
+Span = tuple[int, int]  # of vector ids: first, last
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What upkeep wants to know of a segment: rows it was made with, and those alive."""
+
+    span: Span
+    rows: int
+    alive: int
+
+
+def next_span(
+    segments: Sequence[Sealed],
+    gaps: Sequence[Span],
+    tail: Span,
+    tail_rows: int,
+    damaged: bool,
+    taken: Sequence[Span] = (),
+) -> Span | None:
+    """The ids of the next segment to make, None: all is well. gaps: spans between the segments that none covers.
+
+    damaged: whether a segment was found that cannot be used; what it held is in a gap or in the tail. taken: spans of
+    segments that are being made; nothing within them is due.
+
+    Segments at the end that together with what follows them would no longer be the smaller part go into one, so that
+    each row is written again only when its segment doubles, and there are few. The tail never waits for a long merge.
+    """
+    free = [segment for segment in segments if not _within(segment.span, taken)]
+    open_gaps = [gap for gap in gaps if not _within(gap, taken)]
+    if open_gaps:
+        return open_gaps[0]
+    if tail_rows >= SEAL_ROWS or (damaged and tail_rows):
+        return merged(free, tail, tail_rows, LONG_ROWS)
+    if free:
+        last = free[-1]
+        span = merged(free[:-1], last.span, last.alive, sum(segment.alive for segment in free))
+        if span != last.span:
+            return span
+    worn = [segment.span for segment in free if segment.rows - segment.alive > DEAD_SHARE * segment.rows]
+    return worn[0] if worn else None
+
+
+def merged(segments: Sequence[Sealed], newest: Span, newest_rows: int, most_rows: int) -> Span:
+    """The newest span, begun at the first of the segments before it that are no larger than what follows them.
+
+    Beyond most_rows none is taken in.
+    """
+    first, rows = newest[0], newest_rows
+    for segment in reversed(segments):
+        if segment.span[1] + 1 != first or segment.alive > GROWTH * rows or segment.alive + rows > most_rows:
+            break
+        first, rows = segment.span[0], rows + segment.alive
+    return first, newest[1]
+
+
+def _within(span: Span, taken: Sequence[Span]) -> bool:
+    return any(first <= span[0] and span[1] <= last for first, last in taken)
+
+
+def trim(catalog: Catalog, sealed: Sequence[tuple[Span, int]], last_read: int) -> None:
+    """Forgets removals up to last_read that no segment needs to be told. sealed: spans, and the last that each knows.
+
+    Only for who is alone_in() the segments. Others that had not read them yet notice the gap, and load anew.
+    """
+    known = " OR ".join(["vector_id BETWEEN ? AND ? AND seq > ?"] * len(sealed)) or "FALSE"
+    values = [value for span, seq in sealed for value in (*span, seq)]
+    with catalog.write() as db:
+        db.execute(f"DELETE FROM removed WHERE seq <= ? AND NOT ({known})", [last_read, *values])
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Whether this process may write the segments in `folder`; nobody else may until the block ends.
+
+    False while another does. Raises OSError when the folder cannot be written. A kill frees it at once.
+    """
+    folder.mkdir(exist_ok=True)
+    file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(file)

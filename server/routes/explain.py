@@ -1,0 +1,86 @@
+"""POST /v1/collections/{c}/explain: why is this hit like what was looked for? Two pictures under heat maps.
+
+Turns a request into two frames and their explanation into an answer; comparing is export/explanation.py's work.
+"""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from ...errors import InvalidRequest
+from ...export import explanation
+from ...index.collection import Collection
+from ...media.reader import Source
+from ..inputs import media_bytes
+from ..pipeline import Trip
+from ..schemas import ExplainedSide, ExplainRequest, Explanation, Timing
+from ..services import Here, Services, on_trip
+from ..uploads import received_form
+from .items import present_file
+from .search import parsed
+
+router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
+
+FORM_FIELDS = ("hit", "hit_seconds", "seconds")
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/ExplainRequest"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file", "hit"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "seconds": {"type": "number", "minimum": 0},
+                    "hit": {"type": "string"},
+                    "hit_seconds": {"type": "number", "minimum": 0},
+                },
+            }
+        },
+    },
+}
+
+
+@router.post("/explain", response_model=Explanation, openapi_extra={"requestBody": BODY})
+async def explained(name: str, request: Request, here: Here) -> Response:
+    """Which parts of the query and of the hit are alike: a heat map over each, and its numbers."""
+    collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        async with received_form(request, here.incoming, keeps=False) as form:
+            form.only(*FORM_FIELDS)
+            wish = parsed(ExplainRequest.model_validate_strings, dict(form.fields))
+            return await answered(here, request, collection, wish, form.one_file().source)
+    wish = parsed(ExplainRequest.model_validate_json, await request.body())
+    if (wish.item is None) == (wish.image is None):
+        raise InvalidRequest("Give exactly one of item and image, which is what was looked for, and the hit.")
+    (image,) = await here.fetcher.fill_in([wish.image])
+    return await answered(here, request, collection, wish, image)
+
+
+async def answered(
+    here: Services, request: Request, collection: Collection, wish: ExplainRequest, media: Any
+) -> Response:
+    """The whole trip of one explanation, in a worker thread. media: as in search.py."""
+
+    def work(trip: Trip) -> Explanation:
+        found = present_file(collection, collection.get(wish.hit))
+        why = here.pipeline.explain(query_of(collection, wish, media), wish.seconds, found, wish.hit_seconds, trip)
+        return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=Timing(**trip.timing))
+
+    return JSONResponse((await on_trip(here, request, work)).model_dump())
+
+
+def query_of(collection: Collection, wish: ExplainRequest, media: Any) -> Source:
+    if wish.item is not None:
+        return present_file(collection, collection.get(wish.item))
+    return media if isinstance(media, Path) else media_bytes(media, "image")
+
+
+def shown(side: explanation.Side) -> ExplainedSide:
+    overlay = base64.b64encode(explanation.png(side.overlay())).decode()
+    return ExplainedSide(grid=side.grid.round(4).tolist(), overlay=f"data:image/png;base64,{overlay}")

@@ -1,0 +1,116 @@
+"""Jobs: what runs in the background, how far it is, and ending it early."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from anyio import sleep, to_thread
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+
+from ...errors import NotFound
+from ...index.catalog import jobs as index
+from ...index.collection import Collection
+from ..jobs import DUPLICATES, REEMBED, SCAN, forget_upload
+from ..schemas import Job, Jobs, Progress
+from ..services import Here, Services
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+EVENTS = "text/event-stream"
+LOOK_SECONDS = 0.25  # between two looks at a job that somebody watches
+KEEP_ALIVE_SECONDS = 15.0  # proxies close what is silent for longer
+UNITS = {DUPLICATES: "pairs", REEMBED: "items", SCAN: "files"}
+REPORTS = (DUPLICATES, REEMBED)  # kinds whose report has an address
+
+
+@router.get("")
+def list_jobs(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
+    """The newest jobs of all collections, newest first."""
+    jobs = [
+        described(collection, job) for collection in collections(here) for job in index.list_jobs(collection, limit)
+    ]
+    return Jobs(data=sorted(jobs, key=lambda job: job.created_at, reverse=True)[:limit])
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, here: Here) -> Job:
+    """One job."""
+    return described(*find(here, job_id))
+
+
+@router.get("/{job_id}/events", response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
+async def job_events(job_id: str, request: Request, here: Here) -> StreamingResponse:
+    """The job as server-sent events `job`, one whenever it changed, until it has ended. Data is the job as JSON."""
+    await to_thread.run_sync(find, here, job_id)
+    told = changes(job_id, request, here)
+    return StreamingResponse(told, media_type=EVENTS, headers={"cache-control": "no-store"})
+
+
+async def changes(job_id: str, request: Request, here: Services) -> AsyncIterator[bytes]:
+    told, silent_seconds = "", 0.0
+    while request.app.state.ready:
+        try:
+            job = described(*await to_thread.run_sync(find, here, job_id))
+        except NotFound:  # its collection was dropped
+            return
+        if (text := job.model_dump_json()) != told:
+            told, silent_seconds = text, 0.0
+            yield format_sse_event(event="job", data_str=text)
+        elif silent_seconds >= KEEP_ALIVE_SECONDS:
+            silent_seconds = 0.0
+            yield format_sse_event(comment="still there")
+        if job.state not in ("queued", "running"):
+            return
+        await sleep(LOOK_SECONDS)
+        silent_seconds += LOOK_SECONDS
+
+
+@router.delete("/{job_id}")
+def cancel_job(job_id: str, here: Here) -> Job:
+    """Cancels a job: one that waits never begins; one that runs ends after the file it is at, and what it has done
+    stays. An upload that has become no item is deleted."""
+    collection, job = find(here, job_id)
+    if job.state == "running":
+        return described(collection, index.cancel_job(collection, job_id, "running"))
+    job = index.cancel_job(collection, job_id)
+    forget_upload(collection, job)
+    return described(collection, job)
+
+
+def find(here: Services, job_id: str) -> tuple[Collection, index.Job]:
+    """The job and its collection; NotFound when no collection knows it."""
+    for collection in collections(here):
+        try:
+            return collection, index.get_job(collection, job_id)
+        except NotFound:
+            continue
+    raise NotFound(f"There is no job {job_id!r}.")
+
+
+def collections(here: Services) -> list[Collection]:
+    return [here.library.open(known.name) for known in here.library.list()]
+
+
+def described(collection: Collection, job: index.Job) -> Job:
+    return Job(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        progress=Progress(done=job.done, total=job.total, unit=UNITS.get(job.kind, "frames")),
+        collection=collection.name,
+        name=job.payload.get("name"),
+        item_id=job.item_id,
+        stage=job.stage,
+        result_url=_result_url(collection, job),
+        error=job.reason,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+    )
+
+
+def _result_url(collection: Collection, job: index.Job) -> str | None:
+    """Where the report of a finished job is; jobs that take in a video have none."""
+    if job.kind not in REPORTS or job.state != "succeeded":
+        return None
+    return f"/v1/collections/{collection.name}/{job.kind}/{job.id}"

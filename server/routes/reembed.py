@@ -1,0 +1,31 @@
+"""POST /v1/collections/{c}/reembed: a job that embeds a collection anew by the running model, into another one."""
+
+from fastapi import APIRouter, Response
+
+from ...index.catalog import jobs as index
+from ...index.ingest.reembed import open_both
+from ..jobs import REEMBED
+from ..schemas import Accepted, Reembedding, ReembedRequest
+from ..services import Here
+from . import jobs
+
+router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
+
+
+@router.post("/reembed", status_code=202)
+def reembed(name: str, wish: ReembedRequest, here: Here, response: Response) -> Accepted:
+    """Starts it, or names the job that does it already. The collection of the name stays as it is."""
+    source, target = open_both(here.library, name, wish.into, here.engine, wish.alias)
+    known = (job for job in index.list_jobs(target, 1000) if job.kind == REEMBED)
+    job = next((job for job in known if job.state in ("queued", "running")), None)
+    if job is None:
+        job = index.add_job(target, REEMBED, None, {"source": source.name, "alias": wish.alias})
+        here.worker.wake()
+    response.headers["location"] = f"/v1/jobs/{job.id}"
+    return Accepted(job=jobs.described(target, job))
+
+
+@router.get("/reembed/{job_id}")
+def report(name: str, job_id: str, here: Here) -> Reembedding:
+    """What became of the items; `name` is the new collection. 404 until the job has succeeded."""
+    return Reembedding.model_validate(index.result_of(here.library.open(name), job_id, REEMBED))

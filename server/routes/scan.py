@@ -1,0 +1,26 @@
+"""POST /v1/collections/{c}/scan: takes the files below a library root into a collection, as a job."""
+
+from fastapi import APIRouter, Response
+
+from ...index.catalog import jobs as index
+from ..jobs import SCAN
+from ..roots import allowed, roots_of
+from ..schemas import Accepted, ScanRequest
+from ..services import Here
+from .jobs import described
+
+router = APIRouter(prefix="/v1/collections/{name}", tags=["items"])
+
+
+@router.post("/scan", status_code=202)
+def scan(name: str, wish: ScanRequest, here: Here, response: Response) -> Accepted:
+    """Reads what is new or changed below the path; while a job for the same path waits or runs, that one is named."""
+    path = allowed(roots_of(here.settings.library_roots), wish.path)
+    collection = here.library.open_for(name, here.engine)
+    waiting = (job for job in index.list_jobs(collection, 1000) if job.state in ("queued", "running"))
+    job = next((job for job in waiting if job.kind == SCAN and job.payload.get("path") == str(path)), None)
+    if job is None:
+        job = index.add_job(collection, SCAN, None, {"path": str(path), "name": path.name, "retry": wish.retry})
+        here.worker.wake()
+    response.headers["location"] = f"/v1/jobs/{job.id}"
+    return Accepted(job=described(collection, job))

@@ -1,0 +1,73 @@
+"""vicmae.index.cache: long films are kept within bounds, and only as long as they are what they were."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_items import ENGINE, new_item
+
+from vicmae.index import collection as collections
+from vicmae.index.cache import Reel, Reels
+from vicmae.index.library import Library
+
+
+def reel(frames: int) -> Reel:
+    return Reel(bytes(4 * frames), np.zeros(frames), np.zeros(frames), np.zeros(frames, np.float32))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 60)), max_size=60))
+def test_bytes_are_bounded_and_the_latest_stays(puts: list[tuple[str, int]]) -> None:
+    reels, last = Reels(most_bytes=1000), dict[str, int]()
+    for name, frames in puts:
+        reels.put((0, name), (frames,), reel(frames))
+        last[name] = frames
+        held = {name: found for name in "abcdef" if (found := reels.get((0, name), (last.get(name),)))}
+        assert sum(each.nbytes for each in held.values()) <= 1000
+        if reel(frames).nbytes <= 1000:
+            assert len(held[name]) == frames
+        for other, found in held.items():
+            assert len(found) == last[other], "never another's frames, nor those of before"
+
+
+def test_what_is_asked_for_outlives_what_is_not() -> None:
+    reels = Reels(most_bytes=3 * reel(10).nbytes)
+    for name in "abc":
+        reels.put((0, name), (), reel(10))
+    assert reels.get((0, "a"), ()) is not None
+    reels.put((1, "a"), (), reel(10))
+    assert reels.get((0, "a"), ()) is not None and reels.get((0, "b"), ()) is None
+
+
+@pytest.mark.parametrize("fps", [2.0, 1.0])
+def test_a_film_read_again_is_the_same_until_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: float
+) -> None:
+    monkeypatch.setattr(collections, "LONG_FRAMES", 20)
+    with Library(tmp_path) as library, Library(tmp_path) as another:
+        collection = library.create("c", ENGINE)
+        item = collection.add(new_item(1, 40, fps))
+        short = collection.add(new_item(2, 5))
+        first, again = (collection.moments_of_many([item.id, short.id, "none"]) for _ in range(2))
+        assert set(first) == set(again) == {item.id, short.id}
+        for before, after in zip(first.values(), again.values(), strict=True):
+            for field in ("vectors", "start_seconds", "end_seconds", "informative"):
+                assert np.array_equal(getattr(before, field), getattr(after, field))
+        changed = new_item(1, 40, fps, vectors=new_item(9, 40).vectors)
+        another.open("c").add(changed)
+        assert collection.moments_of(item.id).vectors == pytest.approx(changed.vectors, abs=1e-3)
+        another.open("c").delete(item.id)
+        assert collection.moments_of_many([item.id]) == {}
+
+
+def test_another_collection_of_the_same_name_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collections, "LONG_FRAMES", 20)
+    with Library(tmp_path) as library:
+        for seed in (1, 2):
+            collection = library.create("c", ENGINE)
+            item = collection.add(new_item(1, 40, vectors=new_item(seed, 40).vectors))
+            for _ in range(2):
+                found = collection.moments_of(item.id).vectors
+                assert found == pytest.approx(new_item(seed, 40).vectors, abs=1e-3)
+            library.drop("c")
