@@ -26,6 +26,7 @@ from .drift import Drift
 SCHEMA = 1
 POOLING = "mean of the patch tokens after the final LayerNorm, class token left out, L2-normalised"
 NORM_OF_MEAN = "final LayerNorm of the mean of the patch tokens, class token left out, L2-normalised"
+STAGES_POOLED = "stages of a convolutional trunk pooled, whitened, L2-normalised each, one linear map, L2-normalised"
 MANIFEST, CANARY, CARD = "manifest.json", "canary.npz", "card.md"
 
 

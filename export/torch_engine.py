@@ -7,21 +7,26 @@ from torch.nn import functional
 
 from ..errors import CheckpointError
 from ..model.config import ModelConfig
+from ..model.conv_encoder import ConvEncoder
 from ..model.encoder import Encoder
-from .bundle import NORM_OF_MEAN, POOLING, Manifest, fingerprint_of
+from .bundle import NORM_OF_MEAN, POOLING, STAGES_POOLED, Manifest, fingerprint_of
 from .engine import Engine
 from .timm_encoder import TimmEncoder
 
 
 def pooling_of(config: ModelConfig) -> str:
     """How a network's vector comes from its tokens, in words: part of what makes vectors comparable."""
+    if config.trunk is not None:
+        return STAGES_POOLED
     return NORM_OF_MEAN if config.norm_of_mean else POOLING
 
 
 class TorchEngine(Engine):
     """An encoder as an Engine: pixels (N, S, S, 3) uint8 -> its pooled features, unit length."""
 
-    def __init__(self, encoder: Encoder | TimmEncoder, name: str, device: str = "cpu", max_batch: int = 32) -> None:
+    def __init__(
+        self, encoder: Encoder | ConvEncoder | TimmEncoder, name: str, device: str = "cpu", max_batch: int = 32
+    ) -> None:
         self.encoder = encoder.to(device).eval()
         self.spec = encoder.spec
         self.pooling = encoder.pooling if isinstance(encoder, TimmEncoder) else pooling_of(encoder.config)
@@ -45,4 +50,5 @@ def random_engine(manifest: Manifest) -> TorchEngine | None:
         config = ModelConfig.from_dict(manifest.architecture)
     except (KeyError, TypeError, ValueError, CheckpointError):
         return None
-    return TorchEngine(Encoder(config, manifest.spec), manifest.name)
+    encoder = Encoder(config, manifest.spec) if config.trunk is None else ConvEncoder(config, manifest.spec)
+    return TorchEngine(encoder, manifest.name)

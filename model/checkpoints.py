@@ -22,16 +22,17 @@ from torch.nn import functional
 from ..errors import CheckpointError
 from ..media.spec import InputSpec
 from .config import SIZES, ModelConfig
+from .conv_encoder import ConvEncoder
 from .encoder import Encoder
 from .layouts import to_official
 from .weights import Weights
 
 FORMAT = "vicmae-1"
 CLASSIFIER_FORMAT = "vicmae-classifier-1"  # a fine-tuned encoder with its head: classifier.py writes and reads it
-TRAINING_ONLY = ("decoder", "mask_token", "projector")
+TRAINING_ONLY = ("decoder", "mask_token", "projector", "teacher", "queue")
 
 
-def save_model(model: Encoder, path: Path) -> None:
+def save_model(model: Encoder | ConvEncoder, path: Path) -> None:
     """Writes the weights with their ModelConfig and InputSpec."""
     header = {
         "format": FORMAT,
@@ -74,6 +75,16 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], ModelConfig, InputSpec]
 
 def load_encoder(path: Path, size: int | None = None) -> Encoder:
     """A checkpoint -> the encoder alone, in eval mode; `size` asks for other pictures than it was trained on."""
+    encoder = load_any_encoder(path, size)
+    if isinstance(encoder, ConvEncoder):
+        raise CheckpointError(
+            f"{path} holds an encoder with a convolutional stem; one that cuts patches is wanted here. Name another."
+        )
+    return encoder
+
+
+def load_any_encoder(path: Path, size: int | None = None) -> Encoder | ConvEncoder:
+    """The same for either stem."""
     state, config, spec = load_weights(find_checkpoint(path))
     if size is not None and size != spec.size:
         if size <= 0 or size % spec.patch:
@@ -81,7 +92,7 @@ def load_encoder(path: Path, size: int | None = None) -> Encoder:
                 f"size is {size}; {path} needs a positive multiple of its patches' {spec.patch} pixels."
             )
         spec = replace(spec, size=size)
-    encoder = Encoder(config, spec)
+    encoder = Encoder(config, spec) if config.trunk is None else ConvEncoder(config, spec)
     kept = {k: v for k, v in state.items() if not k.startswith(TRAINING_ONLY)}
     try:
         if "pos_embed" in kept:

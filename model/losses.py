@@ -56,3 +56,33 @@ def contrastive_loss(
     itself, partner = torch.cat([mine, mine + all_pairs]), torch.cat([mine + all_pairs, mine])
     similarity = anchors @ everyone.T / temperature
     return functional.cross_entropy(similarity.scatter(1, itself[:, None], float("-inf")), partner)
+
+
+def multi_positive_loss(
+    vectors: Tensor, known: Tensor, content: Tensor, not_negatives: Tensor, temperature: float
+) -> Tensor:
+    """InfoNCE both ways where a view may show several items: vectors (N, D), known (N + Q, D), unit length -> scalar.
+
+    content (N, N) bool: which of the first N of `known` each view shows; each of them is wanted alike. not_negatives
+    (N, Q) bool: which of the others are left out of a view's comparison. Row by row, then column by column: a known
+    picture looks for the views that show it.
+    """
+    similarity = vectors @ known.T / temperature
+    n = len(vectors)
+    padded = functional.pad(not_negatives, (n, 0))
+    wanted = content.float()
+    of_views = -(functional.log_softmax(similarity.masked_fill(padded, float("-inf")), dim=1)[:, :n] * wanted)
+    of_known = -(functional.log_softmax(similarity[:, :n], dim=0) * wanted)
+    rows = of_views.sum(dim=1) / wanted.sum(dim=1)
+    columns = of_known.sum(dim=0) / wanted.sum(dim=0)
+    return 0.5 * (rows.mean() + columns.mean())
+
+
+def entropy_loss(vectors: Tensor) -> Tensor:
+    """KoLeo: minus the mean log distance to the nearest neighbour in the batch, (N, D) unit length -> scalar.
+
+    It spreads vectors over the sphere, as in SSCD (arXiv 2202.10261).
+    """
+    similarity = vectors @ vectors.T
+    nearest = (similarity - 4 * torch.eye(len(vectors), device=vectors.device)).amax(dim=1)
+    return -0.5 * (2 - 2 * nearest).clamp(min=1e-6).log().mean()

@@ -26,11 +26,13 @@ class Batch:
     pixels   (2, M, K, K, 3) uint8: the two pictures of each of its pairs, passes one after the other
     rows     (M,) int64: their places in the batch
     is_clip  (N,) bool, of the whole batch
+    items    (N,) int64, of the whole batch: their numbers
     """
 
     pixels: Tensor
     rows: Tensor
     is_clip: Tensor
+    items: Tensor
 
 
 def split_rows(batch: int, passes: int, rank: int = 0, ranks: int = 1) -> NDArray[np.int64]:
@@ -91,7 +93,8 @@ def read_batch(
     frames = pictures.first[items][:, None] + np.array(pairs, np.int64)
     mine = np.arange(recipe.batch) if rows is None else rows.ravel()
     pixels = np.asarray(pictures.data[frames[mine].T])
-    return Batch(torch.from_numpy(pixels), torch.from_numpy(mine), torch.from_numpy(pictures.is_clip[items]))
+    is_clip = torch.from_numpy(pictures.is_clip[items])
+    return Batch(torch.from_numpy(pixels), torch.from_numpy(mine), is_clip, torch.from_numpy(items))
 
 
 def items_of_step(

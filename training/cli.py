@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    preset: Annotated[str, typer.Argument(help="retrieval, paper, code, or a .toml file.")],
+    preset: Annotated[str, typer.Argument(help="copies, retrieval, paper, code, or a .toml file.")],
     sources: Annotated[
         list[Path],
         typer.Argument(help="Folders, media files, tar shards, or datasets as LAYOUT:FOLDER, to learn from."),
@@ -45,6 +45,13 @@ def pretrain(
         bool, typer.Option("--dry-run", help="Only tell parameters, FLOPs, memory and hours; read no source.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="A bundle or a checkpoint whose weights a new run begins with \\[default: random ones; ImageNet's and "
+            "a PCA of the pictures for a model with a convolutional stem]."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     cache: Annotated[Path | None, typer.Option(help="Where decoded pictures are kept \\[default: OUT/cache].")] = None,
     json_output: JsonOption = False,
@@ -82,13 +89,14 @@ def pretrain(
             words = [preset, *map(str, sources), "-o", str(out)]
             options = ["--cache", str(cache)] if cache else []
             options += ["--resume"] if resume else []
+            options += ["--init", str(init)] if init else []
             options += ["--json"] if json_output else []
             say(_faster_on_cpu(processes, [*words, *options, *_sets(changes or [])]))
         facts = {
-            "command": _command(preset, sources, out, changes or []),
+            "command": _command(preset, sources, out, init, changes or []),
             "data": ", ".join(_short(s) for s in sources),
         }
-        _pretrain_here(recipe, sources, out, cache or out / "cache", own_device, resume, facts, json_output)
+        _pretrain_here(recipe, sources, out, cache or out / "cache", init, own_device, resume, facts, json_output)
 
 
 def _tell_plan(recipe: "Recipe", device: str, json_output: bool) -> None:
@@ -117,6 +125,7 @@ def _pretrain_here(
     sources: list[Path],
     out: Path,
     cache: Path,
+    init: Path | None,
     device: str,
     resume: bool,
     facts: dict[str, Any],
@@ -129,6 +138,7 @@ def _pretrain_here(
     from .pretrain import pretrain as run_pretraining
     from .rundir import storing
     from .sources import load_pictures
+    from .start import begin
 
     first = rank() == 0
     if not first:
@@ -138,7 +148,7 @@ def _pretrain_here(
         pictures = load_pictures(
             sources,
             cache,
-            size=recipe.size * 4 // 3,
+            size=recipe.stored_side,
             report=lambda n: bar.update(task, completed=n),
             stored=recipe.stored,
             clip_frames_per_second=recipe.clip_frames_per_second,
@@ -167,7 +177,16 @@ def _pretrain_here(
                     f"{left_seconds / 60:.0f} min left"
                 )
 
-        last = run_pretraining(recipe, pictures, out, device=device, resume=resume, facts=facts, report=report)
+        last = run_pretraining(
+            recipe,
+            pictures,
+            out,
+            device=device,
+            resume=resume,
+            facts=facts,
+            report=report,
+            begin=lambda model: begin(model, pictures, init),
+        )
     if not first:
         return
     result: dict[str, Any] = {
@@ -189,9 +208,10 @@ def _short(source: Path) -> str:
     return path.name if layout is None else f"{layout}:{path.name}"
 
 
-def _command(preset: str, sources: list[Path], out: Path, changes: list[str]) -> str:
+def _command(preset: str, sources: list[Path], out: Path, init: Path | None, changes: list[str]) -> str:
     """The command to repeat the run; of folders only the names, since a bundle travels."""
     words = ["vicmae", "pretrain", Path(preset).name, *map(_short, sources), "-o", out.name]
+    words += ["--init", init.name] if init else []
     return shlex.join([*words, *_sets(changes)])
 
 
@@ -314,9 +334,9 @@ def _judge(
     else:
         need_training_extra()
         from ..export.torch_engine import TorchEngine
-        from ..model.checkpoints import load_encoder
+        from ..model.checkpoints import load_any_encoder
 
-        engine = TorchEngine(load_encoder(chosen, size), chosen.name)
+        engine = TorchEngine(load_any_encoder(chosen, size), chosen.name)
     with progress("files") as bar, engine:
         task_id = bar.add_task("embedding", total=None, rate="")  # how many there are shows at the end
         samples = bar.track(read_labelled(data, set_name, column), task_id=task_id, description="embedding")

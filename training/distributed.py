@@ -17,6 +17,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from ..model.conv_vicmae import ConvViCMAE, CopiesObjective
 from ..model.ranks import world_size
 from ..model.vicmae import Objective, ViCMAE
 
@@ -74,21 +75,38 @@ class Learner(nn.Module):
 
     def forward(
         self, first: Tensor, second: Tensor, objective: Objective, noise: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """-> total, reconstruction, contrast, and of the first view's first pictures, for people to look at: predicted
-        (SHOWN, L, P), mask (SHOWN, L)."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """-> total, reconstruction, contrast, and of a few first views, for people to look at: pictures (SHOWN, 3, S,
+        S), predicted (SHOWN, L, P), mask (SHOWN, L)."""
         losses = self.model.losses(first, second, objective, noise)
         with torch.no_grad():
             predicted = self.model.predict(losses.first.decoded[:SHOWN])
-        return losses.total, losses.reconstruction, losses.contrast, predicted, losses.first.mask[:SHOWN]
+        mask = losses.first.mask[:SHOWN]
+        return losses.total, losses.reconstruction, losses.contrast, first[:SHOWN], predicted, mask
 
 
-def shared_learner(model: ViCMAE, shard: bool) -> nn.Module:
+class CopiesLearner(nn.Module):
+    """The same for a network with a convolutional stem."""
+
+    def __init__(self, model: ConvViCMAE) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, clean: Tensor, edited: Tensor, content: Tensor, items: Tensor, visible: Tensor, objective: CopiesObjective
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """-> as Learner; shown are edited views."""
+        losses = self.model.losses(clean, edited, content, items, visible, objective)
+        predicted, hidden = losses.predicted[:SHOWN].detach(), losses.hidden[:SHOWN]
+        return losses.total, losses.reconstruction, losses.contrast, edited[:SHOWN], predicted, hidden
+
+
+def shared_learner(model: ViCMAE | ConvViCMAE, shard: bool) -> nn.Module:
     """The learner of this process; its gradients become the mean over all processes."""
-    learner = Learner(model)
+    learner = CopiesLearner(model) if isinstance(model, ConvViCMAE) else Learner(model)
     if world_size() == 1:
         return learner
-    if shard:
+    if shard and isinstance(model, ViCMAE):
         mesh = dist.device_mesh.init_device_mesh(next(model.parameters()).device.type, (world_size(),))
         for block in (*model.blocks, *model.decoder_blocks):
             fully_shard(block, mesh=mesh)

@@ -8,15 +8,21 @@ from torch import nn
 
 from ..model.classifier import Classifier
 
+NEW_RATE = 2.0
 NEVER_DECAYED = ("*.cls_token", "*.temporal_embed")
 
 
 def make_optimiser(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW, betas (0.9, 0.95); vectors and biases are not decayed, the class and mask tokens are."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    """AdamW, betas (0.9, 0.95); vectors and biases are not decayed, the class and mask tokens are. A group's rate is
+    `lr_scale` times the schedule's: 1, and NEW_RATE for what a pretrained trunk does not bring."""
+    has_trunk = any(name.startswith("trunk.") for name, _ in model.named_parameters())
+    parts: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            parts.setdefault((weight.ndim > 1, has_trunk and not name.startswith("trunk.")), []).append(weight)
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": weights, "weight_decay": weight_decay if decayed else 0.0, "lr_scale": NEW_RATE if new else 1.0}
+        for (decayed, new), weights in sorted(parts.items(), key=lambda part: (not part[0][0], part[0][1]))
     ]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
 

@@ -7,16 +7,18 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from ..model.config import ModelConfig
+from ..model.checkpoints import TRAINING_ONLY
 from ..model.ranks import world_size
-from ..model.vicmae import ViCMAE
 from .batches import Batch, split_rows
-from .pretrain import Trainer, build_model, make_learning, train_step
+from .pretrain import Trainer, build_network, make_learning, train_step
 from .recipe import Recipe
+from .step_inputs import Network, inputs_of_step
 
 MEASURED_STEPS = 3
 MEASURED_PAIRS_ON_CPU = 16
+COUNTED_PAIRS = 2
 BYTES_PER_WEIGHT = 16  # float32: the weight, its gradient, and two moments of AdamW
 
 
@@ -37,7 +39,7 @@ def plan_run(recipe: Recipe, device: str) -> Plan:
     """Times a few steps of at most one pass on made pictures; hours are those of as many processes as there are now."""
     rows = split_rows(recipe.batch, recipe.accumulate, 0, world_size())[0]
     pairs = len(rows) if device.startswith("cuda") else min(len(rows), MEASURED_PAIRS_ON_CPU)
-    model = build_model(recipe)
+    model = build_network(recipe)
     parameters = sum(p.numel() for p in model.parameters())
     kept_bytes = kept_bytes_per_pair(model, recipe)
     trainer = make_learning(model.to(device).train(), recipe, device)
@@ -45,7 +47,8 @@ def plan_run(recipe: Recipe, device: str) -> Plan:
     rate = pairs / seconds * world_size()
     return Plan(
         parameters=parameters,
-        encoder_parameters=parameters - sum(p.numel() for n, p in model.named_parameters() if _only_trains(n)),
+        encoder_parameters=parameters
+        - sum(p.numel() for n, p in model.named_parameters() if n.startswith(TRAINING_ONLY)),
         flops_per_step=recipe.batch * flops_per_pair(model, recipe),
         memory_bytes=parameters * BYTES_PER_WEIGHT + len(rows) * kept_bytes,
         measured_pairs=pairs,
@@ -54,32 +57,15 @@ def plan_run(recipe: Recipe, device: str) -> Plan:
     )
 
 
-def flops_per_pair(model: ViCMAE, recipe: Recipe) -> float:
-    """Multiplications and additions of the matrix products of both views, forward and backward (twice the forward)."""
-    config, tokens = model.config, model.spec.tokens
-    visible = int(tokens * (1 - recipe.objective.mask_ratio))
-    kept, seen = visible + model.first_patch, tokens + model.first_patch
-    pixels = 3 * config.patch**2
-    heads = 1 if recipe.heads == "shared" else 2
-    projector = config.projector_hidden * (config.dim + config.projector_hidden + config.projector_dim)
-    view = (
-        2 * visible * pixels * config.dim
-        + _of_blocks(kept, config.dim, config.depth, config)
-        + 2 * kept * config.dim * config.decoder_dim
-        + _of_blocks(seen, config.decoder_dim, config.decoder_depth, config)
-        + 2 * (tokens - visible) * config.decoder_dim * pixels
-        + heads * 2 * projector
-    )
-    # The pixels need no gradient: the patch embedding is twice its forward, the rest three times.
-    return 2 * (3 * view - 2 * visible * pixels * config.dim)
+def flops_per_pair(model: Network, recipe: Recipe) -> float:
+    """Multiplications and additions of one pair, forward and backward, as PyTorch counts them on two pairs."""
+    with FlopCounterMode(display=False) as counter:
+        _loss_of_made_pairs(model, recipe).backward()  # type: ignore[no-untyped-call]
+    model.zero_grad(set_to_none=True)
+    return float(counter.get_total_flops()) / COUNTED_PAIRS
 
 
-def _of_blocks(tokens: int, dim: int, depth: int, config: ModelConfig) -> float:
-    weights = (4 + 2 * config.mlp_ratio) * dim**2
-    return depth * (2 * tokens * weights + 4 * tokens**2 * dim)
-
-
-def kept_bytes_per_pair(model: ViCMAE, recipe: Recipe) -> float:
+def kept_bytes_per_pair(model: Network, recipe: Recipe) -> float:
     """What the forward pass keeps for the backward pass, counted on two pairs in float32; half of it in bf16, fp16."""
     kept: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -90,23 +76,28 @@ def kept_bytes_per_pair(model: ViCMAE, recipe: Recipe) -> float:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    size, tokens = model.spec.size, model.spec.tokens
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        views, noise = torch.zeros(2, 2, 3, size, size), torch.rand(2, 2, tokens)
-        losses = model.losses(views[0], views[1], recipe.objective, (noise[0], noise[1]))
-    del losses
-    return sum(kept.values()) / 2 * (1.0 if recipe.precision == "fp32" else 0.5)
+        loss = _loss_of_made_pairs(model, recipe)
+    del loss
+    return sum(kept.values()) / COUNTED_PAIRS * (1.0 if recipe.precision == "fp32" else 0.5)
 
 
-def _only_trains(name: str) -> bool:
-    return name.startswith(("decoder", "mask_token", "projector"))
+def _loss_of_made_pairs(model: Network, recipe: Recipe) -> torch.Tensor:
+    batch = _made_batch(recipe, COUNTED_PAIRS)
+    loss: torch.Tensor = model.losses(*inputs_of_step(model, recipe, batch, batch.pixels, batch.rows, 0)).total
+    return loss
+
+
+def _made_batch(recipe: Recipe, pairs: int) -> Batch:
+    side = recipe.stored_side
+    made = torch.randint(0, 256, (2, pairs, side, side, 3), dtype=torch.uint8)
+    rows = torch.arange(pairs)
+    return Batch(made, rows, rows < recipe.clip_share * pairs, rows)
 
 
 def _seconds_per_pass(trainer: Trainer, recipe: Recipe, pairs: int, device: str) -> float:
     one_pass = replace(recipe, batch=pairs, accumulate=1)
-    side = recipe.size * 4 // 3
-    made = torch.randint(0, 256, (2, pairs, side, side, 3), dtype=torch.uint8)
-    batch = Batch(made, torch.arange(pairs), torch.arange(pairs) < recipe.clip_share * pairs)
+    batch = _made_batch(recipe, pairs)
     train_step(trainer, one_pass, batch, 0)  # warms up: memory, compilation
     began = time.perf_counter()
     for step in range(1, 1 + MEASURED_STEPS):

@@ -8,7 +8,7 @@ generator's state needs saving. Evaluation and export live elsewhere.
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from ..errors import TrainingError
 from ..model.checkpoints import save_model
 from ..model.config import SIZES
+from ..model.conv_vicmae import ConvViCMAE
 from ..model.ranks import BatchNorm, rank, world_size
-from ..model.vicmae import Objective, ViCMAE
+from ..model.vicmae import ViCMAE
 from .batches import Batch, read_ahead, split_rows
 from .distributed import (
     mean_of_all,
@@ -44,7 +45,7 @@ from .rundir import (
     write_run_facts,
 )
 from .sources import Pictures
-from .views import two_views
+from .step_inputs import Network, inputs_of_step
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -68,7 +69,7 @@ class Progress:
 class Trainer:
     """What a step changes: the network (plain, and as the learner that shares gradients), optimiser, loss scale."""
 
-    model: ViCMAE
+    model: Network
     learner: nn.Module
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -94,19 +95,20 @@ def pretrain(
     resume: bool = False,
     facts: dict[str, Any] | None = None,
     report: Callable[[Progress], None] | None = None,
+    begin: Callable[[Network], None] = lambda model: None,
 ) -> Path:
     """Trains to the recipe's last step and returns the folder of the last checkpoint.
 
-    `run` must be empty unless `resume`; with `resume` it goes on from its latest checkpoint. `facts` (command, data)
-    are kept with the recipe in run.json, for the card of a bundle. Stops with TrainingError when the loss is no
-    longer a number, with StorageError when the run cannot be written. Under several processes (distributed.joined)
-    all call it alike; the first one writes.
+    `run` must be empty unless `resume`; with `resume` it goes on from its latest checkpoint. `begin` puts weights into
+    a new network. `facts` (command, data) are kept with the recipe in run.json, for the card of a bundle. Stops with
+    TrainingError when the loss is no longer a number, with StorageError when the run cannot be written. Under several
+    processes (distributed.joined) all call it alike; the first one writes.
     """
     require_device(device)
     require_unused(run, resume)
     writes = rank() == 0
     rows = split_rows(recipe.batch, recipe.accumulate, rank(), world_size())
-    trainer, start = make_trainer(recipe, run, device)
+    trainer, start = make_trainer(recipe, run, device, begin)
     if writes:
         prepare_folder(run, start)
         write_run_facts(run, recipe, pictures, facts or {})
@@ -141,18 +143,35 @@ def pretrain(
     return last
 
 
-def build_model(recipe: Recipe) -> ViCMAE:
+def build_network(recipe: Recipe) -> Network:
     """The network of a recipe with its initial weights, which follow from the seed."""
+    if not recipe.on_edits:
+        return build_model(recipe)
+    config = SIZES[recipe.model]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return ConvViCMAE(config, config.input_spec(recipe.size, fit=recipe.fit), recipe.queue)
+
+
+def build_model(recipe: Recipe) -> ViCMAE:
+    """The same for a network whose stem cuts patches."""
     config = SIZES[recipe.model]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return ViCMAE(config, config.input_spec(recipe.size, fit=recipe.fit), recipe.heads)
 
 
-def make_trainer(recipe: Recipe, run: Path, device: str) -> tuple[Trainer, int]:
-    """The network and its optimiser, new or from the run's latest checkpoint -> (trainer, the step to start with)."""
-    model = build_model(recipe).to(device).train()
+def make_trainer(
+    recipe: Recipe, run: Path, device: str, begin: Callable[[Network], None] = lambda model: None
+) -> tuple[Trainer, int]:
+    """The network and its optimiser, new or from the run's latest checkpoint -> (trainer, the step to start with).
+
+    `begin` puts other weights than random ones into the network of a new run.
+    """
+    model = build_network(recipe).to(device).train()
     saved = load_checkpoint(recipe, run, model, device)
+    if saved is None:
+        begin(model)
     trainer = make_learning(model, recipe, device)
     if saved is None:
         return trainer, 0
@@ -162,12 +181,14 @@ def make_trainer(recipe: Recipe, run: Path, device: str) -> tuple[Trainer, int]:
     return trainer, int(saved["step"])
 
 
-def make_learning(model: ViCMAE, recipe: Recipe, device: str) -> Trainer:
+def make_learning(model: Network, recipe: Recipe, device: str) -> Trainer:
     """A network on its device, compiled and shared as the recipe wants, with a new optimiser."""
     for part in model.modules():
         if isinstance(part, BatchNorm):
             part.synced = recipe.sync_batchnorm
-    if recipe.compile:
+    if isinstance(model, ConvViCMAE):
+        model.freeze(recipe.frozen_groups)
+    elif recipe.compile:
         for block in (*model.blocks, *model.decoder_blocks):
             block.compile(dynamic=False)  # the code of one block serves all of its shape; sizes never change
     learner = shared_learner(model, recipe.shard)
@@ -179,57 +200,24 @@ def train_step(trainer: Trainer, recipe: Recipe, batch: Batch, step: int) -> Out
     """One update, in as many passes as the recipe accumulates; each pass is a contrast of its own."""
     rate = learning_rate(step, recipe.steps, recipe.warmup_steps, recipe.base_rate, recipe.batch)
     for group in trainer.optimiser.param_groups:
-        group["lr"] = rate
-    objective = objective_at(recipe, step)
+        group["lr"] = rate * group["lr_scale"]
     trainer.optimiser.zero_grad(set_to_none=True)
     losses = torch.zeros(3, dtype=torch.float64, device=trainer.device)
     passes = recipe.accumulate
     parts = zip(batch.pixels.chunk(passes, dim=1), batch.rows.chunk(passes), strict=True)
     for number, (pixels, rows) in enumerate(parts, start=1):
-        first, second, noise = _views_and_noise(trainer, recipe, pixels, rows, batch.is_clip, step)
+        inputs = inputs_of_step(trainer.model, recipe, batch, pixels, rows, step)
         with sharing_gradients(trainer.learner, number == passes):
             with torch.autocast(
                 torch.device(trainer.device).type, DTYPES[recipe.precision], enabled=recipe.precision != "fp32"
             ):
-                *of_pass, predicted, mask = trainer.learner(first, second, objective, noise)
+                *of_pass, pictures, predicted, mask = trainer.learner(*inputs)
             trainer.scaler.scale(of_pass[0] / passes).backward()
         losses += torch.stack([loss.detach() for loss in of_pass]) / passes
     trainer.scaler.step(trainer.optimiser)
     trainer.scaler.update()
     total, reconstruction, contrast = mean_of_all(losses.tolist(), trainer.device)
-    return Outcome((total, reconstruction, contrast), first[: len(mask)], predicted, mask)
-
-
-def _views_and_noise(
-    trainer: Trainer, recipe: Recipe, pixels: Tensor, rows: Tensor, is_clip: Tensor, step: int
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Both views of the pairs at `rows`, normalised, and the noise of their masks: as the whole batch would give."""
-    device, model = trainer.device, trainer.model
-    generator = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + step)
-    rows = rows.to(device)
-    with torch.no_grad():
-        views = two_views(
-            pixels.to(device, non_blocking=True),
-            is_clip.to(device),
-            recipe.size,
-            (recipe.image_view1, recipe.image_view2),
-            (recipe.frame_view1, recipe.frame_view2),
-            generator,
-            rows,
-        )
-        first, second = ((v - model.pixel_mean) / model.pixel_std for v in views)
-    noise = torch.rand(2, len(is_clip), model.spec.tokens, generator=generator, device=device)
-    return first, second, (noise[0, rows], noise[1, rows])
-
-
-def objective_at(recipe: Recipe, step: int) -> Objective:
-    """The weights of a step: the contrast comes in once its share of the steps is over, at once or along a ramp."""
-    over = step - recipe.contrast_from * recipe.steps
-    if over < 0:
-        return replace(recipe.objective, contrast_weight=0.0)
-    ramp_steps = recipe.contrast_ramp * recipe.steps
-    share = min(1.0, over / ramp_steps) if ramp_steps else 1.0
-    return replace(recipe.objective, contrast_weight=recipe.objective.contrast_weight * share)
+    return Outcome((total, reconstruction, contrast), pictures, predicted, mask)
 
 
 def no_number(loss: float, step: int, last: Path, base_rate: float) -> TrainingError:
@@ -258,7 +246,7 @@ def _checkpoint(trainer: Trainer, recipe: Recipe, run: Path, step: int) -> Path:
     if recipe.shard and world_size() > 1:
         weights = whole(model.state_dict())
         if rank() == 0:
-            model = build_model(recipe)
+            model = build_network(recipe)
             model.load_state_dict(weights)
     state = {"optimiser": optimiser}
     if trainer.scaler.is_enabled():
@@ -268,9 +256,8 @@ def _checkpoint(trainer: Trainer, recipe: Recipe, run: Path, step: int) -> Path:
     return run / step_name(step)
 
 
-def _save_picture(model: ViCMAE, outcome: Outcome, recipe: Recipe, run: Path, step: int) -> None:
-    image = draw_reconstruction(
-        model, outcome.pictures, outcome.predicted, outcome.mask, recipe.objective.normalise_patches
-    )
+def _save_picture(model: Network, outcome: Outcome, recipe: Recipe, run: Path, step: int) -> None:
+    normalised = recipe.on_edits or recipe.objective.normalise_patches
+    image = draw_reconstruction(model, outcome.pictures, outcome.predicted, outcome.mask, normalised)
     with storing(run):
         save_reconstruction(image, run / "pictures", step_name(step))

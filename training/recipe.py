@@ -9,7 +9,9 @@ from typing import Any, Literal, Protocol, Self, TypeVar, get_args
 from ..errors import TrainingError
 from ..media.spec import Fit
 from ..model.config import SIZES
+from ..model.conv_vicmae import CopiesObjective
 from ..model.vicmae import Heads, Objective, Pooling
+from .edited_views import Edits
 from .sources import CLIP_FRAMES_PER_SECOND
 from .stored import Stored
 from .views import PAIR_WINDOW_SECONDS, Augmentation
@@ -21,6 +23,8 @@ TABLES = {
     "image_view2": Augmentation,
     "frame_view1": Augmentation,
     "frame_view2": Augmentation,
+    "copies": CopiesObjective,
+    "edits": Edits,
 }
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -45,6 +49,9 @@ class Recipe:
     """How to pretrain. `clip_share` of each batch are pairs of frames (if there are clips), the rest images.
 
     With `weights`, one number a source, each source gives its share of every batch instead, images or clips.
+
+    A model with a convolutional stem is trained on edits: `copies`, `edits` and what stands with them hold for it, and
+    `objective` and the views do not; for the others it is the other way round.
     """
 
     model: str = "tiny"
@@ -77,6 +84,11 @@ class Recipe:
     image_view2: Augmentation = Augmentation()
     frame_view1: Augmentation = Augmentation()
     frame_view2: Augmentation = Augmentation()
+    copies: CopiesObjective = CopiesObjective()
+    edits: Edits = Edits()
+    queue: int = 4096  # clean vectors of earlier steps that are further negatives
+    frozen_groups: int = 2  # groups of the trunk's blocks that are not trained, with the first convolution
+    mild_share: float = 0.33  # of the clean views that are cropped and mirrored a little
 
     def __post_init__(self) -> None:
         if self.model not in SIZES:
@@ -95,6 +107,8 @@ class Recipe:
             raise TrainingError(f"pair_window_seconds is {self.pair_window_seconds}; expected seconds, 0 or more.")
         if not 0 < self.clip_frames_per_second < math.inf:
             raise TrainingError(f"clip_frames_per_second is {self.clip_frames_per_second}; expected a number above 0.")
+        if self.shard and self.on_edits:
+            raise TrainingError(f"shard is for networks that do not fit one device; {self.model} does. Leave it out.")
         if self.shard and self.precision == "fp16":
             raise TrainingError("shard does not go with precision fp16, whose loss scale it cannot keep. Use bf16.")
         least = {
@@ -106,11 +120,13 @@ class Recipe:
             "warmup_steps": 0,
             "picture_steps": 0,
             "seed": 0,
+            "queue": 0,
+            "frozen_groups": 0,
         }
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise TrainingError(f"{name} is {getattr(self, name)}; expected at least {lowest}.")
-        for name in ("clip_share", "contrast_from", "contrast_ramp"):
+        for name in ("clip_share", "contrast_from", "contrast_ramp", "mild_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; expected a share from 0 to 1.")
         if not all(weight > 0 and math.isfinite(weight) for weight in self.weights):
@@ -124,11 +140,24 @@ class Recipe:
         if self.size <= 0 or self.size % patch:
             raise TrainingError(f"size is {self.size}; {self.model} needs a positive multiple of {patch}.")
         tokens = (self.size // patch) ** 2
-        if not 1 <= int(tokens * (1 - self.objective.mask_ratio)) < tokens:
+        table, ratio = "objective", self.objective.mask_ratio
+        if self.on_edits:
+            table, ratio = "copies", self.copies.mask_ratio
+        if not 1 <= int(tokens * (1 - ratio)) < tokens:
             raise TrainingError(
-                f"objective.mask_ratio is {self.objective.mask_ratio}; of the {tokens} patches of a picture "
-                f"at least one must stay and one must go."
+                f"{table}.mask_ratio is {ratio}; of the {tokens} patches of a picture at least one must stay and one "
+                f"must go."
             )
+
+    @property
+    def on_edits(self) -> bool:
+        """Whether the model has a convolutional stem and so is trained on edits."""
+        return SIZES[self.model].trunk is not None
+
+    @property
+    def stored_side(self) -> int:
+        """The side of decoded pictures in the cache: crops of a view want more than the network sees."""
+        return self.size if self.on_edits else self.size * 4 // 3
 
     @property
     def pairs_per_contrast(self) -> int:

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..model.conv_vicmae import ConvViCMAE
 from ..model.losses import patchify, unpatchify
 from ..model.vicmae import ViCMAE
 
@@ -13,7 +14,7 @@ GREY = 0.5
 
 
 def draw_reconstruction(
-    model: ViCMAE, pictures: Tensor, predicted: Tensor, mask: Tensor, normalised_patches: bool
+    model: ViCMAE | ConvViCMAE, pictures: Tensor, predicted: Tensor, mask: Tensor, normalised_patches: bool
 ) -> Image.Image:
     """pictures (N, 3, S, S) normalised, predicted (N, L, P), mask (N, L) 1 = removed -> an image of N rows:
     input, masked input, and the input with the removed patches as predicted."""

@@ -25,10 +25,11 @@ from vicmae.model.checkpoints import load_encoder
 from vicmae.model.config import SIZES
 from vicmae.model.vicmae import Objective
 from vicmae.training.batches import batch_shares, read_batch
-from vicmae.training.pretrain import Progress, build_model, objective_at, pretrain
+from vicmae.training.pretrain import Progress, build_model, pretrain
 from vicmae.training.recipe import Recipe
 from vicmae.training.rundir import step_name
 from vicmae.training.sources import Pictures
+from vicmae.training.step_inputs import objective_at
 from vicmae.training.views import Augmentation
 
 __all__ = ["nano"]

