@@ -70,6 +70,12 @@ def perspective(picture: Picture, corners: ArrayLike, ground: Picture) -> Pictur
 
 
 def any_of(others: Others, dice: Generator) -> Picture:
+    return some_of(others, dice, 1)[0]
+
+
+def some_of(others: Others, dice: Generator, count: int) -> list[Picture]:
+    """That many of the others, each once as long as there are so many."""
     if not len(others):
         raise ValueError("This edit lays the picture beside others: give at least one other picture.")
-    return others[int(dice.integers(len(others)))]
+    order = dice.permutation(len(others))
+    return [others[order[place % len(others)]] for place in range(count)]

@@ -3,7 +3,7 @@
 from numpy.random import Generator
 
 from ...media.frames import Picture
-from .arrays import Others, any_of, covering, mixed, paste, plain
+from .arrays import Others, any_of, covering, mixed, paste, plain, some_of
 
 INSET_SIDE = 0.43  # of the ground's side
 BLEND_OTHER = 0.35
@@ -33,9 +33,9 @@ def _collage(picture: Picture, dice: Generator, others: Others, gap: int) -> Pic
     height, width = picture.shape[:2]
     colour = (255, 255, 255) if dice.random() < 0.5 else (0, 0, 0)
     canvas = plain(2 * width + 3 * gap, 2 * height + 3 * gap, colour)
-    own = int(dice.integers(4))
+    own, drawn = int(dice.integers(4)), some_of(others, dice, 4)
     for cell in range(4):
-        part = picture if cell == own else covering(any_of(others, dice), width, height)
+        part = picture if cell == own else covering(drawn[cell], width, height)
         paste(canvas, part, gap + (cell % 2) * (width + gap), gap + (cell // 2) * (height + gap))
     return canvas
 

@@ -33,7 +33,7 @@ def text(picture: Picture, dice: Generator, others: Others) -> Picture:
     """Two to four outlined lines in several scripts, somewhere over the picture, as captions of stories are."""
     height, width = picture.shape[:2]
     lines = int(dice.integers(2, 5))
-    size = min(height, width) * dice.uniform(0.10, 0.16)
+    size = min(height, width) * dice.uniform(0.08, 0.13)
     first = dice.uniform(size, max(size + 1, height - lines * 1.4 * size))
     for line in range(lines):
         colour: Colour = LIGHT if dice.random() < 0.6 else STICKERS[dice.integers(len(STICKERS))]
@@ -57,7 +57,8 @@ def watermark(picture: Picture, dice: Generator, others: Others) -> Picture:
     matrix = cv2.getRotationMatrix2D((side / 2, side / 2), dice.uniform(20, 40), 1.0)
     matrix[:, 2] += (width - side) / 2, (height - side) / 2
     aslant = cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    return mixed(picture, np.array(LIGHT), aslant * (0.45 / 255))
+    ink = LIGHT if picture.mean() < 150 else (70, 70, 70)
+    return mixed(picture, np.array(ink), aslant * (0.45 / 255))
 
 
 def emoji(picture: Picture, dice: Generator, others: Others) -> Picture:

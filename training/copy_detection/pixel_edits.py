@@ -61,5 +61,5 @@ def moire(picture: Picture, dice: Generator, others: Others) -> Picture:
         bend = 6 * np.sin(down / dice.uniform(25, 60)) + 6 * np.sin(right / dice.uniform(25, 60))
         place = 2 * np.pi * (right * np.cos(angle) + down * np.sin(angle) + bend) / period
         phases = dice.uniform(0, 2 * np.pi) + np.array((0.0, 0.9, 1.8))
-        lit *= 1 + 0.22 * np.sin(place[..., None] + phases)
+        lit *= 1 + 0.15 * np.sin(place[..., None] + phases)
     return rounded(lit)
