@@ -1,4 +1,4 @@
-"""The verbs `vicmae serve` and `vicmae doctor` (and `keys`, in cli_keys.py): flags and words."""
+"""The verbs `vicmae serve` and `vicmae doctor` (and `keys`, in auth/cli.py): flags and words."""
 
 from typing import Annotated
 
@@ -17,13 +17,13 @@ from ..terminal import (
     print_json,
     say,
 )
-from . import cli_keys
+from .auth import cli as keys_cli
 
 
 def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(doctor)
-    cli_keys.register(app)
+    keys_cli.register(app)
 
 
 def serve(
@@ -50,7 +50,7 @@ def serve(
     served to holders of keys only (`vicmae keys`).
     """
     from .app import is_loopback
-    from .keys import Keys
+    from .auth.keys import Keys
     from .run import run
 
     settings = load_settings(

@@ -6,9 +6,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from .auth import Needed, needed_for
-from .schemas import ExplainRequest, Filter, Problem, SearchRequest
-from .statuses import describe
+from .auth.scopes import RequiredScope, required_scope
+from .openapi_problems import describe
+from .schemas.filters import Filter
+from .schemas.problem import Problem
+from .schemas.search import ExplainRequest, SearchRequest
 
 REF = "#/components/schemas/{model}"
 KEY = {
@@ -42,11 +44,11 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             describe(path, method.upper(), operation)
-            _tell_scope(operation, needed_for(method.upper(), path))
+            _tell_scope(operation, required_scope(method.upper(), path))
     return schema
 
 
-def _tell_scope(operation: dict[str, Any], needed: Needed) -> None:
+def _tell_scope(operation: dict[str, Any], needed: RequiredScope) -> None:
     """A key where one is needed, or none on a server that has none."""
     operation["security"] = [{}] if needed is None else [{"key": []}, {}]
     if needed is not None:

@@ -19,7 +19,7 @@ from ..errors import InvalidRequest
 from ..export.engine import Engine
 from ..settings import Settings
 from .app import create_app
-from .logs import set_up
+from .observability.logs import set_up
 
 BACKLOG = 2048
 

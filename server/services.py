@@ -32,15 +32,16 @@ from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.sandbox import Sandbox
 from ..settings import Settings
-from .batcher import Batcher
-from .canary import Canary
-from .fetch import Fetcher, FetchLimits, hosts_of
-from .idempotency import Once
-from .jobs import Worker
-from .metrics import Metrics, Stock
-from .pipeline import Departed, Pipeline, Trip
-from .roots import roots_of
+from .inference.batcher import Batcher
+from .inference.canary import Canary
+from .inference.pipeline import Pipeline
+from .inference.request_context import ClientDisconnected, RequestContext
+from .jobs.worker import Worker
+from .media_input.fetch import Fetcher, FetchLimits, hosts_of
+from .media_input.library_roots import parse_library_roots
+from .observability.metrics import LibraryCounts, Metrics
 from .thumbnail_cache import ThumbnailCache
+from .uploads.idempotency import IdempotencyStore
 
 log = logging.getLogger("vicmae.server")
 
@@ -63,7 +64,7 @@ class Services:
     thumbnails: ThumbnailCache
     thumbnail_threads: CapacityLimiter
     incoming: Path
-    once: Once
+    idempotency: IdempotencyStore
     metrics: Metrics
     canary: Canary | None  # None for an engine given by the caller, which has no bundle
 
@@ -86,7 +87,7 @@ def open_services(
     """
     with ExitStack() as stack:
         data = settings.data.absolute()
-        stack.enter_context(_alone_in(data))
+        stack.enter_context(_data_folder_lock(data))
         incoming = _empty_folder(data / "incoming")
         metrics = metrics or Metrics()
         canary = None
@@ -95,7 +96,7 @@ def open_services(
             seconds, publish = settings.canary_seconds, metrics.engine_drift.set
             canary = stack.enter_context(Canary(engine, *load_canary(settings.bundle), seconds, publish))
             canary.check()
-        metrics.tell_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
+        metrics.record_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
         warm_up(engine)
         card = open_card(settings.index_device, settings.index_device_kind, settings.index_device_bytes)
         if card is not None:
@@ -121,21 +122,21 @@ def open_services(
             )
         )
         decoder.warm_up()
-        batcher = stack.enter_context(Batcher(engine, settings.batch_wait_seconds, metrics.tell_batch))
+        batcher = stack.enter_context(Batcher(engine, settings.batch_wait_seconds, metrics.record_batch))
         pipeline = Pipeline(
             batcher,
             limits,
             frames_per_second=settings.frames_per_second,
             max_query_seconds=settings.max_query_seconds,
-            max_trips=settings.max_queue,
+            max_requests=settings.max_queue,
             decoder=decoder,
-            on_trip=lambda trip: told(metrics, trip),
+            on_done=lambda context: told(metrics, context),
         )
         stack.callback(pipeline.close)
-        metrics.watch("vicmae_trips_under_way", "Requests decoding or waiting", lambda: pipeline.under_way)
-        metrics.watch("vicmae_trips_limit", "As many as may be under way (max_queue)", lambda: pipeline.max_trips)
+        metrics.watch("vicmae_trips_under_way", "Requests decoding or waiting", lambda: pipeline.active)
+        metrics.watch("vicmae_trips_limit", "As many as may be under way (max_queue)", lambda: pipeline.max_requests)
         metrics.watch("vicmae_engine_line", "Requests that wait for the engine", lambda: batcher.waiting)
-        metrics.watch_stock(lambda: stock_of(library))
+        metrics.watch_library(lambda: library_counts(library))
         worker = stack.enter_context(
             Worker(
                 library,
@@ -144,7 +145,7 @@ def open_services(
                 settings.frames_per_second,
                 decoder,
                 settings.sampling,
-                roots_of(settings.library_roots),
+                parse_library_roots(settings.library_roots),
             )
         )
         yield Services(
@@ -159,7 +160,7 @@ def open_services(
             ThumbnailCache(),
             CapacityLimiter(2),
             incoming,
-            Once(data),
+            IdempotencyStore(data),
             metrics,
             canary,
         )
@@ -174,13 +175,13 @@ def fetch_limits(settings: Settings) -> FetchLimits:
     )
 
 
-def told(metrics: Metrics, trip: Trip) -> None:
+def told(metrics: Metrics, context: RequestContext) -> None:
     """A trip that ended, for Prometheus and for whoever traces."""
-    metrics.tell_trip(trip.timing)
-    trace.get_current_span().set_attributes({f"vicmae.{station}": spent for station, spent in trip.timing.items()})
+    metrics.record_stages(context.timing)
+    trace.get_current_span().set_attributes({f"vicmae.{station}": spent for station, spent in context.timing.items()})
 
 
-def stock_of(library: Library) -> Stock:
+def library_counts(library: Library) -> LibraryCounts:
     """The collections and jobs as they are now."""
     opened = [library.open(known.name) for known in library.list()]
     collections: dict[str, dict[str, float]] = {}
@@ -197,7 +198,7 @@ def stock_of(library: Library) -> Stock:
         collections[each.name]["queries_compared"] = asked.compared
         if asked.recall is not None:
             collections[each.name]["queries_recall"] = asked.recall
-    return Stock(collections, {state: states[state] for state in get_args(JobState)})
+    return LibraryCounts(collections, {state: states[state] for state in get_args(JobState)})
 
 
 def warm_up(engine: Engine) -> None:
@@ -207,7 +208,7 @@ def warm_up(engine: Engine) -> None:
 
 
 @contextmanager
-def _alone_in(data: Path) -> Iterator[None]:
+def _data_folder_lock(data: Path) -> Iterator[None]:
     """Holds DATA/server.lock; Conflict while another server holds it. A kill frees it at once."""
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -254,14 +255,14 @@ Here = Annotated[Services, Depends(services_of)]
 T = TypeVar("T")
 
 
-async def on_trip(here: Services, request: Request, work: Callable[[Trip], T]) -> T:
+async def run_in_pipeline(here: Services, request: Request, work: Callable[[RequestContext], T]) -> T:
     """work as a trip of the pipeline that ends early when the client goes. Its body must have been read."""
 
-    async def departure() -> None:
+    async def disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
     try:
-        return await here.pipeline.run(work, departure)
-    except Departed as departed:
-        raise ClientDisconnect from departed
+        return await here.pipeline.run(work, disconnected)
+    except ClientDisconnected as gone:
+        raise ClientDisconnect from gone

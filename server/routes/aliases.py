@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from ..schemas import Alias, Aliases, AliasTarget
+from ..schemas.collections import Alias, Aliases, AliasTarget
 from ..services import Here
 
 router = APIRouter(prefix="/v1/aliases", tags=["collections"])

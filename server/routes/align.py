@@ -6,7 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter
 
 from ...index.search.pairwise import align_items
-from ..schemas import AlignAnswer, AlignRequest, Segment
+from ..schemas.search import AlignAnswer, AlignRequest, Segment
 from ..services import Here
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])

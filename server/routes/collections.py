@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from ...errors import Conflict, NotFound, StorageError
 from ...index import collection as index
-from ..schemas import Collection, Collections, DamagedCollection
+from ..schemas.collections import Collection, Collections, DamagedCollection
 from ..services import Here, Services
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])

@@ -12,12 +12,21 @@ from starlette.routing import Route
 
 from ...errors import InvalidRequest, NotFound
 from ...media.reader import Source
-from ..inputs import media_bytes
-from ..pipeline import Embedded, Trip
-from ..rows import CONTENT, answer_as, form_of
-from ..schemas import Embedding, Embeddings, EmbeddingsRequest, EmbeddingsUsage, EncodingFormat, FrameEmbedding, Timing
-from ..services import Here, Services, on_trip, opened
-from ..uploads import received_form
+from ..embedding_formats import CONTENT, render_embeddings, requested_format
+from ..inference.pipeline import Embedded
+from ..inference.request_context import RequestContext
+from ..media_input.data_urls import media_bytes
+from ..media_input.multipart import read_form
+from ..schemas.base import Timing
+from ..schemas.embeddings import (
+    Embedding,
+    Embeddings,
+    EmbeddingsRequest,
+    EmbeddingsUsage,
+    EncodingFormat,
+    FrameEmbedding,
+)
+from ..services import Here, Services, opened, run_in_pipeline
 
 router = APIRouter(prefix="/v1/embeddings", tags=["embeddings"])
 
@@ -60,11 +69,11 @@ async def embeddings(wish: EmbeddingsRequest, request: Request, here: Here, acce
         raise InvalidRequest(f"input holds {len(inputs)} entries; 1 to {here.settings.max_batch_inputs} fit.")
     inputs = await here.fetcher.fill_in(inputs)
 
-    def work(trip: Trip) -> Embeddings:
+    def work(context: RequestContext) -> Embeddings:
         sources = (media_bytes(value, f"input[{i}]") for i, value in enumerate(inputs))
-        return embed(here, sources, wish.encoding_format, False, trip)
+        return embed(here, sources, wish.encoding_format, False, context)
 
-    return answer_as(form_of(accept), await on_trip(here, request, work))
+    return render_embeddings(requested_format(accept), await run_in_pipeline(here, request, work))
 
 
 @router.post(
@@ -76,7 +85,7 @@ async def embeddings(wish: EmbeddingsRequest, request: Request, here: Here, acce
 async def embeddings_upload(request: Request) -> Response:
     """Files of the multipart field `file` -> one vector each, with `frames=true` one a sampled frame too."""
     here = opened(request)
-    async with received_form(request, here.incoming, here.settings.max_batch_inputs, keeps=False) as form:
+    async with read_form(request, here.incoming, here.settings.max_batch_inputs, keeps=False) as form:
         form.only("model", "encoding_format", "frames")
         check_model(here, form.fields.get("model"))
         encoding = encoding_of(form.fields.get("encoding_format", "float"))
@@ -84,21 +93,21 @@ async def embeddings_upload(request: Request) -> Response:
         sources = [upload.source for upload in form.files]
         if not sources:
             raise InvalidRequest("Expected at least one file in the multipart field 'file', got none.")
-        answer = await on_trip(here, request, lambda trip: embed(here, sources, encoding, wanted, trip))
-        return answer_as(form_of(request.headers.get("accept", "")), answer)
+        answer = await run_in_pipeline(here, request, lambda context: embed(here, sources, encoding, wanted, context))
+        return render_embeddings(requested_format(request.headers.get("accept", "")), answer)
 
 
 # What is asked most is asked without FastAPI's own way to a function, which costs more than all else of it together.
-SHORT_WAY = Route("/v1/embeddings/upload", embeddings_upload, methods=["POST"])
+UPLOAD_ROUTE = Route("/v1/embeddings/upload", embeddings_upload, methods=["POST"])
 
 
 def embed(
-    here: Services, sources: Iterable[Source], encoding: EncodingFormat, with_frames: bool, trip: Trip
+    here: Services, sources: Iterable[Source], encoding: EncodingFormat, with_frames: bool, context: RequestContext
 ) -> Embeddings:
     """The answer for these sources, in order. Runs inside a trip."""
     data: list[Embedding] = []
     images = frames = 0
-    for index, embedded in enumerate(here.pipeline.embed_many(sources, trip)):
+    for index, embedded in enumerate(here.pipeline.embed_many(sources, context)):
         images += embedded.info.kind == "image"
         frames += len(embedded.vectors)
         data.append(
@@ -113,7 +122,7 @@ def embed(
         data=data,
         model=here.engine.name,
         usage=EmbeddingsUsage(images=images, frames=frames),
-        timing=Timing(**trip.timing),
+        timing=Timing(**context.timing),
     )
 
 

@@ -15,9 +15,9 @@ from fastapi.responses import StreamingResponse
 from ...errors import StorageError
 from ...index.backup.exchange import export_to, import_vectors
 from ...index.backup.exchange_rows import Form
-from ..schemas import Collection
+from ..media_input.multipart import read_form
+from ..schemas.collections import Collection
 from ..services import Here
-from ..uploads import received_form
 from .collections import check_room, described
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
@@ -70,7 +70,7 @@ async def export_collection(name: str, here: Here, format: Form = "parquet") -> 
 async def import_collection(name: str, request: Request, here: Here) -> Collection:
     """Makes a collection of an exported file, bound to the model that the file names; 409 when the name is taken."""
     await to_thread.run_sync(check_room, here)
-    async with received_form(request, here.incoming) as form:
+    async with read_form(request, here.incoming) as form:
         form.only()
         upload = form.one_file()
         imported = await to_thread.run_sync(import_vectors, here.library, upload.path, name, upload.name)

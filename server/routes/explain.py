@@ -15,11 +15,12 @@ from ...errors import InvalidRequest
 from ...export import explanation
 from ...index.collection import Collection
 from ...media.reader import Source
-from ..inputs import media_bytes
-from ..pipeline import Trip
-from ..schemas import ExplainedSide, ExplainRequest, Explanation, Timing
-from ..services import Here, Services, on_trip
-from ..uploads import received_form
+from ..inference.request_context import RequestContext
+from ..media_input.data_urls import media_bytes
+from ..media_input.multipart import read_form
+from ..schemas.base import Timing
+from ..schemas.search import ExplainedSide, ExplainRequest, Explanation
+from ..services import Here, Services, run_in_pipeline
 from .items import present_file
 from .search import parsed
 
@@ -51,7 +52,7 @@ async def explained(name: str, request: Request, here: Here) -> Response:
     """Which parts of the query and of the hit are alike: a heat map over each, and its numbers."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        async with received_form(request, here.incoming, keeps=False) as form:
+        async with read_form(request, here.incoming, keeps=False) as form:
             form.only(*FORM_FIELDS)
             wish = parsed(ExplainRequest.model_validate_strings, dict(form.fields))
             return await answered(here, request, collection, wish, form.one_file().source)
@@ -67,12 +68,12 @@ async def answered(
 ) -> Response:
     """The whole trip of one explanation, in a worker thread. media: as in search.py."""
 
-    def work(trip: Trip) -> Explanation:
+    def work(context: RequestContext) -> Explanation:
         found = present_file(collection, collection.get(wish.hit))
-        why = here.pipeline.explain(query_of(collection, wish, media), wish.seconds, found, wish.hit_seconds, trip)
-        return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=Timing(**trip.timing))
+        why = here.pipeline.explain(query_of(collection, wish, media), wish.seconds, found, wish.hit_seconds, context)
+        return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=Timing(**context.timing))
 
-    return JSONResponse((await on_trip(here, request, work)).model_dump())
+    return JSONResponse((await run_in_pipeline(here, request, work)).model_dump())
 
 
 def query_of(collection: Collection, wish: ExplainRequest, media: Any) -> Source:

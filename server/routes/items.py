@@ -19,12 +19,13 @@ from ...index.catalog import items as index
 from ...index.catalog.filters import read_filter
 from ...index.collection import Collection
 from ...media.sampling import Sampling
-from .. import intake
-from ..idempotency import MAX_KEY, Answered
-from ..ranged import RangedFile
-from ..schemas import Accepted, Item, ItemChange, Items, Metadata
+from ..file_response import RangeFileResponse
+from ..media_input.multipart import read_form
+from ..schemas.items import Item, ItemChange, Items, Metadata
+from ..schemas.jobs import Accepted
 from ..services import Here, Services
-from ..uploads import received_form
+from ..uploads import service as uploads
+from ..uploads.idempotency import MAX_KEY, StoredResponse
 from . import jobs
 
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"])
@@ -87,28 +88,28 @@ async def add_item(name: str, request: Request, here: Here, idempotency_key: Ide
     if idempotency_key is None:
         return await added(name, request, here)
     key = f"{getattr(request.state, 'key_id', '')} {idempotency_key}"
-    with here.once.running(key):
+    with here.idempotency.running(key):
         return await added(name, request, here, key)
 
 
 async def added(name: str, request: Request, here: Services, key: str | None = None) -> Response:
     """The answer for one file; with a key the answer that the same request had before, if it had one."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
-    async with received_form(request, here.incoming) as form:
+    async with read_form(request, here.incoming) as form:
         form.only("id", "metadata", "sampling")
         metadata = metadata_of(form.fields.get("metadata"))
         upload = form.one_file()
         item_id = form.fields.get("id") or None
         sampling = sampling_of(form.fields.get("sampling"))
         digest = sha256(json.dumps([name, upload.sha256, sorted(form.fields.items())]).encode()).hexdigest()
-        if key is not None and (before := await to_thread.run_sync(here.once.find, key, digest)) is not None:
+        if key is not None and (before := await to_thread.run_sync(here.idempotency.find, key, digest)) is not None:
             return answer_of(before, {"idempotency-replayed": "true"})
-        taken = await here.pipeline.run(
-            lambda trip: intake.take_in(here, collection, upload, item_id, metadata, sampling)
+        outcome = await here.pipeline.run(
+            lambda context: uploads.add_upload(here, collection, upload, item_id, metadata, sampling)
         )
-    answer = await to_thread.run_sync(answered, collection, taken)
+    answer = await to_thread.run_sync(answered, collection, outcome)
     if key is not None:
-        await to_thread.run_sync(here.once.keep, key, digest, answer)
+        await to_thread.run_sync(here.idempotency.keep, key, digest, answer)
     return answer_of(answer)
 
 
@@ -124,29 +125,29 @@ async def added(name: str, request: Request, here: Services, key: str | None = N
 async def put_item(name: str, item_id: str, request: Request, here: Here) -> Response:
     """Puts a file, metadata or both in the item's place, or makes it. Doing it again changes nothing."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
-    async with received_form(request, here.incoming) as form:
+    async with read_form(request, here.incoming) as form:
         form.only("metadata", "sampling")
         metadata = metadata_of(form.fields.get("metadata"))
         upload = form.one_file() if form.files else None
         sampling = sampling_of(form.fields.get("sampling"))
-        taken = await here.pipeline.run(
-            lambda trip: intake.put_in(here, collection, upload, item_id, metadata, sampling)
+        outcome = await here.pipeline.run(
+            lambda context: uploads.replace_upload(here, collection, upload, item_id, metadata, sampling)
         )
-    return answer_of(await to_thread.run_sync(answered, collection, taken))
+    return answer_of(await to_thread.run_sync(answered, collection, outcome))
 
 
-def answered(collection: Collection, taken: intake.Taken) -> Answered:
+def answered(collection: Collection, outcome: uploads.UploadOutcome) -> StoredResponse:
     """What is told of an upload that was taken in."""
-    if taken.job is not None:
-        accepted = Accepted(job=jobs.described(collection, taken.job))
-        return Answered(202, f"/v1/jobs/{taken.job.id}", accepted.model_dump_json())
-    assert taken.item is not None
-    item = described(collection, taken.item)
+    if outcome.job is not None:
+        accepted = Accepted(job=jobs.described(collection, outcome.job))
+        return StoredResponse(202, f"/v1/jobs/{outcome.job.id}", accepted.model_dump_json())
+    assert outcome.item is not None
+    item = described(collection, outcome.item)
     location = f"/v1/collections/{collection.name}/items/{item.id}"
-    return Answered(201 if taken.is_new else 200, location, item.model_dump_json())
+    return StoredResponse(201 if outcome.is_new else 200, location, item.model_dump_json())
 
 
-def answer_of(answer: Answered, headers: Mapping[str, str] | None = None) -> Response:
+def answer_of(answer: StoredResponse, headers: Mapping[str, str] | None = None) -> Response:
     return Response(
         answer.body, answer.status, {"location": answer.location, **(headers or {})}, media_type="application/json"
     )
@@ -213,14 +214,14 @@ async def item_thumbnail(
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 
-@router.get("/{item_id}/media", response_class=RangedFile)
-async def item_media(name: str, item_id: str, here: Here) -> RangedFile:
+@router.get("/{item_id}/media", response_class=RangeFileResponse)
+async def item_media(name: str, item_id: str, here: Here) -> RangeFileResponse:
     """The original file; takes HTTP Range, so that players can jump."""
     return await to_thread.run_sync(original, here, name, item_id)
 
 
 @router.head("/{item_id}/media", include_in_schema=False)
-async def item_media_head(name: str, item_id: str, here: Here) -> RangedFile:
+async def item_media_head(name: str, item_id: str, here: Here) -> RangeFileResponse:
     return await to_thread.run_sync(original, here, name, item_id)
 
 
@@ -239,11 +240,11 @@ def made_thumbnail(here: Services, collection: Collection, item: index.Item, sec
     return jpeg
 
 
-def original(here: Services, name: str, item_id: str) -> RangedFile:
+def original(here: Services, name: str, item_id: str) -> RangeFileResponse:
     collection, item = find(here, name, item_id)
     path = present_file(collection, item)
     shown = item.mime.startswith(("image/", "video/"))
-    return RangedFile(
+    return RangeFileResponse(
         path,
         media_type=item.mime if shown else "application/octet-stream",
         filename=item.name,

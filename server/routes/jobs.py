@@ -11,8 +11,8 @@ from fastapi.sse import format_sse_event
 from ...errors import NotFound
 from ...index.catalog import jobs as index
 from ...index.collection import Collection
-from ..jobs import DUPLICATES, REEMBED, SCAN, forget_upload
-from ..schemas import Job, Jobs, Progress
+from ..jobs.worker import DUPLICATES, REEMBED, SCAN, forget_upload
+from ..schemas.jobs import Job, Jobs, Progress
 from ..services import Here, Services
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

@@ -4,8 +4,9 @@ from fastapi import APIRouter, Response
 
 from ...index.catalog import jobs as index
 from ...index.ingest.reembed import open_both
-from ..jobs import REEMBED
-from ..schemas import Accepted, Reembedding, ReembedRequest
+from ..jobs.worker import REEMBED
+from ..schemas.collections import Reembedding, ReembedRequest
+from ..schemas.jobs import Accepted
 from ..services import Here
 from . import jobs
 

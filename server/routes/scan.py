@@ -3,9 +3,10 @@
 from fastapi import APIRouter, Response
 
 from ...index.catalog import jobs as index
-from ..jobs import SCAN
-from ..roots import allowed, roots_of
-from ..schemas import Accepted, ScanRequest
+from ..jobs.worker import SCAN
+from ..media_input.library_roots import parse_library_roots, resolve_scan_path
+from ..schemas.items import ScanRequest
+from ..schemas.jobs import Accepted
 from ..services import Here
 from .jobs import described
 
@@ -15,7 +16,7 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["items"])
 @router.post("/scan", status_code=202)
 def scan(name: str, wish: ScanRequest, here: Here, response: Response) -> Accepted:
     """Reads what is new or changed below the path; while a job for the same path waits or runs, that one is named."""
-    path = allowed(roots_of(here.settings.library_roots), wish.path)
+    path = resolve_scan_path(parse_library_roots(here.settings.library_roots), wish.path)
     collection = here.library.open_for(name, here.engine)
     waiting = (job for job in index.list_jobs(collection, 1000) if job.state in ("queued", "running"))
     job = next((job for job in waiting if job.kind == SCAN and job.payload.get("path") == str(path)), None)

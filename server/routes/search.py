@@ -27,11 +27,11 @@ from ...index.search.rerank_clip import refine_clip
 from ...index.search.search import Hit, search_clip, search_frame
 from ...index.vectors.plan import Effort
 from ...media.reader import Source
-from ..inputs import media_bytes
-from ..pipeline import Trip
-from ..schemas import SearchAnswer, SearchRequest, Target
-from ..services import Here, Services, on_trip
-from ..uploads import received_form
+from ..inference.request_context import RequestContext
+from ..media_input.data_urls import media_bytes
+from ..media_input.multipart import read_form
+from ..schemas.search import SearchAnswer, SearchRequest, Target
+from ..services import Here, Services, run_in_pipeline
 from .items import check_limit
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
@@ -97,7 +97,7 @@ async def search(name: str, request: Request, here: Here) -> Response:
     """Where was this seen? target frame names each item's best moment, clip aligns stretches in time."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        async with received_form(request, here.incoming, keeps=False) as form:
+        async with read_form(request, here.incoming, keeps=False) as form:
             form.only(*FORM_FIELDS)
             wish = parsed(SearchRequest.model_validate_strings, dict(form.fields))
             upload = form.one_file()
@@ -152,27 +152,27 @@ async def answered(
     if wish.start_seconds is not None and wish.end_seconds is not None and wish.end_seconds <= wish.start_seconds:
         raise InvalidRequest(f"end_seconds {wish.end_seconds:g} must be after start_seconds {wish.start_seconds:g}.")
 
-    def work(trip: Trip) -> SearchAnswer:
+    def work(context: RequestContext) -> SearchAnswer:
         asked = question(sha256, wish.model_dump(exclude={"limit", "cursor", "query"}))
         view = view_now(collection) if wish.cursor is None else read_cursor(collection, wish.cursor, asked)
         effort = Effort(wish.exact, wish.min_recall)
         scope = Scope(filter_of(wish), None if wish.cursor is None else view)
-        query = query_of(here, collection, wish, media, trip)
+        query = query_of(here, collection, wish, media, context)
         # One hit more than fits tells whether there is another page.
         wanted = wish.limit + 1
-        with trip.at("index_ms"):
+        with context.stage("index_ms"):
             hits = look(collection, query, max(wanted, CANDIDATES) if wish.refine else wanted, scope, effort)
-        with trip.at("refine_ms"):
+        with context.stage("refine_ms"):
             if wish.refine and query.target == "clip" and query.source is not None:
                 hits = refine_clip(hits, query.source, here.limits, here.decoder)
             elif wish.refine and query.picture is not None:
                 hits = refine(collection, hits, query.as_frame(), query.picture, here.limits, here.decoder)
         page, rest = hits[: wish.limit], hits[wish.limit :]
         following = write_cursor(collection, view, [hit.item.id for hit in page], asked) if rest else None
-        answer = search_answer(collection, page, query.target, len(query.vectors), trip.timing, following, effort)
+        answer = search_answer(collection, page, query.target, len(query.vectors), context.timing, following, effort)
         return SearchAnswer(**answer)
 
-    answer = await on_trip(here, request, work)
+    answer = await run_in_pipeline(here, request, work)
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
@@ -183,7 +183,7 @@ def filter_of(wish: SearchRequest) -> Filter | None:
     return read_filter(wish.filter) if isinstance(wish.filter, str) else parse_filter(wish.filter)
 
 
-def query_of(here: Services, collection: Collection, wish: SearchRequest, media: Any, trip: Trip) -> Query:
+def query_of(here: Services, collection: Collection, wish: SearchRequest, media: Any, context: RequestContext) -> Query:
     """The request's vectors, whichever way it names them."""
     if wish.embedding is not None:
         if wish.target == "clip":
@@ -194,11 +194,11 @@ def query_of(here: Services, collection: Collection, wish: SearchRequest, media:
         return query_of_item(collection, wish)
     source = media if isinstance(media, Path) else media_bytes(media, "image")
     if wish.target == "frame" and wish.start_seconds is not None and wish.end_seconds is None:
-        embedded = here.pipeline.embed_moment(source, wish.start_seconds, trip)
+        embedded = here.pipeline.embed_moment(source, wish.start_seconds, context)
     else:
         as_clip = wish.target != "frame"
         finer = PICTURE if wish.refine and wish.target != "clip" else None
-        embedded = here.pipeline.embed_query(source, trip, wish.start_seconds, wish.end_seconds, as_clip, finer)
+        embedded = here.pipeline.embed_query(source, context, wish.start_seconds, wish.end_seconds, as_clip, finer)
     target = wish.target or ("clip" if embedded.info.kind == "video" else "frame")
     return Query(
         embedded.vectors,

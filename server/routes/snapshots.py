@@ -13,8 +13,9 @@ from ...errors import InvalidRequest, NotFound, StorageError
 from ...index.backup import snapshot as index
 from ...index.backup.verify import verify
 from ...index.catalog.database import now
-from ..ranged import RangedFile
-from ..schemas import Collection, RestoreRequest, Snapshot, Snapshots, Verdict
+from ..file_response import RangeFileResponse
+from ..schemas.collections import Collection
+from ..schemas.snapshots import RestoreRequest, Snapshot, Snapshots, Verification
 from ..services import Here, Services
 from .collections import described
 
@@ -24,10 +25,10 @@ NAME = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,120}\.tar")
 
 
 @router.post("/v1/collections/{name}/verify")
-async def verify_collection(name: str, here: Here) -> Verdict:
+async def verify_collection(name: str, here: Here) -> Verification:
     """Do catalog, ledger, uploads and index agree? Reads every vector; changes nothing."""
     verdict = await to_thread.run_sync(lambda: verify(here.library.open(name)))
-    return Verdict.model_validate(verdict.to_dict())
+    return Verification.model_validate(verdict.to_dict())
 
 
 @router.post("/v1/collections/{name}/snapshots", status_code=201)
@@ -50,10 +51,10 @@ def list_snapshots(here: Here) -> Snapshots:
     return Snapshots(data=[shown(path) for path in sorted(folder(here).glob("*.tar")) if NAME.fullmatch(path.name)])
 
 
-@router.get("/v1/snapshots/{snapshot}", response_class=RangedFile)
-def fetch_snapshot(snapshot: str, here: Here) -> RangedFile:
+@router.get("/v1/snapshots/{snapshot}", response_class=RangeFileResponse)
+def fetch_snapshot(snapshot: str, here: Here) -> RangeFileResponse:
     """The file itself, to be kept elsewhere."""
-    return RangedFile(find(here, snapshot), media_type="application/x-tar", filename=snapshot)
+    return RangeFileResponse(find(here, snapshot), media_type="application/x-tar", filename=snapshot)
 
 
 @router.delete("/v1/snapshots/{snapshot}", status_code=204)
@@ -63,11 +64,11 @@ def delete_snapshot(snapshot: str, here: Here) -> None:
 
 
 @router.post("/v1/snapshots/{snapshot}/verify")
-async def verify_snapshot(snapshot: str, here: Here) -> Verdict:
+async def verify_snapshot(snapshot: str, here: Here) -> Verification:
     """Restores it into a scratch place and compares checksums, counts and the canaries' answers."""
     path = find(here, snapshot)
     _, verdict = await to_thread.run_sync(index.verify_snapshot, path)
-    return Verdict.model_validate(verdict.to_dict())
+    return Verification.model_validate(verdict.to_dict())
 
 
 @router.post("/v1/snapshots/restore", status_code=201)

@@ -6,9 +6,9 @@ import fastapi_offline
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
-from ..metrics import CONTENT_TYPE
+from ..observability.metrics import CONTENT_TYPE
 from ..problems import of_status, respond
-from ..schemas import Model, Models
+from ..schemas.models import Model, Models
 from ..services import Here
 
 router = APIRouter()

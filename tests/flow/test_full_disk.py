@@ -27,7 +27,7 @@ from vicmae.index.backup.verify import verify
 from vicmae.index.duplicates.finder import find_duplicates
 from vicmae.index.library import Library
 from vicmae.index.vectors import merge_policy
-from vicmae.server.keys import Keys
+from vicmae.server.auth.keys import Keys
 from vicmae.server.services import open_services
 from vicmae.settings import load_settings
 

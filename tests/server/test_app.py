@@ -15,7 +15,7 @@ from served import problem, served
 
 from vicmae.errors import Conflict, EngineError
 from vicmae.export.engine import FakeEngine
-from vicmae.server.app import create_app, host_names, is_loopback
+from vicmae.server.app import create_app, is_loopback, server_names
 from vicmae.server.services import open_services
 from vicmae.settings import load_settings
 
@@ -142,4 +142,4 @@ def test_one_server_a_data_folder(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_loopback(host: str, is_ours: bool) -> None:
     assert is_loopback(host) is is_ours
-    assert (host_names(host) is not None) is is_ours
+    assert (server_names(host) is not None) is is_ours

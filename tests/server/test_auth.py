@@ -8,8 +8,9 @@ from made_media import write_image
 from served import ITEMS, SEARCH, problem, send, served
 
 from vicmae.server.app import create_app
-from vicmae.server.auth import BURST_SECONDS, Rates, needed_for
-from vicmae.server.keys import Key, Keys, Scope
+from vicmae.server.auth.keys import Key, Keys, Scope
+from vicmae.server.auth.rate_limit import BURST_SECONDS, RateLimiter
+from vicmae.server.auth.scopes import required_scope
 from vicmae.settings import load_settings
 
 EMBEDDINGS = "/v1/embeddings"
@@ -57,7 +58,7 @@ def bearer(text: str) -> dict[str, str]:
     ],
 )
 def test_what_each_route_needs(method: str, path: str, needed: str | None) -> None:
-    assert needed_for(method, path) == needed
+    assert required_scope(method, path) == needed
 
 
 def test_no_route_that_changes_or_computes_is_open(tmp_path: Path) -> None:
@@ -66,9 +67,9 @@ def test_no_route_that_changes_or_computes_is_open(tmp_path: Path) -> None:
     for path, operations in paths.items():
         for method in operations:
             if method != "get":
-                assert needed_for(method.upper(), path) not in (None, "any"), path
+                assert required_scope(method.upper(), path) not in (None, "any"), path
             elif path.startswith("/v1/"):
-                assert needed_for("GET", path) is not None, path
+                assert required_scope("GET", path) is not None, path
 
 
 def test_scopes_open_what_they_name_and_nothing_else(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_who_asks_too_often_waits(tmp_path: Path) -> None:
 
 def test_a_rate_is_kept_over_time() -> None:
     now = 0.0
-    rates = Rates(2.0, lambda: now)
+    rates = RateLimiter(2.0, lambda: now)
     key = Key("a", "a", ("embed",), None, "", "")
     assert [rates.wait_seconds(key) for _ in range(int(2 * BURST_SECONDS))] == [0.0] * 8
     assert rates.wait_seconds(key) == pytest.approx(0.5)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vicmae.errors import EngineError, Overloaded
 from vicmae.export.engine import FakeEngine
-from vicmae.server.batcher import Batcher
+from vicmae.server.inference.batcher import Batcher
 
 HERE = threading.Event()  # a caller who stays
 
@@ -69,7 +69,7 @@ def test_a_free_engine_waits_for_who_is_on_the_way() -> None:
     engine = Gated()
     engine.go.set()
     with Batcher(engine, wait_seconds=1000) as batcher:
-        with batcher.coming():
+        with batcher.expecting():
             first = batcher.submit(pictures(0), HERE)
             assert not engine.busy.wait(0.05)
             second = batcher.submit(pictures(1), HERE)

@@ -14,7 +14,7 @@ from served import problem
 from vicmae.errors import EngineError
 from vicmae.export.engine import FakeEngine
 from vicmae.server.app import create_app
-from vicmae.server.canary import Canary
+from vicmae.server.inference.canary import Canary
 from vicmae.settings import load_settings
 
 

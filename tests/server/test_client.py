@@ -22,8 +22,8 @@ from vicmae.errors import (
     UnsupportedMedia,
     VicmaeError,
 )
+from vicmae.server.auth.keys import Keys
 from vicmae.server.client import AsyncClient, Client
-from vicmae.server.keys import Keys
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -11,7 +11,7 @@ from made_media import write_image
 from served import SEARCH, problem, served
 
 from vicmae.errors import FetchError, Forbidden, InvalidRequest, MediaTooLarge
-from vicmae.server.fetch import Fetcher, FetchLimits, hosts_of, is_public
+from vicmae.server.media_input.fetch import Fetcher, FetchLimits, hosts_of, is_public
 
 
 class Host(ThreadingHTTPServer):

@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from vicmae.errors import InvalidRequest, NotFound, StorageError
-from vicmae.server import cli_keys
-from vicmae.server.keys import Keys
+from vicmae.server.auth import cli as keys_cli
+from vicmae.server.auth.keys import Keys
 
 
 def test_a_key_is_recognised_until_it_is_revoked(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_keys_that_make_no_sense_are_refused(tmp_path: Path, name: str, scopes: 
 
 def run(*words: str) -> Result:
     app = typer.Typer()
-    cli_keys.register(app)
+    keys_cli.register(app)
     return CliRunner().invoke(app, ["keys", *words])
 
 

@@ -21,8 +21,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client.parser import text_string_to_metric_families
 from served import ITEMS, SEARCH, added, send, served
 
-from vicmae.server.logs import ACCESS, JsonLines
-from vicmae.server.tracing import span_of
+from vicmae.server.observability.logs import ACCESS, JsonLines
+from vicmae.server.observability.tracing import span_of
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "vicmae.json"
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -10,7 +10,7 @@ from made_media import frame_of, write_image, write_text, write_video
 from playwright.sync_api import Browser, Page, expect
 from served import added, halted, served
 
-from vicmae.server.keys import Keys
+from vicmae.server.auth.keys import Keys
 
 ATTACK = '"><img src=x onerror=alert(1)>.jpg'
 

@@ -12,8 +12,9 @@ from made_media import write_image, write_video
 from vicmae.errors import InvalidRequest, MediaError, MediaTooLarge, Overloaded
 from vicmae.export.engine import FakeEngine
 from vicmae.media.limits import MediaLimits
-from vicmae.server.batcher import Batcher
-from vicmae.server.pipeline import Departed, Pipeline, Trip
+from vicmae.server.inference.batcher import Batcher
+from vicmae.server.inference.pipeline import Pipeline
+from vicmae.server.inference.request_context import ClientDisconnected, RequestContext
 
 
 @pytest.fixture
@@ -22,38 +23,38 @@ def batcher() -> Iterator[Batcher]:
         yield batcher
 
 
-def pipeline(batcher: Batcher, max_trips: int = 8, max_query_seconds: float = 60.0) -> Pipeline:
+def pipeline(batcher: Batcher, max_requests: int = 8, max_query_seconds: float = 60.0) -> Pipeline:
     return Pipeline(
         batcher,
         MediaLimits(),
         frames_per_second=2.0,
         max_query_seconds=max_query_seconds,
-        max_trips=max_trips,
+        max_requests=max_requests,
     )
 
 
 def test_one_trip_too_many_is_told_to_come_back(batcher: Batcher) -> None:
-    line = pipeline(batcher, max_trips=2)
+    line = pipeline(batcher, max_requests=2)
     go = threading.Event()
 
     async def visit() -> None:
         async with anyio.create_task_group() as group:
             for _ in range(2):
-                group.start_soon(line.run, lambda trip: go.wait(10))
+                group.start_soon(line.run, lambda context: go.wait(10))
             await anyio.sleep(0.05)
             with pytest.raises(Overloaded) as refused:
-                await line.run(lambda trip: None)
+                await line.run(lambda context: None)
             assert refused.value.retry_after_seconds > 0
             go.set()
-        assert await line.run(lambda trip: "room again") == "room again"
+        assert await line.run(lambda context: "room again") == "room again"
 
     anyio.run(visit)
 
 
 def test_a_failed_trip_gives_its_room_back(batcher: Batcher) -> None:
-    line = pipeline(batcher, max_trips=1)
+    line = pipeline(batcher, max_requests=1)
 
-    def fail(trip: Trip) -> None:
+    def fail(context: RequestContext) -> None:
         raise InvalidRequest("no")
 
     async def visit() -> None:
@@ -68,9 +69,9 @@ def test_company_does_not_change_a_vector(tmp_path: Path, batcher: Batcher) -> N
     line = pipeline(batcher)
     paths = [write_image(tmp_path / f"{seed}.png", seed) for seed in range(3)]
     paths.insert(1, write_video(tmp_path / "v.mp4", seconds=4))
-    together = list(line.embed_many(paths, Trip()))
+    together = list(line.embed_many(paths, RequestContext()))
     for path, embedded in zip(paths, together, strict=True):
-        alone = line.embed_query(path, Trip())
+        alone = line.embed_query(path, RequestContext())
         np.testing.assert_allclose(embedded.vectors, alone.vectors, atol=1e-6)
         np.testing.assert_array_equal(embedded.seconds, alone.seconds)
         assert embedded.informative.shape == embedded.seconds.shape
@@ -78,45 +79,47 @@ def test_company_does_not_change_a_vector(tmp_path: Path, batcher: Batcher) -> N
 
 
 def test_a_part_holds_only_its_seconds(tmp_path: Path, batcher: Batcher) -> None:
-    embedded = pipeline(batcher).embed_query(write_video(tmp_path / "v.mp4"), Trip(), 2.0, 4.0)
+    embedded = pipeline(batcher).embed_query(write_video(tmp_path / "v.mp4"), RequestContext(), 2.0, 4.0)
     assert embedded.seconds.min() >= 2 and embedded.seconds.max() < 4 and len(embedded.seconds) == 4
 
 
 def test_the_length_that_counts_is_that_of_the_part(tmp_path: Path, batcher: Batcher) -> None:
     line, video = pipeline(batcher, max_query_seconds=3.0), write_video(tmp_path / "v.mp4")
     with pytest.raises(MediaTooLarge, match="start_seconds"):
-        line.embed_query(video, Trip())
-    assert len(line.embed_query(video, Trip(), 1.0, 3.0).seconds) == 4
-    assert len(line.embed_query(video, Trip(), 4.0).seconds) == 4
+        line.embed_query(video, RequestContext())
+    assert len(line.embed_query(video, RequestContext(), 1.0, 3.0).seconds) == 4
+    assert len(line.embed_query(video, RequestContext(), 4.0).seconds) == 4
 
 
 def test_a_moment_is_one_frame(tmp_path: Path, batcher: Batcher) -> None:
-    moment = pipeline(batcher, max_query_seconds=1.0).embed_moment(write_video(tmp_path / "v.mp4"), 3.27, Trip())
+    moment = pipeline(batcher, max_query_seconds=1.0).embed_moment(
+        write_video(tmp_path / "v.mp4"), 3.27, RequestContext()
+    )
     assert moment.vectors.shape == (1, 192) and moment.seconds[0] == pytest.approx(3.25, abs=0.01)
 
 
 def test_every_station_is_timed(tmp_path: Path, batcher: Batcher) -> None:
-    trip = Trip()
-    pipeline(batcher).embed_query(write_image(tmp_path / "a.png", 1), trip)
-    assert trip.timing["decode_ms"] > 0 and trip.timing["engine_ms"] > 0 and trip.timing["index_ms"] == 0
+    context = RequestContext()
+    pipeline(batcher).embed_query(write_image(tmp_path / "a.png", 1), context)
+    assert context.timing["decode_ms"] > 0 and context.timing["engine_ms"] > 0 and context.timing["index_ms"] == 0
 
 
 def test_a_trip_whose_caller_left_ends_at_its_next_station(tmp_path: Path, batcher: Batcher) -> None:
-    line, picture = pipeline(batcher, max_trips=1), write_image(tmp_path / "a.png", 1)
+    line, picture = pipeline(batcher, max_requests=1), write_image(tmp_path / "a.png", 1)
     began, gone = threading.Event(), threading.Event()
 
-    def work(trip: Trip) -> None:
+    def work(context: RequestContext) -> None:
         began.set()
-        assert gone.wait(10) and trip.left.wait(10)
-        line.embed_query(picture, trip)
+        assert gone.wait(10) and context.cancelled.wait(10)
+        line.embed_query(picture, context)
 
     async def visit() -> None:
-        async def departure() -> None:
+        async def disconnected() -> None:
             await anyio.to_thread.run_sync(began.wait)
             gone.set()
 
-        with pytest.raises(Departed):
-            await line.run(work, departure)
+        with pytest.raises(ClientDisconnected):
+            await line.run(work, disconnected)
         assert not line.is_full
 
     anyio.run(visit)
@@ -127,5 +130,5 @@ def test_one_bad_file_among_many_fails_the_trip_and_nothing_else(tmp_path: Path,
     good = [write_image(tmp_path / f"{seed}.png", seed) for seed in range(12)]
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(MediaError):
-        list(line.embed_many([*good[:5], tmp_path / "bad.png", *good[5:]], Trip()))
-    assert len(list(line.embed_many(good, Trip()))) == 12
+        list(line.embed_many([*good[:5], tmp_path / "bad.png", *good[5:]], RequestContext()))
+    assert len(list(line.embed_many(good, RequestContext()))) == 12

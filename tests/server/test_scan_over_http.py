@@ -7,7 +7,7 @@ from made_media import write_image, write_text, write_video
 from served import ITEMS, finished_job, problem, served
 
 from vicmae.errors import Forbidden, InvalidRequest, NotFound
-from vicmae.server.roots import allowed, is_inside, roots_of
+from vicmae.server.media_input.library_roots import is_inside, parse_library_roots, resolve_scan_path
 
 SCAN = "/v1/collections/default/scan"
 
@@ -29,30 +29,30 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_what_lies_below_a_root_is_allowed(root: Path, tmp_path: Path) -> None:
-    assert allowed((root,), str(root)) == root
-    assert allowed((root,), "inner") == root / "inner"
-    assert allowed((tmp_path / "secret", root), str(root / "inner" / "v.mp4")) == root / "inner" / "v.mp4"
-    assert roots_of(f"{root}:{tmp_path}/x/../secret") == (root, tmp_path / "secret")
-    assert roots_of("") == ()
+    assert resolve_scan_path((root,), str(root)) == root
+    assert resolve_scan_path((root,), "inner") == root / "inner"
+    assert resolve_scan_path((tmp_path / "secret", root), str(root / "inner" / "v.mp4")) == root / "inner" / "v.mp4"
+    assert parse_library_roots(f"{root}:{tmp_path}/x/../secret") == (root, tmp_path / "secret")
+    assert parse_library_roots("") == ()
 
 
 @pytest.mark.parametrize("path", ["..", "inner/../../secret", "/etc/../etc", "a\0b", "a\nb", ""])
 def test_paths_that_climb_make_no_sense(root: Path, path: str) -> None:
     with pytest.raises(InvalidRequest):
-        allowed((root,), path)
+        resolve_scan_path((root,), path)
 
 
 def test_other_places_and_links_are_refused(root: Path, tmp_path: Path) -> None:
     for path in ("/etc", str(tmp_path), str(tmp_path / "secret"), str(tmp_path / "library-too")):
         with pytest.raises(Forbidden, match="library_roots"):
-            allowed((root,), path)
+            resolve_scan_path((root,), path)
     for path in ("way-out", "way-out/s.png", "s-link.png", "a-link.png"):
         with pytest.raises(Forbidden, match="link"):
-            allowed((root,), path)
+            resolve_scan_path((root,), path)
     with pytest.raises(Forbidden, match="scans no folders"):
-        allowed((), str(root))
+        resolve_scan_path((), str(root))
     with pytest.raises(NotFound):
-        allowed((root,), "nothing")
+        resolve_scan_path((root,), "nothing")
 
 
 def test_what_a_link_leads_out_to_is_not_inside(root: Path) -> None:

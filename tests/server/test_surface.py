@@ -15,8 +15,8 @@ from made_media import write_image, write_video
 from served import ITEMS, problem, send, served
 
 from vicmae.errors import Conflict
-from vicmae.server.idempotency import Answered, Once
-from vicmae.server.rows import ARROW, NDJSON
+from vicmae.server.embedding_formats import ARROW, NDJSON
+from vicmae.server.uploads.idempotency import IdempotencyStore, StoredResponse
 
 UPLOAD = "/v1/embeddings/upload"
 
@@ -87,9 +87,9 @@ def test_a_request_sent_twice_has_one_answer(client: httpx.Client, tmp_path: Pat
 
 
 def test_answers_outlive_the_server_and_two_at_once_are_refused(tmp_path: Path) -> None:
-    Once(tmp_path).keep("k", "request", Answered(201, "/there", "{}"))
-    once = Once(tmp_path)
-    assert once.find("k", "request") == Answered(201, "/there", "{}") and once.find("other", "request") is None
+    IdempotencyStore(tmp_path).keep("k", "request", StoredResponse(201, "/there", "{}"))
+    once = IdempotencyStore(tmp_path)
+    assert once.find("k", "request") == StoredResponse(201, "/there", "{}") and once.find("other", "request") is None
     with once.running("k"), pytest.raises(Conflict, match="under way"), once.running("k"):
         pass
     with once.running("k"):

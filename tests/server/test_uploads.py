@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from vicmae.errors import InvalidRequest
-from vicmae.server.uploads import client_name, received_form
+from vicmae.server.media_input.multipart import client_name, read_form
 
 
 def request_of(body: bytes, content_type: str, cuts: list[int], leaves: bool = False) -> Request:
@@ -44,7 +44,7 @@ def test_files_arrive_as_they_were_sent(tmp_path: Path, contents: list[bytes], f
     body, content_type = form_body([(f"{i}.bin", data) for i, data in enumerate(contents)], {"note": field})
 
     async def receive() -> None:
-        async with received_form(request_of(body, content_type, cuts), tmp_path, max_files=3) as form:
+        async with read_form(request_of(body, content_type, cuts), tmp_path, max_files=3) as form:
             assert form.fields == {"note": field}
             assert [upload.path.read_bytes() for upload in form.files] == contents
             assert [upload.sha256 for upload in form.files] == [sha256(data).hexdigest() for data in contents]
@@ -61,7 +61,7 @@ def test_files_that_nobody_keeps_need_no_disk_while_they_are_small(tmp_path: Pat
 
     async def receive() -> None:
         cuts = list(range(0, len(body), 60_000))
-        async with received_form(request_of(body, content_type, cuts), tmp_path, 2, keeps=False) as form:
+        async with read_form(request_of(body, content_type, cuts), tmp_path, 2, keeps=False) as form:
             assert bool(list(tmp_path.iterdir())) == on_disk and form.fields == {"note": "n"}
             for upload, content in zip(form.files, (data, b""), strict=True):
                 held = upload.source if isinstance(upload.source, bytes) else upload.source.read_bytes()
@@ -78,7 +78,7 @@ def test_a_body_that_ends_early_leaves_nothing(tmp_path: Path, share: float) -> 
     cut = body[: int(len(body) * share)]
 
     async def receive(leaves: bool) -> None:
-        async with received_form(request_of(cut, content_type, [100, 900], leaves), tmp_path):
+        async with read_form(request_of(cut, content_type, [100, 900], leaves), tmp_path):
             raise AssertionError("half a body was taken for a whole one")
 
     with pytest.raises(InvalidRequest):
@@ -92,7 +92,7 @@ def test_too_many_files_are_refused(tmp_path: Path) -> None:
     body, content_type = form_body([("a", b"1"), ("b", b"2")], {})
 
     async def receive() -> None:
-        async with received_form(request_of(body, content_type, []), tmp_path, max_files=1):
+        async with read_form(request_of(body, content_type, []), tmp_path, max_files=1):
             raise AssertionError("two files were taken for one")
 
     with pytest.raises(InvalidRequest, match="More files"):

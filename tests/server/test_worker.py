@@ -13,8 +13,8 @@ from vicmae.index.catalog import jobs
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.media.limits import MediaLimits
-from vicmae.server import jobs as worker_of
-from vicmae.server.jobs import INGEST, SCAN, Worker
+from vicmae.server.jobs import worker as worker_of
+from vicmae.server.jobs.worker import INGEST, SCAN, Worker
 
 
 def test_uploads_are_let_in_and_long_jobs_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

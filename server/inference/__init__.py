@@ -1,0 +1,1 @@
+"""From media to vectors: decoding, the batcher in front of the engine, the check of the running engine."""

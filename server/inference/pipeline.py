@@ -1,0 +1,276 @@
+"""From one request's media to vectors, timed stage by stage.
+
+A request runs in a worker thread: it decodes, and queues for the engine (batcher.py), where requests share batches. Its
+next file is decoded meanwhile. The number of requests that run or wait is bounded; one more is refused (Overloaded),
+and one whose client disconnects ends at its next stage. Knows no HTTP and no collections.
+"""
+
+import asyncio
+import contextvars
+import itertools
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import Overloaded
+from ...export.explanation import SHOWN_SIDE, Explanation, explain
+from ...index.ingest.reader import informativeness
+from ...index.search.query import Decoded, decode, decode_moment, mirrored
+from ...index.search.rerank import PICTURE
+from ...media.decoding import HERE, Decoder
+from ...media.limits import MediaLimits
+from ...media.preprocess import enough_side
+from ...media.reader import MediaInfo, Source
+from ...media.spec import InputSpec
+from .batcher import Batcher, EmbedResult
+from .request_context import ClientDisconnected, RequestContext
+
+T = TypeVar("T")
+MIN_THREADS = 8  # a request mostly waits for a decoding process or for the engine
+PREFETCH = 8  # files of one request that are decoded before their turn
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A file as vectors (T, D) float32 of unit length, of frames shown at seconds (T,) float64.
+
+    pixels       (T, S, S, 3) uint8 that they were made of
+    picture      (P, P, 3) uint8, the only frame in the size of index.refine; None for a clip and in embed_many
+    mirrored     (T, D) float32 of a clip's frames with left and right exchanged, where they were asked for
+    inset        (T, D) float32 of a film that runs within a clip's frames, where it was asked for and there is one
+    """
+
+    info: MediaInfo
+    vectors: NDArray[np.float32]
+    seconds: NDArray[np.float64]
+    pixels: NDArray[np.uint8]
+    picture: NDArray[np.uint8] | None
+    mirrored: NDArray[np.float32] | None = None
+    inset: NDArray[np.float32] | None = None
+
+    @property
+    def clip(self) -> NDArray[np.float32]:
+        """One vector for the whole: the normalised mean of its frames' vectors. (D,) float32."""
+        mean = self.vectors.mean(axis=0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
+
+    @property
+    def informative(self) -> NDArray[np.float32]:
+        """(T,) float32 in 0..1, near 0 for black and flat frames. Computed when asked: as dear as reading a header."""
+        return informativeness(self.pixels)
+
+
+class Pipeline:
+    """Runs requests: one engine behind a batcher, a few decoding threads, a bounded number of requests.
+
+    frames_per_second  sampled from a clip
+    max_query_seconds  longest clip accepted
+    max_requests       as many may run or wait at once
+    on_done            is called with the context of every request that ended well
+    """
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        limits: MediaLimits,
+        *,
+        frames_per_second: float,
+        max_query_seconds: float,
+        max_requests: int,
+        decoder: Decoder = HERE,
+        on_done: Callable[[RequestContext], None] = lambda context: None,
+    ) -> None:
+        self.batcher = batcher
+        self.engine = batcher.engine
+        self.limits = limits
+        self.decoder = decoder
+        self.frames_per_second = frames_per_second
+        self.max_query_seconds = max_query_seconds
+        self.max_requests = max_requests
+        self.on_done = on_done
+        self.active = 0
+        self._threads = ThreadPoolExecutor(max(MIN_THREADS, 2 * (os.cpu_count() or 1)), "request")
+        self._decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decode")
+
+    def close(self) -> None:
+        """Waits for the running requests; nothing is decoded afterwards."""
+        self._threads.shutdown()
+        self._decoders.shutdown()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next request would be refused."""
+        return self.active >= self.max_requests
+
+    def overload(self) -> Overloaded:
+        """The error that a request gets while the pipeline is full."""
+        return Overloaded(
+            f"The server already works on {self.max_requests} requests (max_queue). Try again in a moment."
+        )
+
+    async def run(
+        self, work: Callable[[RequestContext], T], disconnected: Callable[[], Awaitable[None]] | None = None
+    ) -> T:
+        """work(context) in a worker thread. Overloaded when max_requests run or wait already.
+
+        disconnected  returns when the client is gone: the request then ends at its next stage with ClientDisconnected
+        """
+        if self.is_full:
+            raise self.overload()
+        self.active += 1
+        context = RequestContext()
+        queued = perf_counter()
+
+        def timed() -> T:
+            context.add("queue_ms", perf_counter() - queued)
+            context.check()
+            return work(context)
+
+        async def watch() -> None:
+            assert disconnected is not None
+            await disconnected()
+            context.cancelled.set()
+
+        watching = None if disconnected is None else asyncio.ensure_future(watch())
+        try:
+            variables = contextvars.copy_context()  # the request's ids, for log lines
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, variables.run, timed)
+        finally:
+            self.active -= 1
+            if watching is not None:
+                watching.cancel()
+        self.on_done(context)
+        return result
+
+    def embed_query(
+        self,
+        source: Source,
+        context: RequestContext,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+        as_clip: bool = False,
+        finer: InputSpec | None = PICTURE,
+    ) -> Embedded:
+        """A picture or a short clip (or a part of a film) as vectors of its frames. Runs inside `run`.
+
+        finer: the size of `picture`; None where nobody looks at it.
+        as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found, and so is a film
+        that runs within them.
+        """
+        with context.stage("decode_ms"), self.batcher.expecting():
+            decoded = self._decode(source, start_seconds or 0.0, end_seconds, finer, as_clip)
+        if not as_clip or decoded.info.kind != "video":
+            return self._embedded(decoded, context)
+        ways = [decoded.pixels, mirrored(decoded.pixels), decoded.inset]
+        answers = [self.batcher.submit(pixels, context.cancelled) for pixels in ways if pixels is not None]
+        embedded, turned, *within = [self._arrived(decoded, answer, context) for answer in answers]
+        inset = within[0].vectors if within else None
+        return replace(embedded, mirrored=turned.vectors, inset=inset)
+
+    def embed_moment(self, source: Source, seconds: float, context: RequestContext) -> Embedded:
+        """The one frame shown at that second; a picture is itself at any second. Runs inside `run`."""
+        with context.stage("decode_ms"), self.batcher.expecting():
+            decoded = decode_moment(source, self.engine.spec, seconds, self.limits, self.decoder)
+        return self._embedded(decoded, context)
+
+    def embed_many(self, sources: Iterable[Source], context: RequestContext) -> Iterator[Embedded]:
+        """Each source as vectors, in order. Runs inside `run`.
+
+        A few files are decoded at the same time, and go on being decoded while the engine works on those before; one
+        alone needs no thread beside this one.
+        """
+        rest = iter(sources)
+        first = list(itertools.islice(rest, 2))
+        if len(first) == 1:
+            with context.stage("decode_ms"), self.batcher.expecting():
+                decoded = self._decode(first[0], 0.0, None)
+            yield self._embedded(decoded, context)
+            return
+        rest = itertools.chain(first, rest)
+        decoding: deque[Future[tuple[Decoded, float]]] = deque()
+        embedding: deque[tuple[Decoded, Future[EmbedResult]]] = deque()
+        try:
+            while True:
+                decoding.extend(self._start_decoding(rest, PREFETCH - len(decoding)))
+                if not decoding:
+                    break
+                decoded, seconds = decoding.popleft().result()
+                context.add("decode_ms", seconds)
+                context.check()
+                embedding.append((decoded, self.batcher.submit(decoded.pixels, context.cancelled)))
+                while sum(len(each.pixels) for each, _ in embedding) > 2 * self.engine.max_batch:
+                    yield self._arrived(*embedding.popleft(), context)
+            while embedding:
+                yield self._arrived(*embedding.popleft(), context)
+        finally:
+            for started in decoding:
+                started.cancel()
+
+    def _start_decoding(self, sources: Iterator[Source], count: int) -> Iterator["Future[tuple[Decoded, float]]"]:
+        def timed(source: Source) -> tuple[Decoded, float]:
+            began = perf_counter()
+            with self.batcher.expecting():
+                return self._decode(source, 0.0, None), perf_counter() - began
+
+        for source in itertools.islice(sources, count):
+            yield self._decoders.submit(timed, source)
+
+    def explain(
+        self, query: Source, query_seconds: float, hit: Source, hit_seconds: float, context: RequestContext
+    ) -> Explanation:
+        """Why the frames shown at those seconds are alike; a picture is itself at any. Runs inside `run`."""
+        side = max(SHOWN_SIDE, enough_side(self.engine.spec))
+        with context.stage("decode_ms"):
+            # Half a millisecond on, so that a second that was rounded down does not name the frame before.
+            frames = [
+                self.decoder.frame_at(source, seconds + 0.0005, self.limits, side)
+                for source, seconds in ((query, query_seconds), (hit, hit_seconds))
+            ]
+        context.check()
+        queued = perf_counter()
+        with self.batcher.exclusive() as engine:
+            context.add("queue_ms", perf_counter() - queued)
+            with context.stage("engine_ms"):
+                return explain(engine, *frames)
+
+    def _embedded(self, decoded: Decoded, context: RequestContext) -> Embedded:
+        return self._arrived(decoded, self.batcher.submit(decoded.pixels, context.cancelled), context)
+
+    def _arrived(self, decoded: Decoded, answer: "Future[EmbedResult]", context: RequestContext) -> Embedded:
+        """What the engine made of a file, waited for."""
+        try:
+            found = answer.result()
+        except CancelledError as error:
+            raise ClientDisconnected from error
+        context.add("queue_ms", found.queue_seconds)
+        context.add("engine_ms", found.engine_seconds)
+        return Embedded(decoded.info, found.vectors, decoded.seconds, decoded.pixels, decoded.picture)
+
+    def _decode(
+        self,
+        source: Source,
+        start_seconds: float,
+        end_seconds: float | None,
+        finer: InputSpec | None = None,
+        look_within: bool = False,
+    ) -> Decoded:
+        """At most max_query_seconds of a file, at the pipeline's frames per second."""
+        return decode(
+            source,
+            self.engine.spec,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
+            frames_per_second=self.frames_per_second,
+            max_query_seconds=self.max_query_seconds,
+            limits=self.limits,
+            decoder=self.decoder,
+            finer=finer,
+            look_within=look_within,
+        )

@@ -1,0 +1,1 @@
+"""The background worker, and what each kind of job does."""

@@ -1,0 +1,1 @@
+"""How media reach the server: multipart bodies, data URLs, addresses it fetches, folders it may scan."""

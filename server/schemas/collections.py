@@ -1,0 +1,71 @@
+"""Collections, their aliases, and re-embedding one."""
+
+from pydantic import BaseModel, Field
+
+from .base import Request
+
+
+class Collection(BaseModel):
+    name: str
+    model: str
+    fingerprint: str
+    searchable: bool = Field(description="whether the running model can search it")
+    aliases: list[str] = Field(description="its other names")
+    created_at: str
+    items: int
+    images: int
+    videos: int
+    frames: int
+    video_seconds: float
+    size_bytes: int
+    failed_files: int
+    queries_compared: int = Field(description="searches since the server's start that were checked with every vector")
+    queries_recall: float | None = Field(description="share of the nearest vectors that is found of those; null: none")
+
+
+class DamagedCollection(BaseModel):
+    """A collection that is there and cannot be opened or read; it can be replaced by a snapshot, or deleted."""
+
+    name: str
+    reason: str = Field(description="what is wrong, and what to do")
+
+
+class Collections(BaseModel):
+    data: list[Collection]
+    damaged: list[DamagedCollection] = Field(default_factory=list)
+
+
+class AliasTarget(Request):
+    collection: str = Field(description="the collection, or another alias of it")
+
+
+class Alias(BaseModel):
+    alias: str
+    collection: str
+
+
+class Aliases(BaseModel):
+    data: list[Alias]
+
+
+class ReembedRequest(Request):
+    into: str = Field(description="the new collection; one that was begun before is gone on with")
+    alias: str | None = Field(None, description="a name that shall mean the new collection when it is complete")
+
+
+class FailedFile(BaseModel):
+    path: str
+    stage: str
+    reason: str
+
+
+class Reembedding(BaseModel):
+    """What became of the items of a collection that was embedded anew."""
+
+    source: str
+    into: str
+    alias: str | None
+    items: int
+    embedded: int
+    gone: list[str] = Field(description="files that are no longer there")
+    failed: list[FailedFile]

@@ -1,0 +1,121 @@
+"""Searching, aligning and explaining: what is asked, and what was found."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, FiniteFloat, JsonValue
+
+from .base import Kind, Request, Seconds, Timing
+
+Target = Literal["frame", "clip"]
+
+
+class SearchRequest(Request):
+    """Exactly one of item, embedding and image says what to look for; `query` may hold it instead."""
+
+    query: dict[str, JsonValue] | None = Field(None, description="the same fields, wrapped")
+    item: str | None = Field(None, description="id of an item of the collection: find what is similar to it")
+    embedding: list[FiniteFloat] | None = Field(None, description="a vector of the collection's dimension")
+    image: JsonValue = Field(None, description="a data URL of a picture or a short clip")
+    start_seconds: Seconds | None = Field(None, description="look only for this part of the item or clip")
+    end_seconds: Seconds | None = None
+    target: Target | None = Field(
+        None, description="frame: the one best moment of each item; clip: stretches aligned in time"
+    )
+    limit: int = Field(10, ge=1)
+    refine: bool = Field(
+        True, description="compare pixels around the best hits of a picture: tells copies apart, names the exact frame"
+    )
+    exact: bool = Field(False, description="compare every vector, however many there are")
+    min_recall: float | None = Field(
+        None, ge=0, le=1, description="share of the true nearest vectors that must be found; the server's own if null"
+    )
+    filter: JsonValue = Field(None, description="a Filter; its faults are told with their place")
+    cursor: str | None = Field(
+        None, description="next_cursor of the page before, with the same question; limit may change"
+    )
+
+
+class Segment(BaseModel):
+    """A stretch of the query and the stretch of the item that it matches."""
+
+    query_start_seconds: float
+    query_end_seconds: float
+    start_seconds: float
+    end_seconds: float
+    score: float = Field(description="the mean cosine times the share of the query that is covered")
+    likeness: float = Field(description="0 as alike as any two frames of the collection, 1 identical")
+    confidence: float = Field(description="0 to 1: the chance that both show the same footage")
+    speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
+    mirrored: bool = Field(description="whether left and right are exchanged; as pixels say, where they were looked at")
+    inset: bool = Field(description="whether the item runs as a small film within the query's pictures")
+
+
+class Hit(BaseModel):
+    id: str
+    uri: str
+    name: str
+    kind: Kind
+    mime: str
+    score: float = Field(description="cosine, at most 1")
+    confidence: float = Field(description="0 to 1: the chance that this is where the query was seen")
+    start_seconds: float
+    end_seconds: float
+    segments: list[Segment]
+    metadata: dict[str, Any]
+    thumbnail_url: str
+    media_url: str
+
+
+class SearchAnswer(BaseModel):
+    data: list[Hit]
+    plan: dict[str, Any] = Field(
+        description="how it was found: target, query_frames, index (exact, ivf, hnsw), segments, vectors, candidates, "
+        "width (lists probed or paths kept), recall_estimate, measured_on (queries: what people asked; sealing: the "
+        "collection's own vectors), and under a filter how many vectors were allowed"
+    )
+    timing: Timing
+    next_cursor: str | None = Field(
+        None, description="for the next page of the same ranking, whatever is added or deleted; null on the last one"
+    )
+
+
+class AlignRequest(Request):
+    """Two items, and which part of each; without a part all of it."""
+
+    a: str
+    b: str
+    a_start_seconds: Seconds = 0.0
+    a_end_seconds: Seconds | None = None
+    b_start_seconds: Seconds = 0.0
+    b_end_seconds: Seconds | None = None
+
+
+class AlignAnswer(BaseModel):
+    """The stretches that a (the query's side) and b share, best first; none when nothing runs along."""
+
+    a: str
+    b: str
+    segments: list[Segment]
+    timing: dict[str, float]
+
+
+class ExplainRequest(Request):
+    """What was looked for (exactly one of item and image; or a file, as multipart) and the hit to compare it with."""
+
+    item: str | None = Field(None, description="id of the item that was looked for")
+    image: JsonValue = Field(None, description="a data URL of the picture or clip that was looked for")
+    seconds: Seconds = Field(0.0, description="the moment of it, for a video")
+    hit: str = Field(description="id of the item that was found")
+    hit_seconds: Seconds = Field(0.0, description="the moment at which it was found, for a video")
+
+
+class ExplainedSide(BaseModel):
+    grid: list[list[float]] = Field(description="0..1 for each patch, row by row: how well the other picture holds it")
+    overlay: str = Field(description="a data URL: the picture in grey under its heat, as PNG")
+
+
+class Explanation(BaseModel):
+    score: float = Field(description="cosine of the two frames, at most 1")
+    query: ExplainedSide
+    hit: ExplainedSide
+    timing: Timing
