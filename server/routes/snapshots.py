@@ -15,7 +15,7 @@ from ...index.backup.verify import verify
 from ...index.catalog.database import now
 from ..file_response import RangeFileResponse
 from ..schemas.collections import Collection
-from ..schemas.snapshots import RestoreRequest, Snapshot, Snapshots, Verification
+from ..schemas.snapshots import RestoreRequest, Snapshot, Snapshots, Verdict
 from ..services import Here, Services
 from .collections import described
 
@@ -25,10 +25,10 @@ NAME = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,120}\.tar")
 
 
 @router.post("/v1/collections/{name}/verify")
-async def verify_collection(name: str, here: Here) -> Verification:
+async def verify_collection(name: str, here: Here) -> Verdict:
     """Do catalog, ledger, uploads and index agree? Reads every vector; changes nothing."""
     verdict = await to_thread.run_sync(lambda: verify(here.library.open(name)))
-    return Verification.model_validate(verdict.to_dict())
+    return Verdict.model_validate(verdict.to_dict())
 
 
 @router.post("/v1/collections/{name}/snapshots", status_code=201)
@@ -64,11 +64,11 @@ def delete_snapshot(snapshot: str, here: Here) -> None:
 
 
 @router.post("/v1/snapshots/{snapshot}/verify")
-async def verify_snapshot(snapshot: str, here: Here) -> Verification:
+async def verify_snapshot(snapshot: str, here: Here) -> Verdict:
     """Restores it into a scratch place and compares checksums, counts and the canaries' answers."""
     path = find(here, snapshot)
     _, verdict = await to_thread.run_sync(index.verify_snapshot, path)
-    return Verification.model_validate(verdict.to_dict())
+    return Verdict.model_validate(verdict.to_dict())
 
 
 @router.post("/v1/snapshots/restore", status_code=201)

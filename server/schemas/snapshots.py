@@ -5,7 +5,7 @@ from pydantic import BaseModel, Field
 from .base import Request
 
 
-class Verification(BaseModel):
+class Verdict(BaseModel):
     """Whether all parts agree; each fault is a sentence, notes are worth knowing and no faults."""
 
     is_well: bool
