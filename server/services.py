@@ -1,6 +1,6 @@
-"""What the routes work with, opened and closed together: the engine, the collections, the job worker.
+"""The services that routes work with, opened and closed together: engine, collections, pipeline, job worker.
 
-Knows no HTTP. One server a data folder: a lock file sees to it, since two would run the same jobs twice.
+One server a data folder: a lock file sees to it, since two would run the same jobs twice.
 """
 
 import fcntl
@@ -32,10 +32,12 @@ from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.sandbox import Sandbox
 from ..settings import Settings
+from .inference.batched_engine import BatchedEngine
 from .inference.batcher import Batcher
 from .inference.canary import Canary
 from .inference.pipeline import Pipeline
 from .inference.request_context import ClientDisconnected, RequestContext
+from .jobs.handlers import JobContext
 from .jobs.worker import Worker
 from .media_input.fetch import Fetcher, FetchLimits, hosts_of
 from .media_input.library_roots import parse_library_roots
@@ -46,12 +48,17 @@ from .uploads.idempotency import IdempotencyStore
 log = logging.getLogger("vicmae.server")
 
 DEFAULT_COLLECTION = "default"
+THUMBNAIL_THREADS = 2
 COUNTED = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
 
 
 @dataclass(frozen=True)
 class Services:
-    """One running server's parts. `incoming` is where uploads land before they are kept or deleted."""
+    """The parts of one running server.
+
+    engine    behind the batcher: whoever embeds with it takes its turn among the requests
+    incoming  where uploads are received before they are kept or deleted
+    """
 
     settings: Settings
     engine: Engine
@@ -83,87 +90,117 @@ def open_services(
 ) -> Iterator[Services]:
     """Everything ready to serve: the engine warm, `default` there, unfinished jobs running again.
 
-    An engine given by the caller stays the caller's to close.
+    An engine given by the caller stays the caller's to close. Raises Conflict while another server has the data folder,
+    StorageError, BundleError and EngineError for what cannot be opened.
     """
+    data = settings.data.absolute()
+    metrics = metrics or Metrics()
     with ExitStack() as stack:
-        data = settings.data.absolute()
         stack.enter_context(_data_folder_lock(data))
         incoming = _empty_folder(data / "incoming")
-        metrics = metrics or Metrics()
-        canary = None
-        if engine is None:
-            engine = stack.enter_context(open_engine(settings.bundle, **settings.engine_options))
-            seconds, publish = settings.canary_seconds, metrics.engine_drift.set
-            canary = stack.enter_context(Canary(engine, *load_canary(settings.bundle), seconds, publish))
-            canary.check()
-        metrics.record_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
-        warm_up(engine)
-        card = open_card(settings.index_device, settings.index_device_kind, settings.index_device_bytes)
-        if card is not None:
-            stack.callback(card.close)
-        library = Library(data, IndexOptions(**settings.index_options, background=True), card)
-        stack.callback(library.close)
-        try:
-            library.open_for(DEFAULT_COLLECTION, engine, create=True)
-        except (ModelMismatch, StorageError) as error:  # the others can be served, and this one repaired
-            log.warning("%s", error)
-        limits = MediaLimits(
-            max_bytes=settings.max_upload_bytes,
-            max_pixels=settings.max_pixels,
-            max_frames=settings.max_frames,
-            max_duration_seconds=settings.max_duration_seconds,
-        )
-        decoder = stack.enter_context(
-            Sandbox(
-                settings.decode_workers,
-                settings.decode_memory_bytes,
-                settings.decode_timeout_seconds,
-                settings.hardware_decoding == "auto",
-            )
-        )
-        decoder.warm_up()
+        engine, canary = _open_engine(settings, engine, metrics, stack)
+        library = _open_library(settings, engine, metrics, stack)
+        limits = media_limits(settings)
+        decoder = stack.enter_context(_open_sandbox(settings))
         batcher = stack.enter_context(Batcher(engine, settings.batch_wait_seconds, metrics.record_batch))
-        pipeline = Pipeline(
-            batcher,
+        batched = BatchedEngine(batcher)
+        pipeline = _open_pipeline(settings, batcher, limits, decoder, metrics, stack)
+        jobs = JobContext(
+            library,
+            batched,
             limits,
-            frames_per_second=settings.frames_per_second,
-            max_query_seconds=settings.max_query_seconds,
-            max_requests=settings.max_queue,
-            decoder=decoder,
-            on_done=lambda context: told(metrics, context),
-        )
-        stack.callback(pipeline.close)
-        metrics.watch("vicmae_trips_under_way", "Requests decoding or waiting", lambda: pipeline.active)
-        metrics.watch("vicmae_trips_limit", "As many as may be under way (max_queue)", lambda: pipeline.max_requests)
-        metrics.watch("vicmae_engine_line", "Requests that wait for the engine", lambda: batcher.waiting)
-        metrics.watch_library(lambda: library_counts(library))
-        worker = stack.enter_context(
-            Worker(
-                library,
-                engine,
-                limits,
-                settings.frames_per_second,
-                decoder,
-                settings.sampling,
-                parse_library_roots(settings.library_roots),
-            )
+            settings.frames_per_second,
+            decoder,
+            settings.sampling,
+            parse_library_roots(settings.library_roots),
         )
         yield Services(
-            settings,
-            engine,
-            library,
-            limits,
-            decoder,
-            pipeline,
-            Fetcher(fetch_limits(settings)),
-            worker,
-            ThumbnailCache(),
-            CapacityLimiter(2),
-            incoming,
-            IdempotencyStore(data),
-            metrics,
-            canary,
+            settings=settings,
+            engine=batched,
+            library=library,
+            limits=limits,
+            decoder=decoder,
+            pipeline=pipeline,
+            fetcher=Fetcher(fetch_limits(settings)),
+            worker=stack.enter_context(Worker(jobs)),
+            thumbnails=ThumbnailCache(),
+            thumbnail_threads=CapacityLimiter(THUMBNAIL_THREADS),
+            incoming=incoming,
+            idempotency=IdempotencyStore(data),
+            metrics=metrics,
+            canary=canary,
         )
+
+
+def _open_engine(
+    settings: Settings, engine: Engine | None, metrics: Metrics, stack: ExitStack
+) -> tuple[Engine, Canary | None]:
+    """The given engine, or that of settings.bundle with the canary that checks it; either of them warm."""
+    canary = None
+    if engine is None:
+        engine = stack.enter_context(open_engine(settings.bundle, **settings.engine_options))
+        seconds, publish = settings.canary_seconds, metrics.engine_drift.set
+        canary = stack.enter_context(Canary(engine, *load_canary(settings.bundle), seconds, publish))
+        canary.check()
+    metrics.record_engine(engine.name, engine.runtime, engine.device, engine.precision, engine.fingerprint)
+    warm_up(engine)
+    return engine, canary
+
+
+def _open_library(settings: Settings, engine: Engine, metrics: Metrics, stack: ExitStack) -> Library:
+    """The collections of the data folder, the default one among them unless it is damaged or another model's."""
+    card = open_card(settings.index_device, settings.index_device_kind, settings.index_device_bytes)
+    if card is not None:
+        stack.callback(card.close)
+    options = IndexOptions(**settings.index_options, background=True)
+    library = Library(settings.data.absolute(), options, card)
+    stack.callback(library.close)
+    try:
+        library.open_for(DEFAULT_COLLECTION, engine, create=True)
+    except (ModelMismatch, StorageError) as error:  # the others can be served, and this one repaired
+        log.warning("%s", error)
+    metrics.watch_library(lambda: library_counts(library))
+    return library
+
+
+def _open_sandbox(settings: Settings) -> Sandbox:
+    sandbox = Sandbox(
+        settings.decode_workers,
+        settings.decode_memory_bytes,
+        settings.decode_timeout_seconds,
+        settings.hardware_decoding == "auto",
+    )
+    sandbox.warm_up()
+    return sandbox
+
+
+def _open_pipeline(
+    settings: Settings, batcher: Batcher, limits: MediaLimits, decoder: Decoder, metrics: Metrics, stack: ExitStack
+) -> Pipeline:
+    pipeline = Pipeline(
+        batcher,
+        limits,
+        frames_per_second=settings.frames_per_second,
+        max_query_seconds=settings.max_query_seconds,
+        max_requests=settings.max_queue,
+        decoder=decoder,
+        on_done=lambda context: record_context(metrics, context),
+    )
+    stack.callback(pipeline.close)
+    metrics.watch("vicmae_trips_under_way", "Requests decoding or waiting", lambda: pipeline.active)
+    metrics.watch("vicmae_trips_limit", "As many as may be under way (max_queue)", lambda: pipeline.max_requests)
+    metrics.watch("vicmae_engine_line", "Requests that wait for the engine", lambda: batcher.waiting)
+    return pipeline
+
+
+def media_limits(settings: Settings) -> MediaLimits:
+    """The limits of uploaded and fetched media."""
+    return MediaLimits(
+        max_bytes=settings.max_upload_bytes,
+        max_pixels=settings.max_pixels,
+        max_frames=settings.max_frames,
+        max_duration_seconds=settings.max_duration_seconds,
+    )
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:
@@ -175,10 +212,10 @@ def fetch_limits(settings: Settings) -> FetchLimits:
     )
 
 
-def told(metrics: Metrics, context: RequestContext) -> None:
-    """A trip that ended, for Prometheus and for whoever traces."""
+def record_context(metrics: Metrics, context: RequestContext) -> None:
+    """The stages of a request that ended, as metrics and as attributes of its span."""
     metrics.record_stages(context.timing)
-    trace.get_current_span().set_attributes({f"vicmae.{station}": spent for station, spent in context.timing.items()})
+    trace.get_current_span().set_attributes({f"vicmae.{stage}": spent for stage, spent in context.timing.items()})
 
 
 def library_counts(library: Library) -> LibraryCounts:
@@ -256,7 +293,7 @@ T = TypeVar("T")
 
 
 async def run_in_pipeline(here: Services, request: Request, work: Callable[[RequestContext], T]) -> T:
-    """work as a trip of the pipeline that ends early when the client goes. Its body must have been read."""
+    """Runs work(context) in the pipeline; it ends early when the client disconnects. The body must have been read."""
 
     async def disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":

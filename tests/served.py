@@ -59,10 +59,12 @@ class Gated(FakeEngine):
 
 
 @contextmanager
-def halted(data: Path, roots: Path | str = "") -> Iterator[tuple[httpx.Client, Gated]]:
+def halted(
+    data: Path, roots: Path | str = "", engine: Gated | None = None, **settings: Any
+) -> Iterator[tuple[httpx.Client, Gated]]:
     """A server whose engine stops at the next picture."""
-    engine = Gated()
-    with served(data, engine, library_roots=str(roots)) as client:
+    engine = engine or Gated()
+    with served(data, engine, library_roots=str(roots), **settings) as client:
         engine.busy.clear()
         engine.gate.clear()
         try:

@@ -35,7 +35,7 @@ class EmbedResult:
 @dataclass(frozen=True)
 class _Pending:
     pixels: NDArray[np.uint8]
-    cancelled: threading.Event
+    cancelled: threading.Event | None
     result: "Future[EmbedResult]" = field(default_factory=Future)
     since: float = field(default_factory=perf_counter)
 
@@ -80,7 +80,7 @@ class Batcher:
         """Callers in the queue."""
         return len(self._queue)
 
-    def submit(self, pixels: NDArray[np.uint8], cancelled: threading.Event) -> "Future[EmbedResult]":
+    def submit(self, pixels: NDArray[np.uint8], cancelled: threading.Event | None = None) -> "Future[EmbedResult]":
         """pixels (N, S, S, 3) uint8 -> a future; cancelled when `cancelled` is set before the engine is free.
 
         What the engine raises is raised to all of its batch. Overloaded once the batcher is closed.
@@ -133,7 +133,7 @@ class Batcher:
             room = self.engine.max_batch
             while self._queue and (not batch or len(self._queue[0].pixels) <= room):
                 pending = self._queue.popleft()
-                if pending.cancelled.is_set():
+                if pending.cancelled is not None and pending.cancelled.is_set():
                     pending.result.cancel()
                     continue
                 room -= len(pending.pixels)

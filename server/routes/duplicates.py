@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from ...index.catalog import jobs as index
 from ...index.catalog.dismissals import dismiss, dismissed_items, undo
 from ...index.duplicates.report import content_security_policy, report_csv, report_html
-from ..jobs.worker import DUPLICATES
+from ..jobs.kinds import DUPLICATES
 from ..schemas.duplicates import Dismissal, Dismissals, DismissedItem, DismissedPair, Duplicates
 from ..schemas.jobs import Accepted, Jobs
 from ..services import Here

@@ -11,9 +11,10 @@ from fastapi.sse import format_sse_event
 from ...errors import NotFound
 from ...index.catalog import jobs as index
 from ...index.collection import Collection
-from ..jobs.worker import DUPLICATES, REEMBED, SCAN, forget_upload
+from ..jobs.kinds import DUPLICATES, REEMBED, SCAN
 from ..schemas.jobs import Job, Jobs, Progress
 from ..services import Here, Services
+from ..uploads.files import forget_upload
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

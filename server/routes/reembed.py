@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from ...index.catalog import jobs as index
 from ...index.ingest.reembed import open_both
-from ..jobs.worker import REEMBED
+from ..jobs.kinds import REEMBED
 from ..schemas.collections import Reembedding, ReembedRequest
 from ..schemas.jobs import Accepted
 from ..services import Here

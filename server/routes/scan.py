@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from ...index.catalog import jobs as index
-from ..jobs.worker import SCAN
+from ..jobs.kinds import SCAN
 from ..media_input.library_roots import parse_library_roots, resolve_scan_path
 from ..schemas.items import ScanRequest
 from ..schemas.jobs import Accepted

@@ -16,9 +16,10 @@ from ...index.catalog.ledger import forget
 from ...index.collection import Collection
 from ...index.ingest.pipeline import ingest_file
 from ...media.sampling import Sampling
-from ..jobs.worker import INGEST, forget_upload, upload_uri
+from ..jobs.kinds import INGEST
 from ..media_input.multipart import Upload
 from ..services import Services
+from .files import forget_upload, upload_uri
 
 
 @dataclass(frozen=True)

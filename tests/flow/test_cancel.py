@@ -9,7 +9,7 @@ from made_media import write_image, write_video
 from served import ITEMS, Gated, added, finished_job, halted, problem, send, served
 
 from vicmae.media.sandbox import Sandbox
-from vicmae.server.jobs import worker
+from vicmae.server.jobs import job_run
 
 SCAN = "/v1/collections/default/scan"
 FILES = 24
@@ -17,7 +17,7 @@ FILES = 24
 
 @pytest.fixture(autouse=True)
 def every_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(job_run, "PROGRESS_SECONDS", 0.0)
 
 
 def test_a_scan_that_is_cancelled_ends_and_keeps_what_it_took_in(tmp_path: Path) -> None:

@@ -1,38 +1,33 @@
-"""vicmae.server.jobs: what runs when. Uploads do not wait for a long job; long jobs wait for each other."""
+"""vicmae.server.jobs.worker: what runs when. Uploads do not wait for a long job; long jobs wait for each other."""
 
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from made_media import write_image, write_video
 
 from vicmae.export.engine import FakeEngine
 from vicmae.index.catalog import jobs
-from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.media.limits import MediaLimits
-from vicmae.server.jobs import worker as worker_of
-from vicmae.server.jobs.worker import INGEST, SCAN, Worker
+from vicmae.server.jobs import job_run, worker
+from vicmae.server.jobs.handlers import HANDLERS, JobContext
+from vicmae.server.jobs.job_run import JobRun
+from vicmae.server.jobs.kinds import INGEST, SCAN
+from vicmae.server.jobs.worker import Worker
 
 
 def test_uploads_are_let_in_and_long_jobs_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    order: list[str] = []
 
-    def noted(name: str) -> Any:
-        plain = getattr(Worker, name)
+    def noted(context: JobContext, run: JobRun) -> None:
+        order.append(f"{run.job.kind} begins")
+        HANDLERS[run.job.kind](context, run)
+        order.append(f"{run.job.kind} ends")
 
-        def run(self: Worker, collection: Collection, job: jobs.Job) -> None:
-            told.append(f"{job.kind} begins")
-            plain(self, collection, job)
-            told.append(f"{job.kind} ends")
-
-        return run
-
-    for name in ("_scan", "_ingest"):
-        monkeypatch.setattr(Worker, name, noted(name))
-    monkeypatch.setattr(worker_of, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "HANDLERS", dict.fromkeys(HANDLERS, noted))
+    monkeypatch.setattr(job_run, "PROGRESS_SECONDS", 0.0)
     root = tmp_path / "root"
     root.mkdir()
     for seed in range(3):
@@ -45,9 +40,9 @@ def test_uploads_are_let_in_and_long_jobs_are_not(tmp_path: Path, monkeypatch: p
         shutil.copy(write_video(tmp_path / "film.mp4", 5, seconds=2), collection.uploads / "f.mp4")
         payload = {"file": "f.mp4", "name": "f.mp4", "metadata": {}}
         jobs.add_job(collection, INGEST, "film", payload)
-        with Worker(library, FakeEngine(), MediaLimits(), 2.0, roots=[root]):
+        with Worker(JobContext(library, FakeEngine(), MediaLimits(), 2.0, library_roots=(root,))):
             until = time.monotonic() + 60
             while any(job.state in ("queued", "running") for job in jobs.list_jobs(collection)):
                 assert time.monotonic() < until, jobs.list_jobs(collection)
                 time.sleep(0.05)
-    assert told == ["scan begins", "ingest begins", "ingest ends", "scan ends", "scan begins", "scan ends"]
+    assert order == ["scan begins", "ingest begins", "ingest ends", "scan ends", "scan begins", "scan ends"]

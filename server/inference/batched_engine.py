@@ -1,0 +1,38 @@
+"""The engine behind the batcher, as an engine: what uploads and background jobs embed with.
+
+Each call queues at most one small batch at a time, so that a request that comes in the middle of a long upload waits
+for one such batch and not for the upload.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...export.engine import Engine
+from .batcher import Batcher
+
+# On a CPU a picture costs the same in a batch of 8 as in one of 32 (docs/benchmarks.md), and a search waits for less.
+MAX_BATCH_CPU = 8
+
+
+class BatchedEngine(Engine):
+    """The batcher's engine; every batch takes its turn in the batcher's queue. Closing it is its owner's affair."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        engine = batcher.engine
+        self._batcher = batcher
+        self.spec = engine.spec
+        self.fingerprint = engine.fingerprint
+        self.name = engine.name
+        self.max_batch = min(MAX_BATCH_CPU, engine.max_batch) if engine.device == "cpu" else engine.max_batch
+        self.runtime = engine.runtime
+        self.device = engine.device
+        self.precision = engine.precision
+        self.gives_patches = engine.gives_patches
+
+    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Raises Overloaded once the batcher is closed."""
+        return self._batcher.submit(pixels).result().vectors
+
+    def _run_with_patches(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        with self._batcher.exclusive() as engine:
+            return engine.embed_with_patches(pixels)
