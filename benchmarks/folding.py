@@ -24,7 +24,7 @@ from rich.table import Table
 from vicmae.errors import MediaError
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
-from vicmae.index.collection import Moments
+from vicmae.index.catalog.items import Moments
 from vicmae.index.ingest.folding import SAME_COSINE, fold
 from vicmae.media.frames import Frames
 from vicmae.media.preprocess import enough_side, to_pixels

@@ -3,7 +3,6 @@
 Whatever takes the name of a collection takes an alias of it too; what it answers bears the collection's own name.
 """
 
-import json
 import logging
 import os
 import re
@@ -19,9 +18,10 @@ from ..media.spec import InputSpec
 from . import atomic
 from .aliases import read_alias, read_aliases, remove_alias, write_alias
 from .backup.snapshot import read_manifest, unpacked
-from .cache import Reels
-from .catalog.database import Catalog, now
-from .collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
+from .catalog.database import CATALOG_FILE, Catalog
+from .catalog.identity import write_identity
+from .catalog.items import UPLOADS_FOLDER
+from .collection import Collection, FramesCache, frames_cache
 from .vectors.card import Card
 from .vectors.kept import KeptFilters
 from .vectors.plan import IndexOptions
@@ -66,7 +66,7 @@ class Library:
         self.folder = self.data_dir / "collections"
         self._options = options or IndexOptions()
         self._card = card
-        self._reels, self._filters = Reels(), KeptFilters()
+        self._cache, self._filters = frames_cache(), KeptFilters()
         self._aliases = self.data_dir / "aliases"
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
@@ -96,7 +96,7 @@ class Library:
                 self._open.pop(name).close()
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            self._open[name] = open_folder(self.folder / name, self._options, self._card, self._reels, self._filters)
+            self._open[name] = open_folder(self.folder / name, self._options, self._card, self._cache, self._filters)
             return self._open[name]
 
     def open_for(self, name: str, engine: Engine | Model, create: bool = False) -> Collection:
@@ -301,24 +301,20 @@ def make_collection(folder: Path, name: str, engine: Engine | Model, source: str
             f"The collection {name!r} cannot be made in {folder.parent} ({error.strerror}). "
             "Give this user the right to write there, or choose another --data folder."
         ) from error
-    with closing(Catalog(folder / CATALOG_FILE, create=True)) as catalog, catalog.write() as db:
-        db.execute(
-            "INSERT INTO collection (name, model, fingerprint, spec, created_at, source) "
-            "SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM collection)",
-            (name, engine.name, engine.fingerprint, json.dumps(engine.spec.to_dict()), now(), source),
-        )
+    with closing(Catalog(folder / CATALOG_FILE, create=True)) as catalog:
+        write_identity(catalog, name, engine.name, engine.fingerprint, engine.spec, source)
 
 
 def open_folder(
     folder: Path,
     options: IndexOptions | None = None,
     card: Card | None = None,
-    reels: Reels | None = None,
+    cache: FramesCache | None = None,
     filters: KeptFilters | None = None,
 ) -> Collection:
     catalog = Catalog(folder / CATALOG_FILE)
     try:
-        return Collection(folder, catalog, options, card, reels, filters)
+        return Collection(catalog, options, card, cache, filters)
     except BaseException:
         catalog.close()
         raise

@@ -226,7 +226,7 @@ def library_counts(library: Library) -> LibraryCounts:
     for each in opened:
         try:
             stats = each.stats()
-            states.update(job.state for job in list_jobs(each, 10_000))
+            states.update(job.state for job in list_jobs(each.catalog, 10_000))
         except StorageError as error:
             log.warning("the collection %r is not counted: %s", each.name, error)
             continue

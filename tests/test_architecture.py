@@ -37,7 +37,6 @@ LADDER = (
     "atomic",
 )
 UPWARDS = {  # who still knows what stands above it
-    ("catalog", "collection"),
     ("library", "backup"),
 }
 MAY_USE_SETTINGS = {"server"}
@@ -110,6 +109,17 @@ def test_imports_run_down_inside_index_too() -> None:
             if module[0] == "index" and module[1] != part and LADDER.index(module[1]) < LADDER.index(part):
                 upwards.add((part, module[1]))
     assert upwards == UPWARDS
+
+
+@pytest.mark.parametrize("room", STAIRS)
+def test_sql_stands_in_the_catalog_only(room: str) -> None:
+    for path in sources(room):
+        if path.is_relative_to(ROOT / "index" / "catalog"):
+            continue
+        assert not any(module.split(".")[0] == "sqlite3" for level, module in imports(path) if not level), path
+        calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+        names = {call.attr for call in calls if isinstance(call, ast.Attribute)}
+        assert not names & {"execute", "executemany", "executescript", "fetchone", "fetchall", "fetchmany"}, path
 
 
 def test_model_knows_only_the_spec_of_media() -> None:

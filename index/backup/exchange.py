@@ -17,6 +17,8 @@ import numpy as np
 from ...errors import Conflict, InvalidRequest, NotFound, StorageError
 from ...media.spec import InputSpec
 from ..atomic import file_aside, folder_aside
+from ..catalog.frames import count_vectors
+from ..catalog.item_table import count_items
 from ..catalog.items import NewItem
 from ..collection import Collection
 from ..ingest.scan import uri_path
@@ -51,8 +53,7 @@ def export_to(collection: Collection, file: BinaryIO, form: Form) -> tuple[int, 
     }
     with collection.catalog.read() as db:
         way_of(form).write(db, about, file)
-        counts = db.execute("SELECT (SELECT count(*) FROM media), (SELECT count(*) FROM frames)").fetchone()
-    return int(counts[0]), int(counts[1])
+        return count_items(db), count_vectors(db)
 
 
 def import_vectors(library: Library, path: Path, name: str, called: str | None = None) -> Collection:

@@ -7,7 +7,6 @@ about: as in exchange_rows.Read, as the bytes of JSON
 
 import io
 import json
-import sqlite3
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,9 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..catalog.database import Transaction
+from ..catalog.frames import count_vectors, frame_columns
+from ..catalog.item_table import item_columns, longest_uri
 from ..catalog.packing import unpack_vectors
 from .exchange_rows import CHUNK_ROWS, FACTS, Facts, Frames, Read, facts_of
 
@@ -27,15 +29,13 @@ COLUMNS = {"start_seconds": "<f8", "end_seconds": "<f8", "informative": "<f4"}
 Array = NDArray[Any]
 
 
-def write(db: sqlite3.Connection, about: dict[str, Any], file: BinaryIO) -> None:
+def write(db: Transaction, about: dict[str, Any], file: BinaryIO) -> None:
     """Column by column: each is read from the catalog, in the order of the vectors, and written as it comes."""
     dim = about["spec"]["dim"]
-    count = db.execute("SELECT count(*) FROM frames").fetchone()[0]
-    width = max(1, db.execute("SELECT max(length(uri)) FROM media").fetchone()[0] or 1)
+    count = count_vectors(db)
 
     def column(name: str, make: Callable[[list[Any]], Array]) -> Iterator[Array]:
-        found = db.execute(f"SELECT {name} FROM frames JOIN media ON media.id = media_id ORDER BY vector_id")
-        while chunk := found.fetchmany(CHUNK_ROWS):
+        for chunk in frame_columns(db, [name]):
             yield make([row[0] for row in chunk])
 
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -44,7 +44,7 @@ def write(db: sqlite3.Connection, about: dict[str, Any], file: BinaryIO) -> None
         _put(archive, "items", np.dtype("u1"), (sum(map(len, _items_json(db))),), _bytes(_items_json(db)))
         for name, kind in COLUMNS.items():
             _put(archive, name, np.dtype(kind), (count,), column(name, np.array))
-        text = np.dtype(f"<U{width}")
+        text = np.dtype(f"<U{max(1, longest_uri(db))}")
         _put(archive, "uri", text, (count,), column("uri", lambda rows: np.array(rows, text)))
         _put(
             archive, "item", np.dtype("<i8"), (count,), _places(column("media_id", lambda rows: np.array(rows, object)))
@@ -126,15 +126,10 @@ def _objects(text: IO[str]) -> Iterator[Facts]:
             raise ValueError("items that are not JSON objects")
 
 
-def _items_json(db: sqlite3.Connection) -> Iterator[bytes]:
+def _items_json(db: Transaction) -> Iterator[bytes]:
     """A JSON array of all items, in the order of their vectors, piece by piece."""
-    facts = ", ".join(FACTS)
-    rows = db.execute(
-        f"SELECT {facts}, metadata FROM media "
-        "JOIN (SELECT media_id, min(vector_id) AS first FROM frames GROUP BY media_id) ON media_id = id ORDER BY first"
-    )
     yield b"["
-    for number, row in enumerate(rows):
+    for number, row in enumerate(item_columns(db, (*FACTS, "metadata"))):
         yield (", " if number else "").encode() + json.dumps(facts_of(row)).encode()
     yield b"]"
 

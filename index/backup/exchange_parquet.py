@@ -5,7 +5,6 @@ exchange_rows.Read's about, as JSON.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..catalog.database import Transaction
+from ..catalog.frames import frame_columns
 from ..catalog.packing import unpack_vectors
 from .exchange_rows import CHUNK_ROWS, FACTS, Facts, Frames, Read
 
@@ -31,18 +32,13 @@ KINDS = {
 COLUMNS = (*FACTS, "metadata", "start_seconds", "end_seconds", "informative")
 
 
-def write(db: sqlite3.Connection, about: dict[str, Any], file: BinaryIO) -> None:
+def write(db: Transaction, about: dict[str, Any], file: BinaryIO) -> None:
     """Row group by row group, in the order of the vectors."""
     dim = about["spec"]["dim"]
     fields = [(name, KINDS.get(name, pa.string())) for name in COLUMNS]
     schema = pa.schema([*fields, ("vectors", pa.list_(pa.float32(), dim))], {"vicmae": json.dumps(about)})
-    mine = ", ".join(f"media.{name}" for name in (*FACTS, "metadata"))
-    rows = db.execute(
-        f"SELECT {mine}, start_seconds, end_seconds, informative, vector "
-        "FROM frames JOIN media ON media.id = media_id ORDER BY vector_id"
-    )
     with pq.ParquetWriter(file, schema) as writer:
-        while chunk := rows.fetchmany(CHUNK_ROWS):
+        for chunk in frame_columns(db, (*COLUMNS, "vector")):
             *columns, blobs = zip(*chunk, strict=True)
             arrays = [pa.array(values, kind) for values, (_, kind) in zip(columns, fields, strict=True)]
             flat = pa.array(unpack_vectors(list(blobs), dim).reshape(-1))

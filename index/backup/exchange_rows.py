@@ -1,7 +1,6 @@
 """What an exported file holds, whatever its form: items one after another, each with its frames. Values only."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
+from ..catalog.database import Transaction
 
 FACTS = (  # of an item, beside its metadata
     "id",
@@ -55,7 +55,7 @@ class Read:
 class Way(Protocol):
     """A form of file. Reading raises ValueError, KeyError or TypeError for what does not fit together."""
 
-    def write(self, db: sqlite3.Connection, about: dict[str, Any], file: BinaryIO) -> None: ...
+    def write(self, db: Transaction, about: dict[str, Any], file: BinaryIO) -> None: ...
 
     def read(self, path: Path) -> AbstractContextManager[Read]: ...
 

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,9 +23,14 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidRequest, NotFound, StorageError
 from ..atomic import file_aside, folder_aside
-from ..catalog.database import Catalog, now
-from ..catalog.packing import unpack_vectors
-from ..collection import CATALOG_FILE, UPLOADS_FOLDER, Collection
+from ..catalog.copying import copy_catalog, read_copy
+from ..catalog.database import CATALOG_FILE, Catalog, Transaction, now
+from ..catalog.frames import count_vectors, vector_ids, vectors_between, vectors_with_ids
+from ..catalog.identity import rename
+from ..catalog.item_table import count_items, upload_names
+from ..catalog.items import UPLOADS_FOLDER
+from ..catalog.packing import unpack_rows
+from ..collection import Collection
 from .verify import Verdict, verify
 
 FORMAT = "vicmae-snapshot-1"
@@ -34,7 +38,6 @@ MANIFEST, CANARIES = "manifest.json", "canaries.json"
 CANARY_COUNT, CANARY_NEAREST = 100, 10
 ALIKE = 0.99  # share of the canaries' answers that must be the same, as the index may be approximate
 SCORE_TOLERANCE = 2e-3
-CHUNK_ROWS = 10_000
 COPY_BYTES = 1 << 20
 MAX_MANIFEST_BYTES = 1 << 30
 MEMBER = re.compile(rf"{re.escape(CATALOG_FILE)}|{re.escape(CANARIES)}|{UPLOADS_FOLDER}/[^/\x00]+")
@@ -99,8 +102,8 @@ def unpacked(path: Path, folder: Path, name: str | None = None) -> Iterator[tupl
         if not verdict.is_well:
             raise StorageError(f"{path} was not restored. {' '.join(verdict.faults[:5])}")
         if name is not None:
-            with closing(Catalog(scratch / CATALOG_FILE)) as catalog, catalog.write() as db:
-                db.execute("UPDATE collection SET name = ?", (name,))
+            with closing(Catalog(scratch / CATALOG_FILE)) as catalog:
+                rename(catalog, name)
         yield manifest, scratch
 
 
@@ -123,14 +126,11 @@ def _gather(collection: Collection, scratch: Path) -> None:
         if upload.is_file():
             _link(upload, uploads / upload.name)
     (scratch / CATALOG_FILE).unlink(missing_ok=True)
-    with closing(sqlite3.connect(scratch / CATALOG_FILE)) as copy, collection.catalog.read() as db:
-        db.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
-        rows = copy.execute("SELECT path FROM media WHERE uri GLOB 'upload:*'").fetchall()
-    for (stored,) in rows:
-        upload = collection.folder / os.fsdecode(stored)
-        if not (uploads / upload.name).exists():
-            _link(upload, uploads / upload.name)
+    copy_catalog(collection.catalog, scratch / CATALOG_FILE)
+    with read_copy(scratch / CATALOG_FILE) as db:
+        names = upload_names(db)
+    for name in names:
+        _link(collection.uploads / name, uploads / name)
 
 
 def _link(source: Path, to: Path) -> None:
@@ -147,31 +147,24 @@ def _link(source: Path, to: Path) -> None:
 
 def _described(collection: Collection, scratch: Path) -> Manifest:
     """Writes the canaries, and says what all members hold."""
-    with closing(sqlite3.connect(scratch / CATALOG_FILE)) as db:
+    with read_copy(scratch / CATALOG_FILE) as db:
         (scratch / CANARIES).write_text(json.dumps(_canaries(db, collection.spec.dim)))
-        items = db.execute("SELECT count(*) FROM media").fetchone()[0]
-        frames = db.execute("SELECT count(*) FROM frames").fetchone()[0]
+        items, frames = count_items(db), count_vectors(db)
     paths = [scratch / CATALOG_FILE, scratch / CANARIES, *sorted((scratch / UPLOADS_FOLDER).iterdir())]
     members = tuple(Member(path.relative_to(scratch).as_posix(), path.stat().st_size, _sha256(path)) for path in paths)
     return Manifest(FORMAT, now(), collection.name, collection.model, collection.fingerprint, items, frames, members)
 
 
-def _canaries(db: sqlite3.Connection, dim: int) -> dict[str, Any]:
+def _canaries(db: Transaction, dim: int) -> dict[str, Any]:
     """Queries near stored vectors, spread evenly over all, and the cosines of their nearest, by exact comparison."""
-    ids = [row[0] for row in db.execute("SELECT vector_id FROM frames ORDER BY vector_id")]
+    ids = vector_ids(db)
     count = min(CANARY_COUNT, len(ids))
-    chosen = [ids[place] for place in np.linspace(0, len(ids) - 1, count).astype(int)] if ids else []
-    rows = db.execute(
-        "SELECT vector FROM frames WHERE vector_id IN (SELECT value FROM json_each(?)) ORDER BY vector_id",
-        (json.dumps(chosen),),
-    )
-    blobs = [row[0] for row in rows]
-    queries = unpack_vectors(blobs, dim) if blobs else np.zeros((0, dim), np.float32)
+    chosen = ids[np.linspace(0, len(ids) - 1, count).astype(int)]
+    queries = unpack_rows(b"".join(raw for _, raw in vectors_with_ids(db, chosen)), dim)
     nearest = min(CANARY_NEAREST, len(ids))
     best = np.full((count, 0), -1, np.float32)
-    found = db.execute("SELECT vector FROM frames")
-    while count and (chunk := found.fetchmany(CHUNK_ROWS)):
-        scores = queries @ unpack_vectors([row[0] for row in chunk], dim).T
+    for _, raw in vectors_between(db, (0, int(ids[-1]))) if count else ():
+        scores = queries @ unpack_rows(raw, dim).T
         best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :nearest]
     return {
         "queries": base64.b64encode(queries.astype("<f4").tobytes()).decode(),
@@ -201,9 +194,8 @@ def _unpacked(path: Path, scratch: Path) -> tuple[Manifest, Verdict]:
     if faults:
         return manifest, verdict
     try:
-        catalog = Catalog(scratch / CATALOG_FILE)
-        with closing(catalog):
-            collection = Collection(scratch, catalog)
+        with closing(Catalog(scratch / CATALOG_FILE)) as catalog:
+            collection = Collection(catalog)
             verdict = verify(collection)
             verdict.faults += _compared(collection, manifest, json.loads((scratch / CANARIES).read_text()))
             collection.close()

@@ -1,45 +1,48 @@
-"""Pairs of items that a person called "not a duplicate": remembered in the catalog by item id, in either order."""
+"""Pairs of items that a person called "not a duplicate": remembered by item id, in either order."""
 
-from ...errors import InvalidRequest
-from ..collection import Collection
-from .database import now
+from ...errors import InvalidRequest, NotFound
+from .database import Catalog, now
+from .item_table import get_items
 from .items import Item
 
 
-def dismiss(collection: Collection, a: str, b: str) -> None:
+def dismiss(catalog: Catalog, a: str, b: str) -> None:
     """Remembers it; saying it twice is allowed. Raises NotFound for unknown items."""
     if a == b:
         raise InvalidRequest(f"An item is no duplicate of itself: expected two items, got {a!r} twice.")
-    first, second = _ordered(collection.get(a).id, collection.get(b).id)
-    with collection.catalog.write() as db:
-        db.execute("INSERT OR IGNORE INTO dismissed (a, b, created_at) VALUES (?, ?, ?)", (first, second, now()))
+    known = get_items(catalog, [a, b])
+    for item_id in (a, b):
+        if item_id not in known:
+            raise NotFound(f"There is no item {item_id!r} in the collection {catalog.folder.name!r}.")
+    with catalog.write() as db:
+        db.execute("INSERT OR IGNORE INTO dismissed (a, b, created_at) VALUES (?, ?, ?)", (*_ordered(a, b), now()))
 
 
-def undo(collection: Collection, a: str, b: str) -> None:
+def undo(catalog: Catalog, a: str, b: str) -> None:
     """Forgets it again; a pair that was not dismissed stays what it is."""
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         db.execute("DELETE FROM dismissed WHERE a = ? AND b = ?", _ordered(a, b))
 
 
-def dismissed_items(collection: Collection) -> list[tuple[Item, Item]]:
+def dismissed_items(catalog: Catalog) -> list[tuple[Item, Item]]:
     """The dismissed pairs whose items are both still there, the newest dismissal first."""
-    with collection.catalog.read() as db:
+    with catalog.read() as db:
         pairs = db.execute("SELECT a, b FROM dismissed ORDER BY created_at DESC, a, b").fetchall()
-    items = collection.get_many([item_id for pair in pairs for item_id in pair])
+    items = get_items(catalog, [item_id for pair in pairs for item_id in pair])
     return [(items[a], items[b]) for a, b in pairs if a in items and b in items]
 
 
-def dismissed(collection: Collection) -> set[tuple[str, str]]:
+def dismissed(catalog: Catalog) -> set[tuple[str, str]]:
     """All dismissed pairs, each as (smaller id, larger id)."""
-    with collection.catalog.read() as db:
+    with catalog.read() as db:
         return {(a, b) for a, b in db.execute("SELECT a, b FROM dismissed")}
 
 
-def copy_dismissed(source: Collection, target: Collection) -> None:
+def copy_dismissed(source: Catalog, target: Catalog) -> None:
     """Remembers in the target what was dismissed in the source; items keep their ids when they are embedded anew."""
-    with source.catalog.read() as db:
+    with source.read() as db:
         pairs = db.execute("SELECT a, b, created_at FROM dismissed").fetchall()
-    with target.catalog.write() as db:
+    with target.write() as db:
         db.executemany("INSERT OR IGNORE INTO dismissed (a, b, created_at) VALUES (?, ?, ?)", pairs)
 
 

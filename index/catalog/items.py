@@ -1,4 +1,4 @@
-"""Item and NewItem: what a collection holds, and what it is handed. Values only; knows no database."""
+"""Item, NewItem and Moments: what a collection holds, and what it is handed. Values only; knows no database."""
 
 import hashlib
 import re
@@ -14,6 +14,7 @@ from ...media.sampling import Sampling
 
 Kind = Literal["image", "video"]
 
+UPLOADS_FOLDER = "uploads"  # beside the catalog: bytes of uploaded files, deleted together with their item
 ITEM_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
@@ -85,6 +86,33 @@ class NewItem:
         for name in ("start_seconds", "end_seconds", "informative"):
             if getattr(self, name).shape != (frames,):
                 raise ValueError(f"{name} must be ({frames},), got {getattr(self, name).shape}")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The sampled frames of one item in time order; shapes as in NewItem, vectors with unit length."""
+
+    vectors: NDArray[np.float32]
+    start_seconds: NDArray[np.float64]
+    end_seconds: NDArray[np.float64]
+    informative: NDArray[np.float32]
+
+    def part(self, first: int, last: int) -> "Moments":
+        """Those from the place `first` to before `last`."""
+        here = slice(first, last)
+        return Moments(self.vectors[here], self.start_seconds[here], self.end_seconds[here], self.informative[here])
+
+    def unfolded(self, frames_per_second: float) -> "Moments":
+        """As if it had been sampled at that rate: a vector that stands for a longer stretch comes several times."""
+        lengths = self.end_seconds - self.start_seconds
+        times = np.maximum(np.rint(lengths * frames_per_second), 1).astype(np.int64)
+        if (times == 1).all():
+            return self
+        places = np.repeat(np.arange(len(times)), times)
+        turns = np.arange(len(places)) - np.repeat(np.cumsum(times) - times, times)
+        steps = (lengths / times)[places]
+        starts = self.start_seconds[places] + turns * steps
+        return Moments(self.vectors[places], starts, starts + steps, self.informative[places])
 
 
 def check_item_id(item_id: str) -> str:

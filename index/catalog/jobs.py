@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...errors import Conflict, NotFound
-from ..collection import Collection
-from .database import now
+from .database import Catalog, now
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -39,12 +38,12 @@ _COLUMNS = tuple(Job.__dataclass_fields__)
 _JOBS = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
 
 
-def add_job(collection: Collection, kind: str, item_id: str | None, payload: dict[str, Any]) -> Job:
+def add_job(catalog: Catalog, kind: str, item_id: str | None, payload: dict[str, Any]) -> Job:
     """Commits a queued job; its id is unique over all collections."""
     moment = now()
     job = Job("j" + secrets.token_hex(10), kind, item_id, "queued", None, 0, 0, None, moment, moment, payload)
     values = [getattr(job, name) for name in _COLUMNS[:-1]]
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         db.execute(
             f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})",
             [*values, json.dumps(payload)],
@@ -52,37 +51,37 @@ def add_job(collection: Collection, kind: str, item_id: str | None, payload: dic
     return job
 
 
-def get_job(collection: Collection, job_id: str) -> Job:
+def get_job(catalog: Catalog, job_id: str) -> Job:
     """The job, or NotFound."""
-    with collection.catalog.read() as db:
+    with catalog.read() as db:
         row = db.execute(f"{_JOBS} WHERE id = ?", (job_id,)).fetchone()
     if row is None:
-        raise NotFound(f"There is no job {job_id!r} in the collection {collection.name!r}.")
+        raise NotFound(f"There is no job {job_id!r} in the collection {catalog.folder.name!r}.")
     return _job(row)
 
 
-def list_jobs(collection: Collection, limit: int = 100, kind: str | None = None) -> list[Job]:
+def list_jobs(catalog: Catalog, limit: int = 100, kind: str | None = None) -> list[Job]:
     """The newest jobs, newest first; only those of one kind, if it is given."""
     rows = f"{_JOBS} WHERE kind = coalesce(?, kind) ORDER BY created_at DESC, id LIMIT ?"
-    with collection.catalog.read() as db:
+    with catalog.read() as db:
         return [_job(row) for row in db.execute(rows, (kind, limit))]
 
 
-def claim_job(collection: Collection, kinds: Sequence[str] | None = None) -> Job | None:
+def claim_job(catalog: Catalog, kinds: Sequence[str] | None = None) -> Job | None:
     """The oldest queued job (of those kinds), now running and ours; None when nothing waits."""
     among = "" if kinds is None else f" AND kind IN ({', '.join('?' * len(kinds))})"
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         waiting = f"{_JOBS} WHERE state = 'queued'{among} ORDER BY created_at, id LIMIT 1"
         row = db.execute(waiting, tuple(kinds or ())).fetchone()
         if row is None:
             return None
         db.execute("UPDATE jobs SET state = 'running', updated_at = ? WHERE id = ?", (now(), row[0]))
-    return get_job(collection, row[0])
+    return get_job(catalog, row[0])
 
 
-def advance_job(collection: Collection, job_id: str, stage: str, done: int, total: int) -> bool:
+def advance_job(catalog: Catalog, job_id: str, stage: str, done: int, total: int) -> bool:
     """Says how far a running job is -> whether it shall go on; False when it was cancelled."""
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         found = db.execute(
             "UPDATE jobs SET stage = ?, done = ?, total = ?, updated_at = ? WHERE id = ? RETURNING state",
             (stage, done, total, now(), job_id),
@@ -91,14 +90,14 @@ def advance_job(collection: Collection, job_id: str, stage: str, done: int, tota
 
 
 def finish_job(
-    collection: Collection,
+    catalog: Catalog,
     job_id: str,
     state: Literal["succeeded", "failed", "cancelled"],
     stage: str | None = None,
     reason: str | None = None,
 ) -> None:
     """Ends a job; a failed one says at which stage and why. One that was cancelled stays so."""
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         db.execute(
             "UPDATE jobs SET state = ?, stage = coalesce(?, stage), reason = ?, updated_at = ? "
             "WHERE id = ? AND state != 'cancelled'",
@@ -106,16 +105,16 @@ def finish_job(
         )
 
 
-def keep_result(collection: Collection, job_id: str, result: dict[str, Any]) -> None:
+def keep_result(catalog: Catalog, job_id: str, result: dict[str, Any]) -> None:
     """Stores what a job found, to be read when it has succeeded."""
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         db.execute("INSERT OR REPLACE INTO results (job_id, body) VALUES (?, ?)", (job_id, json.dumps(result)))
 
 
-def result_of(collection: Collection, job_id: str, kind: str) -> dict[str, Any]:
+def result_of(catalog: Catalog, job_id: str, kind: str) -> dict[str, Any]:
     """What keep_result stored for a job of that kind. Raises NotFound while there is nothing."""
-    job = get_job(collection, job_id)
-    with collection.catalog.read() as db:
+    job = get_job(catalog, job_id)
+    with catalog.read() as db:
         row = db.execute("SELECT body FROM results WHERE job_id = ?", (job_id,)).fetchone()
     if row is None or job.state != "succeeded" or job.kind != kind:
         told = f"is {job.state}" if job.kind == kind else f"is of the kind {job.kind}"
@@ -124,31 +123,31 @@ def result_of(collection: Collection, job_id: str, kind: str) -> dict[str, Any]:
     return result
 
 
-def cancel_job(collection: Collection, job_id: str, while_: Literal["queued", "running"] = "queued") -> Job:
+def cancel_job(catalog: Catalog, job_id: str, while_: Literal["queued", "running"] = "queued") -> Job:
     """Cancels a job in that state; a running one stops at its next step. NotFound; Conflict in another state."""
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         cancelled = db.execute(
             "UPDATE jobs SET state = 'cancelled', updated_at = ? WHERE id = ? AND state = ?",
             (now(), job_id, while_),
         ).rowcount
-    job = get_job(collection, job_id)
+    job = get_job(catalog, job_id)
     if not cancelled:
         raise Conflict(f"The job {job_id!r} is {job.state}; one that is {while_} was to be cancelled.")
     return job
 
 
-def requeue(collection: Collection, job_id: str) -> None:
+def requeue(catalog: Catalog, job_id: str) -> None:
     """Puts a running job back in the queue."""
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         db.execute(
             "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? WHERE id = ? AND state = 'running'",
             (now(), job_id),
         )
 
 
-def requeue_running(collection: Collection) -> int:
+def requeue_running(catalog: Catalog) -> int:
     """Puts jobs that a dead process left running back in the queue; returns how many."""
-    with collection.catalog.write() as db:
+    with catalog.write() as db:
         return db.execute(
             "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? WHERE state = 'running'", (now(),)
         ).rowcount

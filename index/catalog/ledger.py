@@ -1,12 +1,11 @@
 """The ledger: one row for each file ever seen, so that a second run knows what is left to do. SQL only."""
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from ...media.sampling import Sampling
-from .database import Catalog, now
+from .database import Catalog, Transaction, now
 
 State = Literal["queued", "done", "failed"]
 
@@ -30,7 +29,7 @@ class LedgerRow:
 _COLUMNS = tuple(LedgerRow.__dataclass_fields__)
 
 
-def write_ledger(db: sqlite3.Connection, row: LedgerRow) -> None:
+def write_ledger(db: Transaction, row: LedgerRow) -> None:
     """Puts the row in place of the file's old one, inside the caller's transaction."""
     values = [getattr(row, name) for name in _COLUMNS]
     db.execute(

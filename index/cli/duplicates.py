@@ -56,11 +56,11 @@ def duplicates(
     with Library(settings.data) as library, sandbox_of(settings) as decoder:
         opened = library.open(collection)
         if dismiss is not None:
-            remember(opened, *(_item_id(opened, named) for named in dismiss))
+            remember(opened.catalog, *(_item_id(opened, named) for named in dismiss))
             say("Remembered: these two are no duplicates.")
             return
         if undismiss is not None:
-            undo(opened, *(_item_id(opened, named) for named in undismiss))
+            undo(opened.catalog, *(_item_id(opened, named) for named in undismiss))
             say("Forgotten: these two may be told as duplicates again.")
             return
         with _stages() as on_progress:

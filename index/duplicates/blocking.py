@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import NotFound
-from ..catalog.items import Item
-from ..collection import Collection, Moments
+from ..catalog.items import Item, Moments
+from ..collection import Collection
 from ..matching.alignment import LEAST_LIKENESS
 from .cells import Cells, Ids, in_cells
 

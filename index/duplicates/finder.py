@@ -74,7 +74,7 @@ def find_duplicates(
     limits = limits or MediaLimits()
     items = {item.id: item for item in _all_items(collection)}
     twins = _by_bytes(items.values())
-    ruled_out = dismissed(collection)
+    ruled_out = dismissed(collection.catalog)
     one_of_each = [group[0] for group in twins]
     candidates = candidate_pairs(collection, one_of_each, lambda done, total: on_progress("candidates", done, total))
     open_pairs = [pair for pair in candidates if not is_dismissed(ruled_out, *pair)]

@@ -6,7 +6,7 @@ that nobody who aligns in time need know.
 
 import numpy as np
 
-from ..collection import Moments
+from ..catalog.items import Moments
 
 SAME_COSINE = 0.9995  # of a frame encoded anew to itself, and up: measured by benchmarks/folding.py
 

@@ -18,9 +18,9 @@ from ...export.engine import Engine
 from ...media.decoding import HERE, Decoder
 from ...media.limits import MediaLimits
 from ...media.sampling import Sampling, sample_ends
-from ..catalog.items import NewItem
+from ..catalog.items import Moments, NewItem
 from ..catalog.ledger import LedgerRow, record
-from ..collection import Collection, Moments
+from ..collection import Collection
 from .folding import fold
 from .reader import Chunk, Reading, Stage, Task, Unreadable, check_unchanged, read
 

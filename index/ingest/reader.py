@@ -18,8 +18,8 @@ from ...media.limits import MediaLimits
 from ...media.preprocess import enough_side, to_pixels
 from ...media.reader import MediaInfo
 from ...media.sampling import Sampling
-from ..catalog.items import Item, check_item_id, default_item_id
-from ..collection import Collection, Moments
+from ..catalog.items import Item, Moments, check_item_id, default_item_id
+from ..collection import Collection
 from .scan import file_uri
 
 Stage = Literal["read", "probe", "decode", "embed"]

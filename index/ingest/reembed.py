@@ -134,7 +134,7 @@ def reembed(
             break
         tally.total = max(source.count(), tally.seen)
     _follow_deletions(source, target, [item_id for item_id, _ in tried])
-    copy_dismissed(source, target)
+    copy_dismissed(source.catalog, target.catalog)
     yield tally
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...errors import InvalidRequest
 from ..catalog.filters import Filter
+from ..catalog.frames import first_vector_ids, version
 from ..collection import Collection
 from ..vectors.id_ranges import Allowed
 
@@ -66,11 +67,7 @@ def question(*parts: Any) -> str:
 def write_cursor(collection: Collection, view: View, item_ids: Iterable[str], asked: str) -> str:
     """The cursor of the page after the one that showed these items too."""
     with collection.catalog.read() as db:
-        rows = db.execute(
-            "SELECT min(vector_id) FROM frames WHERE media_id IN (SELECT value FROM json_each(?)) GROUP BY media_id",
-            (json.dumps(list(item_ids)),),
-        )
-        shown = sorted({*view.shown, *(row[0] for row in rows)})
+        shown = sorted({*view.shown, *first_vector_ids(db, item_ids)})
     steps = np.diff(shown, prepend=0).tolist()
     told = json.dumps([collection.created_at, asked, view.last_vector_id, steps], separators=(",", ":"))
     return base64.urlsafe_b64encode(zlib.compress(told.encode(), 9)).decode()
@@ -101,5 +98,4 @@ def read_cursor(collection: Collection, cursor: str, asked: str) -> View:
 
 def _last_vector_id(collection: Collection) -> int:
     with collection.catalog.read() as db:
-        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'frames'").fetchone()
-    return int(row[0]) if row else 0
+        return version(db).last_vector_id

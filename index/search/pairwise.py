@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ...errors import InvalidRequest
 from ...media.decoding import HERE, Decoder
 from ...media.limits import MediaLimits
-from ..collection import Collection, Moments
+from ..catalog.items import Moments
+from ..collection import Collection
 from ..matching.alignment import LEAST_LIKENESS, Segment, align
 from .rerank_clip import looked_at
 from .search import side_of, with_chance

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
-from ..catalog.items import Item
+from ..catalog.items import Item, Moments
 from ..catalog.packing import unit_length
-from ..collection import Collection, Moments
+from ..collection import Collection
 from ..matching import confidence
 from ..matching.alignment import Segment, Side, align
 from ..matching.rarity import rarity

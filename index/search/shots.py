@@ -7,7 +7,7 @@ them only to the sampled frame; media/shots.py sees every frame and is exact, wh
 import numpy as np
 from numpy.typing import NDArray
 
-from ..collection import Moments
+from ..catalog.items import Moments
 
 SAME_SHOT = 0.6  # least likeness, as in alignment.Segment, of two frames in a row of one shot: see docs/benchmarks.md
 MAX_USUAL = 0.94  # frames that are usual themselves must not look like cuts all the time

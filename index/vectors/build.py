@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..atomic import flush
 from ..catalog.database import Catalog
+from ..catalog.frames import vectors_between, version
 from ..catalog.packing import unpack_rows
 from . import ann
 from .exact import Block, Floats, Ids
@@ -65,15 +66,13 @@ def _write_rows(
     held: list[NDArray[np.int64]] = []
     total = np.zeros(dim)
     with catalog.read() as db:
-        seq = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'removed'").fetchone()
-        found = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
+        removals = version(db).removals
 
         def pieces() -> Iterator[bytes]:
-            while chunk := found.fetchmany(CHUNK_ROWS):
+            for ids, raw in vectors_between(db, span):
                 stop()
-                raw = b"".join([row[1] for row in chunk])
                 total[:] += unpack_rows(raw, dim).sum(axis=0)
-                held.append(np.array([row[0] for row in chunk], np.int64))
+                held.append(ids)
                 yield raw
 
         factors = write_rows(scratch / BY_ID, dim, pieces())
@@ -98,7 +97,7 @@ def _write_rows(
         dim,
         *span,
         len(ids),
-        seq[0] if seq else 0,
+        removals,
         kind,
         mean.tolist(),
         [asdict(level) for level in levels],

@@ -6,14 +6,14 @@ removes nothing, and keeps no state but the segments found damaged: who calls it
 
 import logging
 import re
-import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..catalog.database import Catalog
+from ..catalog.database import Catalog, Transaction
+from ..catalog.frames import removed_after, vectors_between, version
 from .exact import Ids
 from .memtable import Tail, empty_tail
 from .merge_policy import Span
@@ -23,7 +23,6 @@ from .view import State
 
 log = logging.getLogger(__name__)
 
-CHUNK_ROWS = 10_000
 LARGE_SPAN = 100_000  # ids that no segment covers, from which they are not held in memory
 EMPTY: Ids = np.empty(0, np.int64)
 SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)-[0-9a-f]+")
@@ -47,12 +46,12 @@ class Follower:
         """state brought up to the catalog and the folder. making: spans of segments that are not to be opened yet."""
         with self._catalog.read() as db:
             names = self.names(state.names or (), making)
-            tops = _tops(db)
-            last_frame, last_removed = tops.get("frames", 0), tops.get("removed", 0)
-            gone = _removed(db, state.last_removed) if last_removed > state.last_removed else EMPTY
+            now = version(db)
+            last_frame, last_removed = now.last_vector_id, now.removals
+            gone = removed_after(db, state.last_removed) if last_removed > state.last_removed else EMPTY
             if len(gone) < last_removed - state.last_removed and state.names is not None:
                 state = State((), (), empty_tail(self._dim), None)  # others trimmed what we had not read
-                gone = _removed(db, 0)
+                gone = removed_after(db, 0)
             if names != state.names:
                 state = self._chosen(db, state, names)
             state = state.without(gone) if len(gone) else state
@@ -67,7 +66,7 @@ class Follower:
             tail = self._loaded(db, state.tail, (first, last_frame)) if last_frame >= first else state.tail
             return replace(state, tail=tail, last_frame=last_frame, last_removed=last_removed)
 
-    def _chosen(self, db: sqlite3.Connection, state: State, names: tuple[str, ...]) -> State:
+    def _chosen(self, db: Transaction, state: State, names: tuple[str, ...]) -> State:
         """state with the segments that the folder holds now, and the tail and patches that go with them."""
         segments, gaps = self._pick(state.segments, names)
         covered = max([s.span[1] for s in segments] + [gap[1] for gap in gaps], default=0)
@@ -77,7 +76,7 @@ class Follower:
         segments = tuple(
             segment
             if segment.folder in known
-            else segment.minus(_removed(db, segment.manifest.removed_seq, segment.span))
+            else segment.minus(removed_after(db, segment.manifest.removed_seq, segment.span))
             for segment in segments
         )
         patches = tuple((gap, self._patch(db, gap)) for gap in gaps)
@@ -85,7 +84,7 @@ class Follower:
         # What was removed since the state before is taken out of everything by who called.
         return replace(state, segments=segments, patches=patches, tail=tail, names=names)
 
-    def _patch(self, db: sqlite3.Connection, span: Span) -> Tail | Unsealed:
+    def _patch(self, db: Transaction, span: Span) -> Tail | Unsealed:
         """The catalog's vectors of a span that no segment covers: in memory, unless they are too many."""
         if span[1] - span[0] + 1 >= LARGE_SPAN:
             return Unsealed(self._catalog, span, self._dim)
@@ -125,12 +124,10 @@ class Follower:
                 log.warning("the index segment %s is not used and is made anew from the catalog: %s", folder, damage)
             return None
 
-    def _loaded(self, db: sqlite3.Connection, tail: Tail, span: Span) -> Tail:
+    def _loaded(self, db: Transaction, tail: Tail, span: Span) -> Tail:
         """tail with the catalog's vectors of the span."""
-        rows = db.execute("SELECT vector_id, vector FROM frames WHERE vector_id BETWEEN ? AND ?", span)
-        while chunk := rows.fetchmany(CHUNK_ROWS):
-            ids, blobs = zip(*chunk, strict=True)
-            tail = tail.plus(b"".join(blobs), np.array(ids, np.int64))
+        for ids, raw in vectors_between(db, span):
+            tail = tail.plus(raw, ids)
         return tail
 
     def names(self, known: Collection[str], making: Collection[Span]) -> tuple[str, ...]:
@@ -151,15 +148,6 @@ def _joined(gaps: Sequence[Span]) -> list[Span]:
         else:
             joined.append((first, last))
     return joined
-
-
-def _tops(db: sqlite3.Connection) -> dict[str, int]:
-    return dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('frames', 'removed')"))
-
-
-def _removed(db: sqlite3.Connection, after_seq: int, span: Span = (0, 2**62)) -> Ids:
-    rows = db.execute("SELECT vector_id FROM removed WHERE seq > ? AND vector_id BETWEEN ? AND ?", (after_seq, *span))
-    return np.sort(np.fromiter((row[0] for row in rows), np.int64))
 
 
 def span_of(name: str) -> Span:

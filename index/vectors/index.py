@@ -21,6 +21,7 @@ import numpy as np
 
 from ...errors import StorageError
 from ..catalog.database import Catalog
+from ..catalog.frames import count_vectors
 from .asked import Findings
 from .build import MAKING, make_segment
 from .build_process import make_apart
@@ -75,7 +76,7 @@ class VectorIndex:
         state = self._state
         if any(isinstance(patch, Unsealed) for _, patch in state.patches):
             with self._catalog.read() as db:
-                return int(db.execute("SELECT count(*) FROM frames").fetchone()[0])
+                return count_vectors(db)
         return sum(map(len, state.segments)) + sum(map(len, state.tails))
 
     def refresh(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..catalog.database import Catalog
+from ..catalog.frames import trim_removed
 
 SEAL_ROWS = 10_000  # of the tail, from which it is worth a segment
 GROWTH = 1  # segments are merged with newer ones that together hold at least this many times as many rows
@@ -80,10 +81,7 @@ def trim(catalog: Catalog, sealed: Sequence[tuple[Span, int]], last_read: int) -
 
     Only for who is alone_in() the segments. Others that had not read them yet notice the gap, and load anew.
     """
-    known = " OR ".join(["vector_id BETWEEN ? AND ? AND seq > ?"] * len(sealed)) or "FALSE"
-    values = [value for span, seq in sealed for value in (*span, seq)]
-    with catalog.write() as db:
-        db.execute(f"DELETE FROM removed WHERE seq <= ? AND NOT ({known})", [last_read, *values])
+    trim_removed(catalog, last_read, sealed)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..catalog.database import Catalog
+from ..catalog.frames import vectors_with_ids, version, was_removed
+from ..catalog.identity import read_identity
 from ..catalog.packing import unpack_rows
 from . import ann
 from .chosen import Chosen
@@ -282,14 +284,13 @@ def _check_sample(segment: Segment, catalog: Catalog) -> None:
     """Raises Damaged where the catalog is not the one, or an older state of the one, that the segment was made of."""
     places = np.unique(np.linspace(0, max(segment.file.count - 1, 0), min(16, segment.file.count)).astype(np.int64))
     with catalog.read() as db:
-        tops = dict(db.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('frames', 'removed')"))
-        if tops.get("frames", 0) < segment.manifest.last_id or tops.get("removed", 0) < segment.manifest.removed_seq:
+        now = version(db)
+        if now.last_vector_id < segment.manifest.last_id or now.removals < segment.manifest.removed_seq:
             raise Damaged("it is newer than the catalog, which must have been restored")
         for vector_id, row in zip(segment.places.ids_at(places).tolist(), segment.file.at(places), strict=True):
-            stored = db.execute("SELECT vector FROM frames WHERE vector_id = ?", (vector_id,)).fetchone()
-            if stored is None:
-                known = db.execute("SELECT 1 FROM removed WHERE vector_id = ?", (vector_id,)).fetchone()
-                if known is None:
+            stored = [raw for _, raw in vectors_with_ids(db, np.array([vector_id], np.int64))]
+            if not stored:
+                if not was_removed(db, vector_id):
                     raise Damaged("it holds vectors that the catalog never had")
             elif not np.array_equal(unpack_rows(stored[0], segment.manifest.dim)[0], row):
                 raise Damaged("its vectors are not those of the catalog")
@@ -298,8 +299,8 @@ def _check_sample(segment: Segment, catalog: Catalog) -> None:
 def identity_of(catalog: Catalog) -> str:
     """What tells one collection from another of the same name."""
     with catalog.read() as db:
-        row = db.execute("SELECT fingerprint, created_at FROM collection").fetchone()
-    return " ".join(row) if row else ""
+        identity = read_identity(db)
+    return f"{identity.fingerprint} {identity.created_at}" if identity else ""
 
 
 def checksum(path: Path) -> int:

@@ -55,20 +55,20 @@ class JobRun:
 
     def advance(self, stage: str, done: int, total: int) -> None:
         """Writes the progress to the catalog now. Raises JobCancelled."""
-        if not jobs.advance_job(self.collection, self.job.id, stage, done, total):
+        if not jobs.advance_job(self.collection.catalog, self.job.id, stage, done, total):
             raise JobCancelled
 
     def succeed(self, done: int, total: int, result: dict[str, Any] | None = None, note: str | None = None) -> None:
         """Ends the job well: its result for those who ask for it, a note on what could not be done."""
         if result is not None:
-            jobs.keep_result(self.collection, self.job.id, result)
-        jobs.advance_job(self.collection, self.job.id, "done", done, total)
-        jobs.finish_job(self.collection, self.job.id, "succeeded", None, note)
+            jobs.keep_result(self.collection.catalog, self.job.id, result)
+        jobs.advance_job(self.collection.catalog, self.job.id, "done", done, total)
+        jobs.finish_job(self.collection.catalog, self.job.id, "succeeded", None, note)
 
     def fail(self, reason: str, stage: str | None = None) -> None:
         """Ends the job badly, and deletes the upload that it was to make an item of."""
         try:
-            jobs.finish_job(self.collection, self.job.id, "failed", stage, reason)
+            jobs.finish_job(self.collection.catalog, self.job.id, "failed", stage, reason)
             forget_upload(self.collection, self.job)
         except VicmaeError as error:
             log.error("job %s cannot be closed: %s", self.job.id, error)

@@ -37,7 +37,7 @@ class Worker:
     def __enter__(self) -> "Worker":
         for collection in self._collections():
             try:
-                jobs.requeue_running(collection)
+                jobs.requeue_running(collection.catalog)
                 sweep_uploads(collection)
             except StorageError as error:
                 log.error("the jobs of %r wait for the next start: %s", collection.name, error)
@@ -86,7 +86,7 @@ class Worker:
         if self._stopping:
             return False
         try:
-            job = jobs.claim_job(collection, kinds)
+            job = jobs.claim_job(collection.catalog, kinds)
         except StorageError as error:
             log.error("no job of %r can be started now: %s", collection.name, error)
             return False
@@ -108,7 +108,7 @@ class Worker:
         try:
             HANDLERS[job.kind](self.context, run)
         except ServerStopping:
-            jobs.requeue_running(collection)
+            jobs.requeue_running(collection.catalog)
         except JobCancelled:
             forget_upload(collection, job)
         except Overloaded:
@@ -134,6 +134,6 @@ class Worker:
         refused, self._refused = self._refused, []
         for collection, job_id in refused:
             try:
-                jobs.requeue(collection, job_id)
+                jobs.requeue(collection.catalog, job_id)
             except StorageError:
                 self._refused.append((collection, job_id))

@@ -23,10 +23,10 @@ FORMATS: dict[str, dict[str, str]] = {"text/html": {}, "text/csv": {}}
 def find(name: str, here: Here, response: Response) -> Accepted:
     """Starts looking for duplicates; while such a job waits or runs, that one is named."""
     collection = here.library.open_for(name, here.engine)
-    known = index.list_jobs(collection, kind=DUPLICATES)
+    known = index.list_jobs(collection.catalog, kind=DUPLICATES)
     job = next((job for job in known if job.state in ("queued", "running")), None)
     if job is None:
-        job = index.add_job(collection, DUPLICATES, None, {})
+        job = index.add_job(collection.catalog, DUPLICATES, None, {})
         here.worker.wake()
     response.headers["location"] = f"/v1/jobs/{job.id}"
     return Accepted(job=described(collection, job))
@@ -36,13 +36,13 @@ def find(name: str, here: Here, response: Response) -> Accepted:
 def searches(name: str, here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
     """The newest searches for duplicates, newest first; one that has succeeded names its report."""
     collection = here.library.open(name)
-    return Jobs(data=[described(collection, job) for job in index.list_jobs(collection, limit, DUPLICATES)])
+    return Jobs(data=[described(collection, job) for job in index.list_jobs(collection.catalog, limit, DUPLICATES)])
 
 
 @router.get("/dismiss")
 def dismissed_pairs(name: str, here: Here) -> Dismissals:
     """The pairs that were called no duplicates, the newest first."""
-    pairs = dismissed_items(here.library.open(name))
+    pairs = dismissed_items(here.library.open(name).catalog)
     shown = [[DismissedItem(id=item.id, name=item.name) for item in pair] for pair in pairs]
     return Dismissals(data=[DismissedPair(a=a, b=b) for a, b in shown])
 
@@ -50,13 +50,13 @@ def dismissed_pairs(name: str, here: Here) -> Dismissals:
 @router.delete("/dismiss", status_code=204)
 def undo_dismissal(name: str, a: str, b: str, here: Here) -> None:
     """Takes back that two items are no duplicates: the next report may hold the pair again."""
-    undo(here.library.open(name), a, b)
+    undo(here.library.open(name).catalog, a, b)
 
 
 @router.post("/dismiss", status_code=204)
 def dismiss_pair(name: str, pair: Dismissal, here: Here) -> None:
     """Remembers that two items are no duplicates: later reports leave the pair out."""
-    dismiss(here.library.open(name), pair.a, pair.b)
+    dismiss(here.library.open(name).catalog, pair.a, pair.b)
 
 
 @router.get("/{job_id}", response_model=Duplicates, responses={200: {"content": FORMATS}})
@@ -65,7 +65,7 @@ def report(
 ) -> Response:
     """What a finished job found. The page plays both sides of a pair locked at their offset."""
     collection = here.library.open(name)
-    found = index.result_of(collection, job_id, DUPLICATES)
+    found = index.result_of(collection.catalog, job_id, DUPLICATES)
     if format == "csv":
         return Response(report_csv(found), media_type="text/csv")
     if format == "html":

@@ -29,7 +29,9 @@ REPORTS = (DUPLICATES, REEMBED)  # kinds whose report has an address
 def list_jobs(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
     """The newest jobs of all collections, newest first."""
     jobs = [
-        described(collection, job) for collection in collections(here) for job in index.list_jobs(collection, limit)
+        described(collection, job)
+        for collection in collections(here)
+        for job in index.list_jobs(collection.catalog, limit)
     ]
     return Jobs(data=sorted(jobs, key=lambda job: job.created_at, reverse=True)[:limit])
 
@@ -73,8 +75,8 @@ def cancel_job(job_id: str, here: Here) -> Job:
     stays. An upload that has become no item is deleted."""
     collection, job = find(here, job_id)
     if job.state == "running":
-        return described(collection, index.cancel_job(collection, job_id, "running"))
-    job = index.cancel_job(collection, job_id)
+        return described(collection, index.cancel_job(collection.catalog, job_id, "running"))
+    job = index.cancel_job(collection.catalog, job_id)
     forget_upload(collection, job)
     return described(collection, job)
 
@@ -83,7 +85,7 @@ def find(here: Services, job_id: str) -> tuple[Collection, index.Job]:
     """The job and its collection; NotFound when no collection knows it."""
     for collection in collections(here):
         try:
-            return collection, index.get_job(collection, job_id)
+            return collection, index.get_job(collection.catalog, job_id)
         except NotFound:
             continue
     raise NotFound(f"There is no job {job_id!r}.")

@@ -17,10 +17,10 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
 def reembed(name: str, wish: ReembedRequest, here: Here, response: Response) -> Accepted:
     """Starts it, or names the job that does it already. The collection of the name stays as it is."""
     source, target = open_both(here.library, name, wish.into, here.engine, wish.alias)
-    known = (job for job in index.list_jobs(target, 1000) if job.kind == REEMBED)
+    known = (job for job in index.list_jobs(target.catalog, 1000) if job.kind == REEMBED)
     job = next((job for job in known if job.state in ("queued", "running")), None)
     if job is None:
-        job = index.add_job(target, REEMBED, None, {"source": source.name, "alias": wish.alias})
+        job = index.add_job(target.catalog, REEMBED, None, {"source": source.name, "alias": wish.alias})
         here.worker.wake()
     response.headers["location"] = f"/v1/jobs/{job.id}"
     return Accepted(job=jobs.described(target, job))
@@ -29,4 +29,4 @@ def reembed(name: str, wish: ReembedRequest, here: Here, response: Response) -> 
 @router.get("/reembed/{job_id}")
 def report(name: str, job_id: str, here: Here) -> Reembedding:
     """What became of the items; `name` is the new collection. 404 until the job has succeeded."""
-    return Reembedding.model_validate(index.result_of(here.library.open(name), job_id, REEMBED))
+    return Reembedding.model_validate(index.result_of(here.library.open(name).catalog, job_id, REEMBED))

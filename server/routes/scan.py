@@ -18,10 +18,10 @@ def scan(name: str, wish: ScanRequest, here: Here, response: Response) -> Accept
     """Reads what is new or changed below the path; while a job for the same path waits or runs, that one is named."""
     path = resolve_scan_path(parse_library_roots(here.settings.library_roots), wish.path)
     collection = here.library.open_for(name, here.engine)
-    waiting = (job for job in index.list_jobs(collection, 1000) if job.state in ("queued", "running"))
+    waiting = (job for job in index.list_jobs(collection.catalog, 1000) if job.state in ("queued", "running"))
     job = next((job for job in waiting if job.kind == SCAN and job.payload.get("path") == str(path)), None)
     if job is None:
-        job = index.add_job(collection, SCAN, None, {"path": str(path), "name": path.name, "retry": wish.retry})
+        job = index.add_job(collection.catalog, SCAN, None, {"path": str(path), "name": path.name, "retry": wish.retry})
         here.worker.wake()
     response.headers["location"] = f"/v1/jobs/{job.id}"
     return Accepted(job=described(collection, job))

@@ -24,7 +24,7 @@ def sweep_uploads(collection: Collection) -> None:
     """Deletes uploaded files that neither an item nor a job knows: their upload was never acknowledged."""
     if not collection.uploads.is_dir():
         return
-    waiting = {job.payload.get("file") for job in jobs.list_jobs(collection, 100_000) if job.state == "queued"}
+    waiting = {job.payload.get("file") for job in jobs.list_jobs(collection.catalog, 100_000) if job.state == "queued"}
     for path in collection.uploads.iterdir():
         if path.name not in waiting and collection.find_by_uri(upload_uri(path.name)) is None:
             path.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 A request that came and failed leaves nothing: it may be tried again under its key.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from pathlib import Path
 from threading import Lock
 from time import time
 
-from ...errors import Conflict, InvalidRequest, StorageError
+from ...errors import Conflict, InvalidRequest
+from ...index.catalog.answers import Answers
 
 KEPT_SECONDS = 24 * 3600.0
 MAX_KEY = 200
@@ -30,14 +30,9 @@ class IdempotencyStore:
     """The answers of one data folder by key. Any thread may use it."""
 
     def __init__(self, data: Path) -> None:
-        self.path = data / "answers.sqlite"
+        self._answers = Answers(data)
         self._lock = Lock()
         self._running: set[str] = set()
-        with self._database() as db:
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, request TEXT NOT NULL, "
-                "status INTEGER NOT NULL, location TEXT NOT NULL, body TEXT NOT NULL, at REAL NOT NULL)"
-            )
 
     @contextmanager
     def running(self, key: str) -> Iterator[None]:
@@ -55,11 +50,7 @@ class IdempotencyStore:
 
     def find(self, key: str, request: str) -> StoredResponse | None:
         """The answer to the same request before; Conflict when the key was another request's. `request`: its digest."""
-        with self._database() as db:
-            row = db.execute(
-                "SELECT request, status, location, body FROM answers WHERE key = ? AND at > ?",
-                (key, time() - KEPT_SECONDS),
-            ).fetchone()
+        row = self._answers.find(key, time() - KEPT_SECONDS)
         if row is None:
             return None
         if row[0] != request:
@@ -68,26 +59,8 @@ class IdempotencyStore:
 
     def keep(self, key: str, request: str, answer: StoredResponse) -> None:
         """Remembers an answer, on disk when this returns; forgets those of yesterday."""
-        with self._database() as db:
-            db.execute("DELETE FROM answers WHERE at <= ?", (time() - KEPT_SECONDS,))
-            db.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                (key, request, answer.status, answer.location, answer.body, time()),
-            )
-
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        try:
-            db = sqlite3.connect(self.path, timeout=10)
-            try:
-                with db:
-                    yield db
-            finally:
-                db.close()
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"{self.path} cannot be used: {error}. It may be deleted while the server stands."
-            ) from error
+        row = (request, answer.status, answer.location, answer.body)
+        self._answers.keep(key, row, time(), time() - KEPT_SECONDS)
 
 
 def check_key(key: str) -> None:

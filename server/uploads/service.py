@@ -84,7 +84,7 @@ def replace_upload(
         same = (upload.sha256, metadata, sampling or here.settings.sampling)
         if tuple(waiting.payload.get(name) for name in ("sha256", "metadata", "sampling")) == same:
             return UploadOutcome(job=waiting)
-        forget_upload(collection, jobs.cancel_job(collection, waiting.id))
+        forget_upload(collection, jobs.cancel_job(collection.catalog, waiting.id))
     return replace(_new(here, collection, upload, item_id, metadata, sampling), is_new=known is None)
 
 
@@ -107,7 +107,7 @@ def _new(
             "metadata": metadata,
             "sampling": sampling or here.settings.sampling,
         }
-        job = jobs.add_job(collection, INGEST, item_id, payload)
+        job = jobs.add_job(collection.catalog, INGEST, item_id, payload)
         here.worker.wake()
         return UploadOutcome(job=job)
     outcome = ingest_file(
@@ -159,7 +159,7 @@ def _check_sampling(known: Item, sampling: Sampling | None) -> None:
 
 
 def _waiting_job(collection: Collection, item_id: str) -> jobs.Job | None:
-    active = (job for job in jobs.list_jobs(collection, 1000) if job.state in ("queued", "running"))
+    active = (job for job in jobs.list_jobs(collection.catalog, 1000) if job.state in ("queued", "running"))
     return next((job for job in active if job.item_id == item_id), None)
 
 

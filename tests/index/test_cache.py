@@ -1,5 +1,6 @@
-"""vicmae.index.cache: long films are kept within bounds, and only as long as they are what they were."""
+"""vicmae.index.cache: bounded in bytes; long videos stay in it only as long as they are what they were."""
 
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -9,35 +10,30 @@ from hypothesis import strategies as st
 from made_items import ENGINE, new_item
 
 from vicmae.index import collection as collections
-from vicmae.index.cache import Reel, Reels
+from vicmae.index.cache import ByteCache
 from vicmae.index.library import Library
-
-
-def reel(frames: int) -> Reel:
-    return Reel(bytes(4 * frames), np.zeros(frames), np.zeros(frames), np.zeros(frames, np.float32))
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 60)), max_size=60))
 def test_bytes_are_bounded_and_the_latest_stays(puts: list[tuple[str, int]]) -> None:
-    reels, last = Reels(most_bytes=1000), dict[str, int]()
-    for name, frames in puts:
-        reels.put((0, name), (frames,), reel(frames))
-        last[name] = frames
-        held = {name: found for name in "abcdef" if (found := reels.get((0, name), (last.get(name),)))}
-        assert sum(each.nbytes for each in held.values()) <= 1000
-        if reel(frames).nbytes <= 1000:
-            assert len(held[name]) == frames
+    cache, last = ByteCache[str, bytes](30, len), dict[str, bytes]()
+    for name, size in puts:
+        last[name] = secrets.token_bytes(size)
+        cache.put(name, last[name])
+        held = {name: found for name in "abcdef" if (found := cache.get(name)) is not None}
+        assert sum(map(len, held.values())) <= 30
+        assert (name in held) == (size <= 30)
         for other, found in held.items():
-            assert len(found) == last[other], "never another's frames, nor those of before"
+            assert found == last[other], "never another's, nor what was there before"
 
 
 def test_what_is_asked_for_outlives_what_is_not() -> None:
-    reels = Reels(most_bytes=3 * reel(10).nbytes)
+    cache = ByteCache[str, bytes](3, len)
     for name in "abc":
-        reels.put((0, name), (), reel(10))
-    assert reels.get((0, "a"), ()) is not None
-    reels.put((1, "a"), (), reel(10))
-    assert reels.get((0, "a"), ()) is not None and reels.get((0, "b"), ()) is None
+        cache.put(name, b"x")
+    assert cache.get("a") is not None
+    cache.put("d", b"x")
+    assert cache.get("a") is not None and cache.get("b") is None
 
 
 @pytest.mark.parametrize("fps", [2.0, 1.0])

@@ -35,14 +35,14 @@ def test_uploads_are_let_in_and_long_jobs_are_not(tmp_path: Path, monkeypatch: p
     with Library(tmp_path / "data") as library:
         collection = library.create("films", FakeEngine())
         for _ in range(2):
-            jobs.add_job(collection, SCAN, None, {"path": str(root), "retry": False})
+            jobs.add_job(collection.catalog, SCAN, None, {"path": str(root), "retry": False})
         collection.uploads.mkdir(parents=True, exist_ok=True)
         shutil.copy(write_video(tmp_path / "film.mp4", 5, seconds=2), collection.uploads / "f.mp4")
         payload = {"file": "f.mp4", "name": "f.mp4", "metadata": {}}
-        jobs.add_job(collection, INGEST, "film", payload)
+        jobs.add_job(collection.catalog, INGEST, "film", payload)
         with Worker(JobContext(library, FakeEngine(), MediaLimits(), 2.0, library_roots=(root,))):
             until = time.monotonic() + 60
-            while any(job.state in ("queued", "running") for job in jobs.list_jobs(collection)):
-                assert time.monotonic() < until, jobs.list_jobs(collection)
+            while any(job.state in ("queued", "running") for job in jobs.list_jobs(collection.catalog)):
+                assert time.monotonic() < until, jobs.list_jobs(collection.catalog)
                 time.sleep(0.05)
     assert order == ["scan begins", "ingest begins", "ingest ends", "scan ends", "scan begins", "scan ends"]

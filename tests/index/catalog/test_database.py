@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from vicmae.errors import NotFound, StorageError
-from vicmae.index.catalog.database import MIGRATIONS, Catalog, now
+from vicmae.index.catalog.database import Catalog, now
 from vicmae.index.catalog.ledger import read_ledger
+from vicmae.index.catalog.migrations import MIGRATIONS
 
 
 @pytest.fixture

@@ -140,14 +140,14 @@ def test_a_dismissed_pair_stays_away(collection: Collection) -> None:
     a = collection.add(new_item(1, 40, vectors=vectors))
     b = collection.add(new_item(2, 40, vectors=vectors))
     assert len(find_duplicates(collection).groups) == 1
-    dismiss(collection, b.id, a.id)
-    dismiss(collection, a.id, b.id)
+    dismiss(collection.catalog, b.id, a.id)
+    dismiss(collection.catalog, a.id, b.id)
     found = find_duplicates(collection)
     assert (found.groups, found.dismissed) == ([], 1)
     with pytest.raises(NotFound):
-        dismiss(collection, a.id, "none")
+        dismiss(collection.catalog, a.id, "none")
     with pytest.raises(InvalidRequest, match="itself"):
-        dismiss(collection, a.id, a.id)
+        dismiss(collection.catalog, a.id, a.id)
 
 
 def test_a_mirrored_copy_of_a_stored_film_is_told_by_its_pixels(collection: Collection, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from made_media import picture, write_animation
 
-from vicmae.index.collection import Moments
+from vicmae.index.catalog.items import Moments
 from vicmae.index.ingest.folding import SAME_COSINE, fold
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library

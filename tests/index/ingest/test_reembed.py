@@ -61,7 +61,7 @@ def test_everything_but_the_vectors_stays(tmp_path: Path) -> None:
     with Library(tmp_path / "data") as library:
         old = fill(library, tmp_path)
         before = old.items(100)[0]
-        dismiss(old, before[0].id, before[1].id)
+        dismiss(old.catalog, before[0].id, before[1].id)
         source, target = open_both(library, "old", "new", NEW, "now")
         tally = run_all(source, target)
         assert (tally.total, tally.done, tally.gone, tally.failed) == (6, 6, [], [])
@@ -70,7 +70,7 @@ def test_everything_but_the_vectors_stays(tmp_path: Path) -> None:
             same = ("id", "uri", "name", "metadata", "created_at", "sampling", "frames_per_second", "frames", "sha256")
             assert [getattr(one, name) for name in same] == [getattr(other, name) for name in same]
         assert target.fingerprint == "other-1"
-        assert dismissed(target) == dismissed(old)
+        assert dismissed(target.catalog) == dismissed(old.catalog)
         library.drop("old")
         assert target.file_path(target.get("mine")).read_bytes() == (target.uploads / "abc.png").read_bytes()
 

@@ -116,7 +116,7 @@ def test_the_mean_of_nothing_is_zero_and_else_the_mean(collection: Collection) -
 
 
 def test_loading_goes_in_chunks(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vicmae.index.vectors.follower.CHUNK_ROWS", 3)
+    monkeypatch.setattr("vicmae.index.catalog.frames.CHUNK_ROWS", 3)
     for seed in range(4):
         collection.add(new_item(seed, frames=4))
     collection.index.refresh()

@@ -1,0 +1,207 @@
+"""Items in the catalog: stored with their frames and their line in the ledger, looked up, listed, changed, removed."""
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from ...errors import InvalidRequest
+from .database import Catalog, Transaction, now
+from .filters import Filter, to_sql
+from .frames import insert_frames
+from .items import UPLOADS_FOLDER, Item, NewItem
+from .ledger import LedgerRow, write_ledger
+from .metadata import merged, storable
+
+COUNTS = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
+
+
+def put_items(
+    catalog: Catalog, new: Sequence[NewItem], records: Sequence[LedgerRow | None] = ()
+) -> tuple[list[Item], list[Item]]:
+    """Stores items, frames and lines of the ledger in one transaction -> the items, and those that they replaced.
+
+    An item replaces that of the same id and that of the same uri; it keeps their created_at and their metadata unless
+    new ones are given.
+    """
+    added: list[Item] = []
+    replaced: list[Item] = []
+    with catalog.write() as db:
+        for each, record in zip_longest(new, records):
+            item, old = _put(catalog, db, each, record)
+            added.append(item)
+            replaced += [gone for gone in old if gone.path != item.path]
+    return added, replaced
+
+
+def get_item(catalog: Catalog, item_id: str) -> Item | None:
+    return get_items(catalog, [item_id]).get(item_id)
+
+
+def get_items(catalog: Catalog, item_ids: Sequence[str]) -> dict[str, Item]:
+    """The items of these ids that exist, by id."""
+    with catalog.read() as db:
+        rows = db.execute(f"{_ITEMS} WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(item_ids)),))
+        items = [_item(catalog, row) for row in rows]
+    return {item.id: item for item in items}
+
+
+def find_by_uri(catalog: Catalog, uri: str) -> Item | None:
+    return _find(catalog, "uri = ?", uri)
+
+
+def find_by_sha256(catalog: Catalog, sha256: str) -> Item | None:
+    """The oldest item with exactly these bytes."""
+    return _find(catalog, "sha256 = ? ORDER BY created_at, id", sha256)
+
+
+def list_items(
+    catalog: Catalog, limit: int, cursor: str | None, filter: Filter | None
+) -> tuple[list[Item], str | None]:
+    """A page of the filter's items, newest first, and the cursor of the next page (None: this was the last)."""
+    created_at, item_id = _read_cursor(cursor) if cursor is not None else ("~", "")
+    test, parameters = to_sql(filter or Filter())
+    with catalog.read() as db:
+        rows = db.execute(
+            f"{_ITEMS} WHERE (created_at, id) < (?, ?) AND {test} ORDER BY created_at DESC, id DESC LIMIT ?",
+            (created_at, item_id, *parameters, limit + 1),
+        ).fetchall()
+    page = [_item(catalog, row) for row in rows[:limit]]
+    return page, _write_cursor(page[-1]) if len(rows) > limit else None
+
+
+def replace_metadata(catalog: Catalog, item_id: str, metadata: dict[str, Any]) -> None:
+    """In the place of the item's, if there is one. InvalidRequest for what cannot be stored."""
+    with catalog.write() as db:
+        db.execute("UPDATE media SET metadata = ? WHERE id = ?", (_json(metadata), item_id))
+
+
+def merge_metadata(catalog: Catalog, item_id: str, patch: dict[str, Any] | None) -> None:
+    """Changes the item's metadata, if there is one, by an RFC 7396 merge patch; None leaves {}."""
+    with catalog.write() as db:
+        row = db.execute("SELECT metadata FROM media WHERE id = ?", (item_id,)).fetchone()
+        if row is not None:
+            changed = _json(merged(json.loads(row[0]), patch or {}) if patch is not None else {})
+            db.execute("UPDATE media SET metadata = ? WHERE id = ?", (changed, item_id))
+
+
+def delete_item(catalog: Catalog, item_id: str) -> Item | None:
+    """Removes an item, its frames and its line in the ledger -> it; None when there is none."""
+    with catalog.write() as db:
+        row = db.execute(f"{_ITEMS} WHERE id = ?", (item_id,)).fetchone()
+        if row is None:
+            return None
+        item = _item(catalog, row)
+        db.execute("DELETE FROM media WHERE id = ?", (item_id,))
+        db.execute("DELETE FROM ledger WHERE uri = ?", (item.uri,))
+    return item
+
+
+def count_items(db: Transaction) -> int:
+    return int(db.execute("SELECT count(*) FROM media").fetchone()[0])
+
+
+def count_all(db: Transaction) -> dict[str, Any]:
+    """COUNTS by name."""
+    row = db.execute(
+        "SELECT count(*), coalesce(sum(kind = 'image'), 0), coalesce(sum(kind = 'video'), 0), "
+        "coalesce(sum(frames), 0), coalesce(sum(duration_seconds), 0.0), "
+        "coalesce(sum(size_bytes), 0), "
+        "(SELECT count(*) FROM ledger WHERE state = 'failed') FROM media"
+    ).fetchone()
+    return dict(zip(COUNTS, row, strict=True))
+
+
+def item_columns(db: Transaction, names: Sequence[str]) -> Any:
+    """Rows of these columns of all items, in the order of their first frames."""
+    return db.execute(
+        f"SELECT {', '.join(names)} FROM media "
+        "JOIN (SELECT media_id, min(vector_id) AS first FROM frames GROUP BY media_id) ON media_id = id ORDER BY first"
+    )
+
+
+def longest_uri(db: Transaction) -> int:
+    """In characters; 0 without items."""
+    return int(db.execute("SELECT max(length(uri)) FROM media").fetchone()[0] or 0)
+
+
+def upload_names(db: Transaction) -> list[str]:
+    """The file names of all uploads, within UPLOADS_FOLDER."""
+    rows = db.execute("SELECT path FROM media WHERE uri GLOB 'upload:*'")
+    return [Path(os.fsdecode(stored)).name for (stored,) in rows]
+
+
+def _put(catalog: Catalog, db: Transaction, new: NewItem, record: LedgerRow | None) -> tuple[Item, list[Item]]:
+    """Stores an item within a transaction -> it, and those it replaced."""
+    old = [_item(catalog, row) for row in db.execute(f"{_ITEMS} WHERE id = ? OR uri = ?", (new.id, new.uri))]
+    kept = next((item.metadata for item in old if item.id == new.id), old[0].metadata if old else {})
+    values = {name: getattr(new, name) for name in _AS_GIVEN} | {
+        "path": _stored_path(catalog, new.path),
+        "frames": len(new.vectors),
+        "metadata": _json(kept if new.metadata is None else new.metadata),
+        "created_at": new.created_at or min((item.created_at for item in old), default=now()),
+    }
+    db.execute("DELETE FROM media WHERE id = ? OR uri = ?", (new.id, new.uri))
+    # An upload that is replaced goes with its bytes; a file of the user's was seen, and stays seen.
+    uploads = [(item.uri,) for item in old if is_upload(catalog, item.path)]
+    db.executemany("DELETE FROM ledger WHERE uri = ?", uploads)
+    db.execute(
+        f"INSERT INTO media ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", list(values.values())
+    )
+    insert_frames(db, new)
+    if record is not None:
+        write_ledger(db, record)
+    return _item(catalog, db.execute(f"{_ITEMS} WHERE id = ?", (new.id,)).fetchone()), old
+
+
+def is_upload(catalog: Catalog, path: Path) -> bool:
+    """Whether the file is an uploaded one, which is ours to delete."""
+    return path.is_relative_to(catalog.folder / UPLOADS_FOLDER)
+
+
+def _find(catalog: Catalog, where: str, value: str) -> Item | None:
+    with catalog.read() as db:
+        row = db.execute(f"{_ITEMS} WHERE {where} LIMIT 1", (value,)).fetchone()
+    return _item(catalog, row) if row else None
+
+
+def _item(catalog: Catalog, row: tuple[Any, ...]) -> Item:
+    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    values["path"] = catalog.folder / os.fsdecode(values["path"])
+    values["metadata"] = json.loads(values["metadata"])
+    return Item(**values)
+
+
+def _stored_path(catalog: Catalog, path: Path) -> bytes:
+    """Bytes, since file names need not be text; relative for uploads, so that the folder may move."""
+    return os.fsencode(path.relative_to(catalog.folder) if is_upload(catalog, path) else path)
+
+
+def _json(metadata: dict[str, Any]) -> str:
+    try:
+        return json.dumps(storable(metadata), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"Metadata must be a JSON object ({error}).") from error
+
+
+def _write_cursor(item: Item) -> str:
+    return base64.urlsafe_b64encode(json.dumps([item.created_at, item.id]).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        created_at, item_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        for part in (created_at, item_id):
+            part.encode()  # a lone surrogate is no text that a database could hold
+    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidRequest("That cursor is not one we gave. Start again without a cursor.") from error
+    return created_at, item_id
+
+
+_COLUMNS = tuple(Item.__dataclass_fields__)
+_AS_GIVEN = tuple(({*_COLUMNS, "mtime_ns"} & NewItem.__dataclass_fields__.keys()) - {"path", "metadata", "created_at"})
+_ITEMS = f"SELECT {', '.join(_COLUMNS)} FROM media"
