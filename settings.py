@@ -108,6 +108,26 @@ class Settings(BaseSettings):
         }
 
     @property
+    def media_limits(self) -> dict[str, Any]:
+        """The fields of media.limits.MediaLimits."""
+        return {
+            "max_bytes": self.max_upload_bytes,
+            "max_pixels": self.max_pixels,
+            "max_frames": self.max_frames,
+            "max_duration_seconds": self.max_duration_seconds,
+        }
+
+    @property
+    def sandbox_options(self) -> dict[str, Any]:
+        """What media.sandbox.Sandbox is made of."""
+        return {
+            "workers": self.decode_workers,
+            "memory_bytes": self.decode_memory_bytes,
+            "timeout_seconds": self.decode_timeout_seconds,
+            "hardware": self.hardware_decoding == "auto",
+        }
+
+    @property
     def index_options(self) -> dict[str, Any]:
         """What index.plan.IndexOptions wants to know beside who it is for."""
         return {"kind": self.index_kind, "memory_bytes": self.index_memory_bytes, "min_recall": self.min_recall}

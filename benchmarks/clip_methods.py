@@ -18,11 +18,11 @@ from segment_metric import Box
 from vicmae.export.engine import Engine
 from vicmae.index.catalog.items import NewItem, default_item_id
 from vicmae.index.collection import Collection
-from vicmae.index.ingest.reader import informativeness
 from vicmae.index.library import Library
 from vicmae.index.search.query import mirrored
 from vicmae.index.search.rerank_clip import refine_clip
 from vicmae.index.search.search import Hit, search_clip
+from vicmae.media.informativeness import informativeness
 from vicmae.media.insets import find_inset, glances
 from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import to_pixels

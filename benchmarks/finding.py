@@ -28,6 +28,7 @@ from vicmae.errors import MediaError
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
 from vicmae.index.collection import Collection
+from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
 from vicmae.index.search.query import embed_query
@@ -113,7 +114,7 @@ def main() -> None:
         for path in track(sorted(arguments.folder.rglob("*")), "indexing"):
             if path.suffix.lower() not in MEDIA_SUFFIXES:
                 continue
-            outcome = ingest_file(collection, engine, path, frames_per_second=arguments.fps)
+            outcome = ingest_file(collection, engine, path, IngestOptions(arguments.fps))
             if outcome.state == "added" and probe(path).kind == "video":
                 hashes.add(path, arguments.fps)
                 lengths[path] = probe(path).duration_seconds

@@ -17,7 +17,6 @@ from ..export.engine import Engine
 from ..media.spec import InputSpec
 from . import atomic
 from .aliases import read_alias, read_aliases, remove_alias, write_alias
-from .backup.snapshot import read_manifest, unpacked
 from .catalog.database import CATALOG_FILE, Catalog
 from .catalog.identity import write_identity
 from .catalog.items import UPLOADS_FOLDER
@@ -116,6 +115,17 @@ class Library:
             )
         return collection
 
+    def names(self) -> tuple[str, ...]:
+        """Of all collections, damaged ones too; opens none of them."""
+        if not self.folder.is_dir():
+            return ()
+        atomic.settle(self.folder)
+        try:
+            names = sorted(entry.name for entry in self.folder.iterdir())
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be read ({error.strerror}).") from error
+        return tuple(name for name in names if COLLECTION_NAME.fullmatch(name) and self._exists(name))
+
     def list(self) -> list[Summary]:
         """Every collection that can be opened, by name; a damaged one is logged, and told by survey() and open()."""
         summaries, damaged = self.survey()
@@ -128,7 +138,7 @@ class Library:
         summaries: dict[str, Summary] = {}
         damaged: dict[str, str] = {}
         aliases = self.aliases()
-        for name in self._names():
+        for name in self.names():
             try:
                 c = self.open(name)
                 naming = tuple(alias for alias, target in aliases.items() if target == name)
@@ -195,25 +205,6 @@ class Library:
         if not remove_alias(self._aliases, check_name(alias)):
             raise NotFound(f"There is no alias {alias!r}.")
 
-    def restore(self, snapshot: Path, name: str | None = None, force: bool = False) -> Collection:
-        """The collection of a snapshot, under its own name or another, after it was verified.
-
-        Conflict when there is one, unless `force`: then it is replaced, and kept until the new one stands in its
-        place. Raises NotFound, InvalidRequest, StorageError.
-        """
-        own = read_manifest(snapshot).collection
-        name = check_name(own if name is None else name)
-        with self._lock:
-            if self._real(name) != name:
-                raise Conflict(f"{name!r} is an alias. Restore under another name, and point the alias at it.")
-            if self._exists(name) and not force:
-                raise Conflict(
-                    f"The collection {name!r} exists. Restore under another name, or replace it: --force, "
-                    'over HTTP "force": true.'
-                )
-        with unpacked(snapshot, self.folder, name) as (_, folder):
-            return self.adopt(folder, name, force)
-
     def adopt(self, folder: Path, name: str, force: bool = False) -> Collection:
         """Moves the folder of a complete collection, made below self.folder and closed, to its place under `name`.
 
@@ -265,18 +256,8 @@ class Library:
             return True
         return True
 
-    def _names(self) -> tuple[str, ...]:
-        if not self.folder.is_dir():
-            return ()
-        atomic.settle(self.folder)
-        try:
-            names = sorted(entry.name for entry in self.folder.iterdir())
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be read ({error.strerror}).") from error
-        return tuple(name for name in names if COLLECTION_NAME.fullmatch(name) and self._exists(name))
-
     def _which(self) -> str:
-        names = self._names()
+        names = self.names()
         if not names:
             return f"None exists in {self.data_dir} yet: `vicmae index PATH…` makes one."
         return f"These exist in {self.data_dir}: {', '.join(names)}."

@@ -14,6 +14,11 @@ from .sampling import Sampling
 class Decoder(Protocol):
     """The calls of reader.py and thumbnails.py, whose words on arguments and errors hold. Safe in many threads."""
 
+    @property
+    def workers(self) -> int:
+        """How many files it decodes at once; further callers wait."""
+        ...
+
     def probe(self, source: Source, limits: MediaLimits) -> MediaInfo: ...
 
     def read_frames(
@@ -42,6 +47,8 @@ class Decoder(Protocol):
 
 class InProcess:
     """Decodes in this very process: for files that are trusted."""
+
+    workers = 2  # that a caller with many files had better use; any number may
 
     def __init__(self, hardware: bool = False) -> None:
         """hardware: whether a video decoder of the machine's graphics processor may be used."""

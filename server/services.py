@@ -25,6 +25,7 @@ from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
 from ..index.catalog.jobs import JobState, list_jobs
+from ..index.ingest.options import IngestOptions
 from ..index.library import Library
 from ..index.vectors.card import open_card
 from ..index.vectors.plan import IndexOptions
@@ -65,6 +66,7 @@ class Services:
     library: Library
     limits: MediaLimits
     decoder: Decoder
+    ingest_options: IngestOptions
     pipeline: Pipeline
     fetcher: Fetcher
     worker: Worker
@@ -100,26 +102,20 @@ def open_services(
         incoming = _empty_folder(data / "incoming")
         engine, canary = _open_engine(settings, engine, metrics, stack)
         library = _open_library(settings, engine, metrics, stack)
-        limits = media_limits(settings)
+        limits = MediaLimits(**settings.media_limits)
         decoder = stack.enter_context(_open_sandbox(settings))
         batcher = stack.enter_context(Batcher(engine, settings.batch_wait_seconds, metrics.record_batch))
         batched = BatchedEngine(batcher)
         pipeline = _open_pipeline(settings, batcher, limits, decoder, metrics, stack)
-        jobs = JobContext(
-            library,
-            batched,
-            limits,
-            settings.frames_per_second,
-            decoder,
-            settings.sampling,
-            parse_library_roots(settings.library_roots),
-        )
+        options = IngestOptions(settings.frames_per_second, settings.sampling, limits, decoder)
+        jobs = JobContext(library, batched, options, parse_library_roots(settings.library_roots))
         yield Services(
             settings=settings,
             engine=batched,
             library=library,
             limits=limits,
             decoder=decoder,
+            ingest_options=options,
             pipeline=pipeline,
             fetcher=Fetcher(fetch_limits(settings)),
             worker=stack.enter_context(Worker(jobs)),
@@ -164,12 +160,7 @@ def _open_library(settings: Settings, engine: Engine, metrics: Metrics, stack: E
 
 
 def _open_sandbox(settings: Settings) -> Sandbox:
-    sandbox = Sandbox(
-        settings.decode_workers,
-        settings.decode_memory_bytes,
-        settings.decode_timeout_seconds,
-        settings.hardware_decoding == "auto",
-    )
+    sandbox = Sandbox(**settings.sandbox_options)
     sandbox.warm_up()
     return sandbox
 
@@ -191,16 +182,6 @@ def _open_pipeline(
     metrics.watch("vicmae_trips_limit", "As many as may be under way (max_queue)", lambda: pipeline.max_requests)
     metrics.watch("vicmae_engine_line", "Requests that wait for the engine", lambda: batcher.waiting)
     return pipeline
-
-
-def media_limits(settings: Settings) -> MediaLimits:
-    """The limits of uploaded and fetched media."""
-    return MediaLimits(
-        max_bytes=settings.max_upload_bytes,
-        max_pixels=settings.max_pixels,
-        max_frames=settings.max_frames,
-        max_duration_seconds=settings.max_duration_seconds,
-    )
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

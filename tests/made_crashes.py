@@ -18,7 +18,7 @@ from typing import Any
 from made_items import new_item
 
 from vicmae.index.backup.exchange import export_vectors, import_vectors
-from vicmae.index.backup.snapshot import create
+from vicmae.index.backup.snapshot import create, restore
 from vicmae.index.catalog.items import NewItem
 from vicmae.index.catalog.ledger import LedgerRow
 from vicmae.index.library import Library
@@ -145,7 +145,7 @@ def do(deed: Deed, data: Path, library: Library) -> None:
         case ("snapshot", name):
             create(collection, data / "snapshots" / name)
         case ("restore", name):
-            library.restore(data / "snapshots" / name, force=True)
+            restore(library, data / "snapshots" / name, force=True)
         case ("import",):
             export_vectors(collection, data / "snapshots" / "c.npz")
             import_vectors(library, data / "snapshots" / "c.npz", "again")

@@ -21,8 +21,8 @@ from ..catalog.frames import count_vectors
 from ..catalog.item_table import count_items
 from ..catalog.items import NewItem
 from ..collection import Collection
-from ..ingest.scan import uri_path
 from ..library import Library, Model, check_name, make_collection, open_folder
+from ..paths import uri_path
 from . import exchange_npz
 from .exchange_rows import FACTS, Facts, Form, Frames, Way, form_of
 
@@ -64,7 +64,7 @@ def import_vectors(library: Library, path: Path, name: str, called: str | None =
     """
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
-    if check_name(name) in {known.name for known in library.list()} | library.aliases().keys():
+    if check_name(name) in {*library.names(), *library.aliases()}:
         raise Conflict(f"The name {name!r} is taken. Import into a new collection.")
     refused = f"{called or path} cannot be taken in: expected a file that `vicmae collections export` wrote"
     try:

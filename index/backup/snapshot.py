@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InvalidRequest, NotFound, StorageError
+from ...errors import Conflict, InvalidRequest, NotFound, StorageError
 from ..atomic import file_aside, folder_aside
 from ..catalog.copying import copy_catalog, read_copy
 from ..catalog.database import CATALOG_FILE, Catalog, Transaction, now
@@ -31,6 +31,7 @@ from ..catalog.item_table import count_items, upload_names
 from ..catalog.items import UPLOADS_FOLDER
 from ..catalog.packing import unpack_rows
 from ..collection import Collection
+from ..library import Library, check_name
 from .verify import Verdict, verify
 
 FORMAT = "vicmae-snapshot-1"
@@ -105,6 +106,26 @@ def unpacked(path: Path, folder: Path, name: str | None = None) -> Iterator[tupl
             with closing(Catalog(scratch / CATALOG_FILE)) as catalog:
                 rename(catalog, name)
         yield manifest, scratch
+
+
+def restore(library: Library, snapshot: Path, name: str | None = None, force: bool = False) -> Collection:
+    """The collection of a snapshot, under its own name or another, after it was verified.
+
+    Conflict when there is one, unless `force`: then it is replaced, and kept until the new one stands in its
+    place. Raises NotFound, InvalidRequest, StorageError.
+    """
+    own = read_manifest(snapshot).collection
+    name = check_name(own if name is None else name)
+    exists = name in library.names()
+    if not exists and name in library.aliases():
+        raise Conflict(f"{name!r} is an alias. Restore under another name, and point the alias at it.")
+    if exists and not force:
+        raise Conflict(
+            f"The collection {name!r} exists. Restore under another name, or replace it: --force, "
+            'over HTTP "force": true.'
+        )
+    with unpacked(snapshot, library.folder, name) as (_, folder):
+        return library.adopt(folder, name, force)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -13,7 +13,7 @@ from ...errors import StorageError
 from ..catalog.frames import vector_ids, vectors_with_ids
 from ..catalog.integrity import NAMED, row_counts, row_faults, vector_faults
 from ..collection import Collection
-from ..ingest.scan import is_gone
+from ..paths import is_gone
 from ..vectors.id_ranges import allowed_of
 
 SAMPLE = 200  # vectors that are looked up in the index

@@ -1,4 +1,4 @@
-"""What several verbs of this room share: the limits of media, and the children that decode, as the settings say."""
+"""What several verbs of this room share: limits, decoding children and ways of ingest, as the settings say."""
 
 from typing import TYPE_CHECKING
 
@@ -7,25 +7,22 @@ from ...settings import Settings
 if TYPE_CHECKING:
     from ...media.limits import MediaLimits
     from ...media.sandbox import Sandbox
+    from ..ingest.options import IngestOptions
 
 
 def limits_of(settings: Settings) -> "MediaLimits":
     from ...media.limits import MediaLimits
 
-    return MediaLimits(
-        max_bytes=settings.max_upload_bytes,
-        max_pixels=settings.max_pixels,
-        max_frames=settings.max_frames,
-        max_duration_seconds=settings.max_duration_seconds,
-    )
+    return MediaLimits(**settings.media_limits)
 
 
 def sandbox_of(settings: Settings) -> "Sandbox":
     from ...media.sandbox import Sandbox
 
-    return Sandbox(
-        settings.decode_workers,
-        settings.decode_memory_bytes,
-        settings.decode_timeout_seconds,
-        settings.hardware_decoding == "auto",
-    )
+    return Sandbox(**settings.sandbox_options)
+
+
+def ingest_options(settings: Settings, decoder: "Sandbox") -> "IngestOptions":
+    from ..ingest.options import IngestOptions
+
+    return IngestOptions(settings.frames_per_second, settings.sampling, limits_of(settings), decoder)

@@ -88,7 +88,7 @@ def duplicates(
 
 def _item_id(collection: "Collection", named: str) -> str:
     """The id of an item, or of the item of a file."""
-    from ..ingest.scan import file_uri
+    from ..paths import file_uri
 
     item = collection.find_by_uri(file_uri(Path(named))) if Path(named).exists() else None
     return named if item is None else item.id

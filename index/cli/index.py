@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from ...errors import NotFound
-from ...settings import Settings, load_settings
+from ...settings import load_settings
 from ...terminal import (
     FAILED,
     OK,
@@ -27,28 +27,29 @@ from ...terminal import (
     progress,
     say,
 )
-from .common import limits_of, sandbox_of
+from .common import ingest_options, sandbox_of
 
 if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so that --help is quick
     from ...export.engine import Engine
-    from ...media.sandbox import Sandbox
     from ..collection import Collection
-    from ..ingest.pipeline import FileProgress, Outcome
+    from ..ingest.folder import Step
+    from ..ingest.options import IngestOptions
+    from ..ingest.pipeline import FileProgress
     from ..ingest.report import Report
-    from ..ingest.scan import Plan, Walk
-    from ..ingest.watch import Turns
+    from ..ingest.scan import Walk
+    from ..ingest.watch import Changes
 
 NAME_WIDTH = 32  # of a file name beside the progress bar
 
 
 @dataclass(frozen=True)
-class Intake:
-    """What takes files in, and how."""
+class Command:
+    """What was asked for, and what carries it out."""
 
     collection: "Collection"
     engine: "Engine"
-    decoder: "Sandbox"
-    settings: Settings
+    options: "IngestOptions"
+    retry: bool
     prune: bool
     as_json: bool
 
@@ -72,7 +73,6 @@ def index(
     Exit 0: every file is in. 3: some could not be read, each with its reason. 1: none could or was there.
     """
     from ...export.choice import open_engine
-    from ..ingest.report import Report
     from ..ingest.scan import walk
     from ..ingest.watch import watched
     from ..library import Library
@@ -86,82 +86,66 @@ def index(
         open_engine(settings.bundle, **settings.engine_options) as engine,
         Library(settings.data, IndexOptions(**settings.index_options)) as library,
         sandbox_of(settings) as decoder,
-        watched(found.roots, settings.data) if watch else nullcontext() as turns,
+        watched(found.roots, settings.data) if watch else nullcontext() as changes,
     ):
         opened = library.open_for(collection, engine, create=bool(found.files) or watch)
-        intake = Intake(opened, engine, decoder, settings, prune, as_json)
-        planned = _planned(intake, found, retry)
-        report = Report.of(found, planned)
-        _take_in(intake, planned, report)
+        command = Command(opened, engine, ingest_options(settings, decoder), retry, prune, as_json)
+        report = _run(command, found).report
         if report.gone > report.removed:
             say(f"{report.gone - report.removed} files are gone since the last run; --prune removes their items.")
-        failed = turns is not None and _go_on(intake, found.roots, turns)
-    if turns is not None:
+        failed = changes is not None and _watch(command, found.roots, changes)
+    if changes is not None:
         raise typer.Exit(PARTLY if failed or report.failed else OK)
     raise typer.Exit(_exit_code(report))
 
 
-def _planned(intake: Intake, found: "Walk", retry: bool = False) -> "Plan":
-    from ..catalog.ledger import read_ledger
-    from ..ingest.scan import plan
+def _run(command: Command, found: "Walk", watching: bool = False) -> "Step":
+    """Ingests what is new, and prints the report, also when it is interrupted; the last step of it."""
+    from ..ingest.folder import index_folder
 
-    ledger, settings = read_ledger(intake.collection.catalog), intake.settings
-    return plan(found.files, ledger, settings.frames_per_second, found.roots, retry, settings.sampling)
-
-
-def _take_in(intake: Intake, planned: "Plan", report: "Report") -> None:
-    """Does what is planned, counts it in the report, and prints that, also when it is interrupted."""
-    from ..ingest.pipeline import ingest_many
-
-    settings, todo = intake.settings, [file.path for file in planned.todo]
+    step: Step | None = None
     try:
-        if intake.prune:
-            report.removed = _prune(intake.collection, planned.gone)
-        with _bar(len(todo)) as (on_outcome, on_progress):
-            run = ingest_many(
-                intake.collection,
-                intake.engine,
-                todo,
-                frames_per_second=settings.frames_per_second,
-                sampling=settings.sampling,
-                limits=limits_of(settings),
-                decoder=intake.decoder,
+        with _bar() as (on_step, on_progress):
+            steps = index_folder(
+                command.collection,
+                command.engine,
+                found,
+                command.options,
+                retry=command.retry and not watching,
+                prune=command.prune,
+                watching=watching,
                 on_progress=on_progress,
             )
-            with closing(run):
-                for outcome in run:
-                    report.count(outcome)
-                    on_outcome(outcome)
-        if todo:
-            intake.collection.index.seal()
+            with closing(steps):
+                for step in steps:
+                    on_step(step)
+        assert step is not None  # a run has a step before its first file
+        if step.total:
+            command.collection.index.seal()
+        return step
     except KeyboardInterrupt:
         say("Stopped; what is counted below is safe. Run the same command again to go on.")
         raise
     finally:
-        _print_report(report, intake.as_json)
+        if step is not None and (not watching or step.total or step.report.removed):
+            _print_report(step.report, command.as_json)
 
 
-def _go_on(intake: Intake, roots: Sequence[Path], turns: "Turns") -> bool:
+def _watch(command: Command, roots: Sequence[Path], changes: "Changes") -> bool:
     """Takes in what changes below the roots until Ctrl-C. Whether any of it could not be read."""
-    from ..ingest.report import Report
     from ..ingest.scan import walk
-    from ..ingest.watch import is_being_written
 
     say("Watching for changes. Ctrl-C ends it.")
     failed, told, soon = False, False, True  # soon: what changed before the watching began is found at the first turn
     try:
         while True:
-            turns.wait(soon)
-            if turns.untold is not None and not told:
-                say(f"Changes are not told here ({turns.untold}); the folders are walked every minute instead.")
+            changes.wait(soon)
+            if changes.untold is not None and not told:
+                say(f"Changes are not told here ({changes.untold}); the folders are walked every minute instead.")
                 told = True
-            planned = _planned(intake, walk(roots))
-            whole = [file for file in planned.todo if not is_being_written(file)]
-            soon = len(whole) < len(planned.todo)
-            if whole or (intake.prune and planned.gone):
-                report = Report(unchanged=len(planned.unchanged), gone=len(planned.gone))
-                _take_in(intake, replace(planned, todo=whole), report)
-                failed = failed or bool(report.failed)
+            step = _run(command, walk(roots), watching=True)
+            soon = step.waiting > 0
+            failed = failed or bool(step.report.failed)
     except KeyboardInterrupt:
         return failed
 
@@ -186,38 +170,29 @@ def _nothing_in(found: "Walk") -> str:
     return f"Nothing to index. {told}." if told else "The list on stdin is empty: expected one path a line."
 
 
-def _prune(collection: "Collection", uris: list[str]) -> int:
-    """Removes what the catalog knows of files that are surely gone; returns how many."""
-    from ..catalog.ledger import forget
-    from ..ingest.scan import is_gone, uri_path
-
-    gone = [uri for uri in uris if is_gone(uri_path(uri))]
-    for uri in gone:
-        item = collection.find_by_uri(uri)
-        if item is not None:
-            collection.delete(item.id)
-    forget(collection.catalog, gone)
-    return len(gone)
-
-
 @contextmanager
-def _bar(files: int) -> "Iterator[tuple[Callable[[Outcome], None], FileProgress]]":
+def _bar() -> "Iterator[tuple[Callable[[Step], None], FileProgress]]":
     """A progress bar over files, with the name of the one at work and how far it is."""
     began = perf_counter()
-    done = 0
     with progress("files") as bar:
-        task = bar.add_task("", total=files, rate="")
+        task = bar.add_task("", total=None, rate="", visible=False)
 
-        def on_outcome(outcome: "Outcome") -> None:
-            nonlocal done
-            done += 1
-            rate = done / max(perf_counter() - began, 1e-3)
-            bar.update(task, completed=done, description=_shortened(outcome.path), rate=f"{rate:.1f}/s")
+        def on_step(step: "Step") -> None:
+            rate = step.done / max(perf_counter() - began, 1e-3)
+            name = _shortened(step.outcome.path) if step.outcome else ""
+            bar.update(
+                task,
+                completed=step.done,
+                total=step.total,
+                description=name,
+                rate=f"{rate:.1f}/s",
+                visible=step.total > 0,
+            )
 
         def on_progress(path: Path, frames: int, expected: int) -> None:
             bar.update(task, description=f"{_shortened(path)} {frames / max(expected, 1):4.0%}")
 
-        yield on_outcome, on_progress
+        yield on_step, on_progress
 
 
 def _shortened(path: Path) -> str:

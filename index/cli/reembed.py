@@ -7,7 +7,7 @@ import typer
 
 from ...settings import load_settings
 from ...terminal import OK, PARTLY, BundleOption, CollectionOption, DataOption, JsonOption, print_json, progress, say
-from .common import limits_of, sandbox_of
+from .common import ingest_options, sandbox_of
 
 
 def reembed(
@@ -38,7 +38,7 @@ def reembed(
     ):
         source, target = open_both(library, collection, into, engine, alias)
         task = bar.add_task("", total=None, rate="")
-        with closing(embed_anew(source, target, engine, limits_of(settings), decoder)) as run:
+        with closing(embed_anew(source, target, engine, ingest_options(settings, decoder))) as run:
             for tally in run:
                 bar.update(task, completed=tally.seen, total=tally.total)
         if alias is not None:

@@ -67,10 +67,11 @@ def restore_snapshot(
     data: DataOption = None,
 ) -> None:
     """Put a collection back, after proving the file. The one in its place goes only by --force, and in one step."""
+    from ..backup.snapshot import restore
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:
-        restored = library.restore(file, collection, force)
+        restored = restore(library, file, collection, force)
         say(f"{restored.name} is back, with {restored.count():,} items.")
 
 

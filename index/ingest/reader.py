@@ -1,4 +1,4 @@
-"""Reading one file, step by step: look, hash, find a twin, probe, decode. Gives pixels; stores nothing."""
+"""Reading one file, step by step: stat, hash, find a twin, probe, decode. Gives pixels; stores nothing."""
 
 import hashlib
 import os
@@ -13,26 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MediaError, NotFound
-from ...media.decoding import Decoder
-from ...media.limits import MediaLimits
+from ...media.informativeness import informativeness
 from ...media.preprocess import enough_side, to_pixels
 from ...media.reader import MediaInfo
-from ...media.sampling import Sampling
 from ..catalog.items import Item, Moments, check_item_id, default_item_id
 from ..collection import Collection
-from .scan import file_uri
+from ..paths import file_uri, printable
+from .options import IngestOptions
 
 Stage = Literal["read", "probe", "decode", "embed"]
 
 HASH_BYTES = 1 << 20
 MAX_CHUNK_FRAMES = 16
-FULL_CONTRAST = 32.0  # grey levels of standard deviation from which a picture counts as fully informative
-FULL_VARIETY = 0.5  # of the picture lies outside its most frequent grey
-GREY_STEP = 8  # levels that count as one grey; two neighbours are taken together
 
 
 class Unreadable(Exception):
-    """A file that stopped at `stage`; `reason` is a sentence for the user. pipeline.py makes it an Outcome."""
+    """A file that stopped at `stage`; `reason` is a sentence for the user. write.py makes it an Outcome."""
 
     def __init__(self, stage: Stage, reason: str) -> None:
         super().__init__(reason)
@@ -63,16 +59,8 @@ class Task:
         """Unless said otherwise: the file's own uri and name, and the id made of the uri."""
         path = Path(os.path.abspath(path))
         uri = file_uri(path) if uri is None else uri
-        shown = os.fsencode(path.name).decode("utf-8", "replace") if name is None else name
+        shown = printable(Path(path.name)) if name is None else name
         return cls(path, uri, shown, default_item_id(uri) if item_id is None else check_item_id(item_id), metadata)
-
-
-@dataclass(frozen=True)
-class Look:
-    """A file's size and time when we began, to notice a change while reading; -1 if not looked at."""
-
-    size_bytes: int = -1
-    mtime_ns: int = -1
 
 
 @dataclass(frozen=True)
@@ -88,12 +76,14 @@ class Chunk:
 class Reading:
     """One file under way, filled in step by step by `read` and, with its vectors, by whoever embeds.
 
+    size_bytes, mtime_ns  when we began, to notice a change while reading; -1 if not looked at
     same   the collection holds exactly this already: nothing to do
     twin   an item with the same bytes, and its moments, which need no decoding
     """
 
     task: Task
-    look: Look = Look()
+    size_bytes: int = -1
+    mtime_ns: int = -1
     sha256: str = ""
     same: Item | None = None
     twin: tuple[Item, Moments] | None = None
@@ -109,32 +99,29 @@ class Reading:
         return sum(map(len, self.vectors))
 
 
-def read(
-    reading: Reading,
-    collection: Collection,
-    frames_per_second: float,
-    sampling: Sampling,
-    limits: MediaLimits,
-    decoder: Decoder,
-) -> Iterator[Chunk]:
+def read(reading: Reading, collection: Collection, options: IngestOptions) -> Iterator[Chunk]:
     """Goes through the steps of one file and gives its pixels in bounded memory; none if they are not needed.
 
     A file that cannot be read ends with `reading.failure` set. Only the catalog's errors are raised.
     """
-    path = reading.task.path
+    path, limits = reading.task.path, options.limits
     try:
-        reading.look = look_at(path)
+        reading.size_bytes, reading.mtime_ns = size_and_time(path)
         with _stage("probe"):
-            limits.check_bytes(reading.look.size_bytes)
+            limits.check_bytes(reading.size_bytes)
         reading.sha256 = _hash(path)
-        if _is_known(reading, collection, frames_per_second, sampling):
+        if _is_known(reading, collection, options):
             return
         with _stage("probe"):
-            reading.info = decoder.probe(path, limits)
+            reading.info = options.decoder.probe(path, limits)
         with _stage("decode"):
-            small = enough_side(collection.spec)
-            found = decoder.read_frames(
-                path, frames_per_second, limits, chunk=MAX_CHUNK_FRAMES, shorter_side=small, sampling=sampling
+            found = options.decoder.read_frames(
+                path,
+                options.frames_per_second,
+                limits,
+                chunk=MAX_CHUNK_FRAMES,
+                shorter_side=enough_side(collection.spec),
+                sampling=options.sampling,
             )
             with closing(found):
                 for frames in found:
@@ -144,33 +131,19 @@ def read(
         reading.failure = failure
 
 
-def look_at(path: Path) -> Look:
-    """Size and time of a regular file. Raises Unreadable."""
+def size_and_time(path: Path) -> tuple[int, int]:
+    """Bytes, and nanoseconds since 1970 of the last change, of a regular file. Raises Unreadable."""
     with _stage("read"):
         known = path.stat()
     if not stat.S_ISREG(known.st_mode):
         raise Unreadable("read", "It is not a regular file.")
-    return Look(known.st_size, known.st_mtime_ns)
+    return known.st_size, known.st_mtime_ns
 
 
 def check_unchanged(reading: Reading) -> None:
     """Refuses a file written to while we read it: its hash and its vectors may not belong together."""
-    if look_at(reading.task.path) != reading.look:
+    if size_and_time(reading.task.path) != (reading.size_bytes, reading.mtime_ns):
         raise Unreadable("read", "It changed while it was being read. Index it again when it is complete.")
-
-
-def informativeness(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """pixels (n, S, S, 3) uint8 -> (n,) float32 in 0..1: contrast times variety.
-
-    0 for one flat colour, near 0 for black with noise, about 0.2 for credits: letters on a ground of one grey have
-    contrast, but nearly all of the picture is that ground.
-    """
-    contrast = pixels.reshape(len(pixels), -1, 3).std(axis=1, dtype=np.float32).mean(axis=1)
-    levels = (pixels.mean(axis=3) // GREY_STEP).astype(np.int64).reshape(len(pixels), -1)
-    counts = np.stack([np.bincount(row, minlength=256 // GREY_STEP + 1) for row in levels])
-    ground = (counts[:, :-1] + counts[:, 1:]).max(axis=1) / levels.shape[1]
-    weights = np.clip(contrast / FULL_CONTRAST, 0, 1) * np.clip((1 - ground) / FULL_VARIETY, 0, 1)
-    return np.asarray(weights, np.float32)
 
 
 def _hash(path: Path) -> str:
@@ -181,14 +154,15 @@ def _hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _is_known(reading: Reading, collection: Collection, frames_per_second: float, sampling: Sampling) -> bool:
+def _is_known(reading: Reading, collection: Collection, options: IngestOptions) -> bool:
     """Whether the vectors of these bytes are in the collection already; says where in `reading`."""
     twin = collection.find_by_uri(reading.task.uri)
     if twin is None or twin.sha256 != reading.sha256:
         twin = collection.find_by_sha256(reading.sha256)
     if twin is None:
         return False
-    if twin.kind == "video" and (twin.frames_per_second, twin.sampling) != (frames_per_second, sampling):
+    sampled = (options.frames_per_second, options.sampling)
+    if twin.kind == "video" and (twin.frames_per_second, twin.sampling) != sampled:
         return False
     task = reading.task
     named_alike = (twin.uri, twin.id, twin.name, twin.path) == (task.uri, task.item_id, task.name, task.path)

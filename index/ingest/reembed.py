@@ -9,24 +9,24 @@ import shutil
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import Conflict, StorageError
 from ...export.engine import Engine
-from ...media.decoding import HERE, Decoder
-from ...media.limits import MediaLimits
 from ...media.sampling import Sampling
 from ..catalog.dismissals import copy_dismissed
 from ..catalog.items import Item
 from ..catalog.ledger import LedgerRow, read_ledger
-from ..collection import Collection, printable
+from ..collection import Collection
 from ..library import Library
+from ..paths import is_gone, printable
+from .options import IngestOptions
 from .pipeline import ingest_many
 from .reader import Task
 from .report import Failure
-from .scan import is_gone
+from .write import Outcome
 
 PAGE = 500  # items looked at together
 
@@ -44,6 +44,13 @@ class Tally:
     def seen(self) -> int:
         return self.done + len(self.gone) + len(self.failed)
 
+    def count(self, outcome: Outcome) -> None:
+        """Adds what became of one item."""
+        if outcome.state == "failed":
+            self.failed.append(Failure.of(outcome))
+        else:
+            self.done += 1
+
     def lines(self) -> list[str]:
         """For people: the counts, then a line for each file that is not in."""
         told = f"{self.done} of {self.total} items embedded, {len(self.gone)} gone, {len(self.failed)} failed"
@@ -55,10 +62,7 @@ class Tally:
             "items": self.total,
             "embedded": self.done,
             "gone": [printable(path) for path in self.gone],
-            "failed": [
-                {"path": printable(failure.path), "stage": failure.stage, "reason": failure.reason}
-                for failure in self.failed
-            ],
+            "failed": [failure.to_dict() for failure in self.failed],
         }
 
 
@@ -86,17 +90,15 @@ def open_both(
 
 
 def reembed(
-    source: Collection,
-    target: Collection,
-    engine: Engine,
-    limits: MediaLimits | None = None,
-    decoder: Decoder = HERE,
+    source: Collection, target: Collection, engine: Engine, options: IngestOptions | None = None
 ) -> Generator[Tally, None, None]:
     """Embeds what the target lacks; gives the growing tally after each item, the first time before any.
 
     Ids, metadata, ages, sampling and dismissed pairs stay; uploaded files become the target's own. What comes into the
     source in the meantime is taken too, and what leaves it leaves the target. Closing the generator stops the work.
+    options: limits and decoder; items are sampled as they were.
     """
+    options = options or IngestOptions()
     tally = Tally(total=source.count())
     failures = {uri: row for uri, row in read_ledger(target.catalog).items() if row.state == "failed"}
     tried: set[tuple[str, str]] = set()
@@ -104,31 +106,13 @@ def reembed(
     while True:
         before = len(tried)
         for page in _pages(source):
-            there = target.get_many([item.id for item in page])
-            todo: dict[tuple[float, Sampling], list[Task]] = defaultdict(list)
-            for item in page:
-                if (item.id, item.sha256) in tried:
-                    continue
-                tried.add((item.id, item.sha256))
-                if item.id in there and there[item.id].sha256 == item.sha256:
-                    tally.done += 1
-                elif is_gone(item.path):
-                    tally.gone.append(item.path)
-                elif failure := _remembered(failures.get(item.uri), item.path):
-                    tally.failed.append(failure)
-                else:
-                    todo[item.frames_per_second, item.sampling].append(_task(source, target, item))
-            for (rate, sampling), tasks in todo.items():
-                run = ingest_many(
-                    target, engine, tasks, frames_per_second=rate, sampling=sampling, limits=limits, decoder=decoder
-                )
+            new = [item for item in page if (item.id, item.sha256) not in tried]
+            tried.update((item.id, item.sha256) for item in new)
+            for (rate, sampling), tasks in _todo(new, source, target, failures, tally).items():
+                run = ingest_many(target, engine, tasks, replace(options, frames_per_second=rate, sampling=sampling))
                 with closing(run):
                     for outcome in run:
-                        if outcome.state == "failed":
-                            reason = outcome.reason or "It cannot be read."
-                            tally.failed.append(Failure(outcome.path, outcome.stage or "read", reason))
-                        else:
-                            tally.done += 1
+                        tally.count(outcome)
                         yield tally
         if len(tried) == before:
             break
@@ -136,6 +120,24 @@ def reembed(
     _follow_deletions(source, target, [item_id for item_id, _ in tried])
     copy_dismissed(source.catalog, target.catalog)
     yield tally
+
+
+def _todo(
+    items: list[Item], source: Collection, target: Collection, failures: dict[str, LedgerRow], tally: Tally
+) -> dict[tuple[float, Sampling], list[Task]]:
+    """The items to embed, by frame rate and sampling; the others are counted in the tally."""
+    there = target.get_many([item.id for item in items])
+    todo: dict[tuple[float, Sampling], list[Task]] = defaultdict(list)
+    for item in items:
+        if item.id in there and there[item.id].sha256 == item.sha256:
+            tally.done += 1
+        elif is_gone(item.path):
+            tally.gone.append(item.path)
+        elif failure := _remembered(failures.get(item.uri), item.path):
+            tally.failed.append(failure)
+        else:
+            todo[item.frames_per_second, item.sampling].append(_task(source, target, item))
+    return todo
 
 
 def switch(library: Library, target: Collection, alias: str, tally: Tally) -> None:

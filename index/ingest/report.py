@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..catalog.ledger import LedgerRow
-from ..collection import printable
-from .pipeline import Outcome
-from .scan import Plan, Walk, uri_path
+from ..paths import printable, uri_path
+from .scan import Plan, Walk
+from .write import Outcome
 
 
 @dataclass(frozen=True)
@@ -17,6 +16,13 @@ class Failure:
     path: Path
     stage: str
     reason: str
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> "Failure":
+        return cls(outcome.path, outcome.stage or "read", outcome.reason or "It cannot be read.")
+
+    def to_dict(self) -> dict[str, str]:
+        return {"path": printable(self.path), "stage": self.stage, "reason": self.reason}
 
 
 @dataclass
@@ -30,22 +36,23 @@ class Report:
     gone: int = 0
     failed: list[Failure] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, walk: Walk, plan: Plan) -> "Report":
-        """What is known before anything is read."""
-        report = cls(unchanged=len(plan.unchanged), gone=len(plan.gone))
-        report.failed += [Failure(path, "read", reason) for path, reason in walk.unseen]
-        report.failed += [_remembered(row) for row in plan.failed]
-        return report
-
     @property
     def good(self) -> int:
         """Files that are in the collection as they are on disk."""
         return self.added + self.updated + self.unchanged
 
+    def add_known_failures(self, walk: Walk, plan: Plan) -> None:
+        """What could not be looked at, and files that failed before and are as they were."""
+        self.failed += [Failure(path, "read", reason) for path, reason in walk.unseen]
+        self.failed += [
+            Failure(uri_path(row.uri), row.stage or "read", row.reason or "It could not be read.")
+            for row in plan.failed
+        ]
+
     def count(self, outcome: Outcome) -> None:
+        """Adds what became of one file."""
         if outcome.state == "failed":
-            self.failed.append(Failure(outcome.path, outcome.stage or "read", outcome.reason or "It cannot be read."))
+            self.failed.append(Failure.of(outcome))
         else:
             setattr(self, outcome.state, getattr(self, outcome.state) + 1)
 
@@ -65,12 +72,5 @@ class Report:
             "unchanged": self.unchanged,
             "removed": self.removed,
             "gone": self.gone,
-            "failed": [
-                {"path": printable(failure.path), "stage": failure.stage, "reason": failure.reason}
-                for failure in self.failed
-            ],
+            "failed": [failure.to_dict() for failure in self.failed],
         }
-
-
-def _remembered(row: LedgerRow) -> Failure:
-    return Failure(uri_path(row.uri), row.stage or "read", row.reason or "It could not be read.")

@@ -5,11 +5,11 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
 
 from ...media.reader import MEDIA_SUFFIXES
 from ...media.sampling import Sampling
 from ..catalog.ledger import LedgerRow
+from ..paths import file_uri
 
 # Sound is a candidate too, so that it is reported as "no pictures" and not passed over in silence.
 AUDIO_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma"})
@@ -52,27 +52,6 @@ class Plan:
     unchanged: list[LedgerRow]
     failed: list[LedgerRow]
     gone: list[str]
-
-
-def file_uri(path: Path) -> str:
-    """The uri of a file: file:///…, percent-encoded, whatever bytes its name is made of."""
-    return Path(os.path.abspath(path)).as_uri()
-
-
-def uri_path(uri: str) -> Path:
-    """The path of a file_uri()."""
-    return Path(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
-
-
-def is_gone(path: Path) -> bool:
-    """Whether there surely is no such file; a folder we may not enter or a disk that fails says nothing."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def walk(paths: Iterable[Path]) -> Walk:

@@ -24,7 +24,7 @@ UNTOLD_SECONDS = 60.0  # the same where the system tells nothing
 CLOSE_SECONDS = 5.0  # for the thread to notice that it is over
 
 
-class Turns:
+class Changes:
     """Tells when to look again. Get one from `watched`."""
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Turns:
 
 
 @contextmanager
-def watched(roots: Sequence[Path], apart_from: Path) -> Iterator[Turns]:
+def watched(roots: Sequence[Path], apart_from: Path) -> Iterator[Changes]:
     """Watches the files and folders, folders with all below them, until the block ends.
 
     What lies in `apart_from` or has a hidden name does not count: what is made of a change is written there.
     """
-    turns, stop, apart_from = Turns(), Event(), Path(os.path.abspath(apart_from))
+    turns, stop, apart_from = Changes(), Event(), Path(os.path.abspath(apart_from))
 
     def counts(_: Change, path: str) -> bool:
         return not Path(path).name.startswith(".") and not Path(path).is_relative_to(apart_from)

@@ -14,12 +14,12 @@ from ...errors import InvalidRequest, MediaTooLarge
 from ...export.engine import Engine
 from ...media.decoding import HERE, Decoder
 from ...media.frames import Frames
+from ...media.informativeness import informativeness
 from ...media.insets import find_inset, glances
 from ...media.limits import MediaLimits
 from ...media.preprocess import enough_side, to_pixels
 from ...media.reader import MediaInfo, Source
 from ...media.spec import InputSpec
-from ..ingest.reader import informativeness
 from .rerank import PICTURE
 
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from ...errors import Overloaded
 from ...export.explanation import SHOWN_SIDE, Explanation, explain
-from ...index.ingest.reader import informativeness
 from ...index.search.query import Decoded, decode, decode_moment, mirrored
 from ...index.search.rerank import PICTURE
 from ...media.decoding import HERE, Decoder
+from ...media.informativeness import informativeness
 from ...media.limits import MediaLimits
 from ...media.preprocess import enough_side
 from ...media.reader import MediaInfo, Source

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...export.engine import Engine
-from ...index.catalog.ledger import read_ledger
 from ...index.duplicates.finder import find_duplicates
 from ...index.duplicates.report import report_dict
-from ...index.ingest.pipeline import ingest_file, ingest_many
+from ...index.ingest.folder import index_folder
+from ...index.ingest.options import IngestOptions
+from ...index.ingest.pipeline import ingest_file
+from ...index.ingest.reader import Task
 from ...index.ingest.reembed import reembed, switch
-from ...index.ingest.scan import plan, uri_path, walk
+from ...index.ingest.scan import walk
 from ...index.library import Library
-from ...media.decoding import HERE, Decoder
-from ...media.limits import MediaLimits
-from ...media.sampling import Sampling
+from ...index.paths import printable
 from ..media_input.library_roots import is_inside
 from ..uploads.files import upload_uri
 from .job_run import JobRun
@@ -26,14 +26,11 @@ MAX_NAMED_FAILURES = 5  # of the files that a scan could not read
 
 @dataclass(frozen=True)
 class JobContext:
-    """What handlers work with. frames_per_second and sampling: of videos, where a job does not say."""
+    """What handlers work with. options: how files are read, where a job does not say."""
 
     library: Library
     engine: Engine
-    limits: MediaLimits
-    frames_per_second: float
-    decoder: Decoder = HERE
-    sampling: Sampling = "rate"
+    options: IngestOptions
     library_roots: tuple[Path, ...] = ()
 
 
@@ -44,15 +41,14 @@ def ingest_upload(context: JobContext, run: JobRun) -> None:
     outcome = ingest_file(
         run.collection,
         context.engine,
-        run.collection.uploads / file,
-        uri=upload_uri(file),
-        name=str(payload["name"]),
-        item_id=run.job.item_id,
-        metadata=payload["metadata"],
-        frames_per_second=context.frames_per_second,
-        sampling=payload.get("sampling") or context.sampling,
-        limits=context.limits,
-        decoder=context.decoder,
+        Task.of(
+            run.collection.uploads / file,
+            uri=upload_uri(file),
+            name=str(payload["name"]),
+            item_id=run.job.item_id,
+            metadata=payload["metadata"],
+        ),
+        replace(context.options, sampling=payload.get("sampling") or context.options.sampling),
         on_progress=lambda done, total: run.report("embed", done, total),
     )
     if outcome.state == "failed":
@@ -63,7 +59,7 @@ def ingest_upload(context: JobContext, run: JobRun) -> None:
 
 def search_duplicates(context: JobContext, run: JobRun) -> None:
     """Looks for duplicates in the whole collection; the result is their report."""
-    found = find_duplicates(run.collection, context.limits, context.decoder, run.report)
+    found = find_duplicates(run.collection, context.options.limits, context.options.decoder, run.report)
     run.succeed(found.compared, found.compared, report_dict(run.collection, found))
 
 
@@ -71,7 +67,7 @@ def reembed_collection(context: JobContext, run: JobRun) -> None:
     """Embeds another collection anew into the job's own, and switches the alias when all is there."""
     target, alias = run.collection, run.job.payload["alias"]
     source = context.library.open(str(run.job.payload["source"]))
-    with closing(reembed(source, target, context.engine, context.limits, context.decoder)) as steps:
+    with closing(reembed(source, target, context.engine, context.options)) as steps:
         for tally in steps:
             run.report("embed", tally.seen, tally.total)
     run.advance("switch", tally.seen, tally.total)
@@ -84,27 +80,14 @@ def reembed_collection(context: JobContext, run: JobRun) -> None:
 def scan_folder(context: JobContext, run: JobRun) -> None:
     """Ingests what is new or changed below a path; the note names files that could not be read."""
     found = walk([Path(str(run.job.payload["path"]))])
-    files = [file for file in found.files if is_inside(context.library_roots, file.path)]
-    ledger, retry = read_ledger(run.collection.catalog), bool(run.job.payload["retry"])
-    planned = plan(files, ledger, context.frames_per_second, (), retry, context.sampling)
-    failed = [f"{each}: {why}" for each, why in found.unseen]
-    failed += [f"{uri_path(row.uri).name}: {row.reason}" for row in planned.failed]
-    todo = [file.path for file in planned.todo]
-    outcomes = ingest_many(
-        run.collection,
-        context.engine,
-        todo,
-        frames_per_second=context.frames_per_second,
-        sampling=context.sampling,
-        limits=context.limits,
-        decoder=context.decoder,
-    )
-    with closing(outcomes):
-        for done, outcome in enumerate(outcomes, 1):
-            if outcome.state == "failed":
-                failed.append(f"{outcome.path.name}: {outcome.reason}")
-            run.report("read", done, len(todo))
-    run.succeed(len(todo), len(todo), note=_failures(failed, len(files)))
+    found.files = [file for file in found.files if is_inside(context.library_roots, file.path)]
+    retry = bool(run.job.payload["retry"])
+    with closing(index_folder(run.collection, context.engine, found, context.options, retry=retry)) as steps:
+        for step in steps:
+            if step.outcome is not None:
+                run.report("read", step.done, step.total)
+    failed = [f"{printable(Path(failure.path.name))}: {failure.reason}" for failure in step.report.failed]
+    run.succeed(step.total, step.total, note=_failures(failed, len(found.files)))
 
 
 def _failures(failed: list[str], files: int) -> str | None:

@@ -75,7 +75,7 @@ async def verify_snapshot(snapshot: str, here: Here) -> Verdict:
 async def restore_snapshot(wish: RestoreRequest, here: Here) -> Collection:
     """Puts a collection back after proving the file; 409 when there is one of that name, unless `force`."""
     path = find(here, wish.snapshot)
-    restored = await to_thread.run_sync(here.library.restore, path, wish.collection, wish.force)
+    restored = await to_thread.run_sync(index.restore, here.library, path, wish.collection, wish.force)
     return await to_thread.run_sync(described, here, restored)
 
 

@@ -15,6 +15,7 @@ from ...index.catalog.items import Item, check_item_id
 from ...index.catalog.ledger import forget
 from ...index.collection import Collection
 from ...index.ingest.pipeline import ingest_file
+from ...index.ingest.reader import Task
 from ...media.sampling import Sampling
 from ..jobs.kinds import INGEST
 from ..media_input.multipart import Upload
@@ -113,15 +114,8 @@ def _new(
     outcome = ingest_file(
         collection,
         here.engine,
-        path,
-        uri=upload_uri(path.name),
-        name=upload.name,
-        item_id=item_id,
-        metadata=metadata,
-        frames_per_second=here.settings.frames_per_second,
-        sampling=sampling or here.settings.sampling,
-        limits=here.limits,
-        decoder=here.decoder,
+        Task.of(path, uri=upload_uri(path.name), name=upload.name, item_id=item_id, metadata=metadata),
+        replace(here.ingest_options, sampling=sampling or here.settings.sampling),
     )
     if outcome.state == "failed":
         path.unlink(missing_ok=True)

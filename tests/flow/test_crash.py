@@ -24,7 +24,7 @@ from made_crashes import Deed, Made, World, deeds, do, endless, killed_at, steps
 from made_items import DIM, ENGINE, unit_vectors
 from made_media import write_image, write_video
 
-from vicmae.index.backup.snapshot import create, unpacked, verify_snapshot
+from vicmae.index.backup.snapshot import create, restore, unpacked, verify_snapshot
 from vicmae.index.backup.verify import verify
 from vicmae.index.library import Library, open_folder
 
@@ -227,7 +227,7 @@ def test_two_hundred_kills_of_a_mixed_workload(forks: ForkServerContext, quick_p
     assert len(done) == 11, "every kind of deed was done"
     with Library(quick_path) as library:
         create(library.open("c"), quick_path / "snapshots" / "last.tar")
-        library.restore(quick_path / "snapshots" / "last.tar", force=True)
+        restore(library, quick_path / "snapshots" / "last.tar", force=True)
         library.set_alias("now", "c")
     left = [path for path in quick_path.rglob(".*") if path.name.startswith(".")]
     assert left == [], "what kills left is gone"

@@ -22,7 +22,7 @@ from vicmae.errors import StorageError
 from vicmae.export import choice
 from vicmae.index import cli
 from vicmae.index.backup.exchange import export_vectors, import_vectors
-from vicmae.index.backup.snapshot import create, verify_snapshot
+from vicmae.index.backup.snapshot import create, restore, verify_snapshot
 from vicmae.index.backup.verify import verify
 from vicmae.index.duplicates.finder import find_duplicates
 from vicmae.index.library import Library
@@ -100,8 +100,8 @@ def test_each_work_on_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -
             lambda: library.create("d", ENGINE),
             lambda: library.set_alias("other", "c"),
             lambda: create(library.open("c"), away / "d.tar"),
-            lambda: library.restore(away / "c.tar", "e"),
-            lambda: library.restore(away / "c.tar", force=True),
+            lambda: restore(library, away / "c.tar", "e"),
+            lambda: restore(library, away / "c.tar", force=True),
             lambda: export_vectors(library.open("c"), away / "d.npz"),
             lambda: export_vectors(library.open("c"), away / "d.parquet"),
             lambda: import_vectors(library, away / "c.npz", "f"),

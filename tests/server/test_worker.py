@@ -9,8 +9,8 @@ from made_media import write_image, write_video
 
 from vicmae.export.engine import FakeEngine
 from vicmae.index.catalog import jobs
+from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.library import Library
-from vicmae.media.limits import MediaLimits
 from vicmae.server.jobs import job_run, worker
 from vicmae.server.jobs.handlers import HANDLERS, JobContext
 from vicmae.server.jobs.job_run import JobRun
@@ -40,7 +40,7 @@ def test_uploads_are_let_in_and_long_jobs_are_not(tmp_path: Path, monkeypatch: p
         shutil.copy(write_video(tmp_path / "film.mp4", 5, seconds=2), collection.uploads / "f.mp4")
         payload = {"file": "f.mp4", "name": "f.mp4", "metadata": {}}
         jobs.add_job(collection.catalog, INGEST, "film", payload)
-        with Worker(JobContext(library, FakeEngine(), MediaLimits(), 2.0, library_roots=(root,))):
+        with Worker(JobContext(library, FakeEngine(), IngestOptions(), (root,))):
             until = time.monotonic() + 60
             while any(job.state in ("queued", "running") for job in jobs.list_jobs(collection.catalog)):
                 assert time.monotonic() < until, jobs.list_jobs(collection.catalog)

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from vicmae.errors import Conflict, InvalidRequest, NotFound, StorageError
 from vicmae.index import cli
-from vicmae.index.backup.snapshot import create, read_manifest, verify_snapshot
+from vicmae.index.backup.snapshot import create, read_manifest, restore, verify_snapshot
 from vicmae.index.backup.verify import verify
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_file
+from vicmae.index.ingest.reader import Task
 from vicmae.index.library import Library
 from vicmae.index.search.search import search_frame
 
@@ -38,7 +39,7 @@ def collection(library: Library) -> Collection:
     for seed in range(10):
         collection.add(new_item(seed, 1 + seed, metadata={"seed": seed}))
     upload = write_image(collection.uploads / "abc.png", 77)
-    ingest_file(collection, ENGINE, upload, uri="upload:abc.png", item_id="mine")
+    ingest_file(collection, ENGINE, Task.of(upload, uri="upload:abc.png", item_id="mine"))
     return collection
 
 
@@ -106,11 +107,11 @@ def test_a_snapshot_is_proved_and_restored(library: Library, collection: Collect
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.tar", "data"]
 
     library.drop("c")
-    restored = library.restore(tmp_path / "c.tar")
+    restored = restore(library, tmp_path / "c.tar")
     assert answers(restored) == before
     assert [vars(item) for item in restored.items(100)[0]] == [vars(item) for item in items]
     assert restored.file_path(restored.get("mine")).stat().st_size == items[0].size_bytes
-    copy = library.restore(tmp_path / "c.tar", "copy")
+    copy = restore(library, tmp_path / "c.tar", "copy")
     assert (copy.name, answers(copy)) == ("copy", before)
     assert {path.name for path in library.folder.iterdir()} == {"c", "copy"}
     assert not list(copy.folder.glob(".*"))
@@ -120,25 +121,27 @@ def test_restore_replaces_only_by_force(library: Library, collection: Collection
     create(collection, tmp_path / "c.tar")
     collection.delete("mine")
     with pytest.raises(Conflict, match="--force"):
-        library.restore(tmp_path / "c.tar")
+        restore(library, tmp_path / "c.tar")
     assert library.open("c").count() == 10
-    assert library.restore(tmp_path / "c.tar", force=True).count() == 11
+    assert restore(library, tmp_path / "c.tar", force=True).count() == 11
     assert library.open("c").count() == 11
     library.set_alias("now", "c")
     with pytest.raises(Conflict, match="alias"):
-        library.restore(tmp_path / "c.tar", "now", force=True)
+        restore(library, tmp_path / "c.tar", "now", force=True)
 
 
 def test_an_empty_collection_has_a_snapshot(library: Library, tmp_path: Path) -> None:
     create(library.create("empty", ENGINE), tmp_path / "e.tar")
-    assert library.restore(tmp_path / "e.tar", "again").count() == 0
+    assert restore(library, tmp_path / "e.tar", "again").count() == 0
 
 
 def test_snapshots_are_taken_while_others_write(library: Library, collection: Collection, tmp_path: Path) -> None:
     def write(seed: int) -> None:
         name = f"up{seed}.png"
         ingest_file(
-            collection, ENGINE, write_image(collection.uploads / name, seed), uri=f"upload:{name}", item_id=name
+            collection,
+            ENGINE,
+            Task.of(write_image(collection.uploads / name, seed), uri=f"upload:{name}", item_id=name),
         )
         if seed % 2:
             collection.delete(name)
@@ -166,7 +169,7 @@ def test_every_changed_byte_is_noticed(library: Library, collection: Collection,
         _, verdict = verify_snapshot(bad)
         assert any(name in fault and "checksum" in fault for fault in verdict.faults)
         with pytest.raises(StorageError, match="was not restored"):
-            library.restore(bad, "other")
+            restore(library, bad, "other")
     (tmp_path / "short.tar").write_bytes(good[: places["uploads/abc.png"]])
     _, verdict = verify_snapshot(tmp_path / "short.tar")
     assert not verdict.is_well
@@ -189,7 +192,7 @@ def test_what_is_no_snapshot_is_told(library: Library, collection: Collection, t
     with tarfile.open(tmp_path / "y.tar", "w") as tar:
         tar.add(tmp_path / "x.tar", "manifest.json")
     with pytest.raises(InvalidRequest, match="no snapshot"):
-        library.restore(tmp_path / "y.tar")
+        restore(library, tmp_path / "y.tar")
     with pytest.raises(NotFound):
         verify_snapshot(tmp_path / "none.tar")
     with pytest.raises(InvalidRequest, match="folder that exists"):

@@ -12,6 +12,7 @@ from made_media import picture, write_animation
 
 from vicmae.index.catalog.items import Moments
 from vicmae.index.ingest.folding import SAME_COSINE, fold
+from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
 from vicmae.index.search.search import search_clip, search_frame
@@ -75,7 +76,7 @@ def test_a_still_film_keeps_one_vector_and_is_found_as_before(tmp_path: Path) ->
     path = write_animation(tmp_path / "still.gif", [1] * 6 + [2] * 6, 500)
     with Library(tmp_path / "data") as library:
         collection = library.create("one", ENGINE)
-        item = collection.get(ingest_file(collection, ENGINE, path, frames_per_second=2).item_id)
+        item = collection.get(ingest_file(collection, ENGINE, path, IngestOptions(frames_per_second=2)).item_id)
         assert item.frames == 2 and item.duration_seconds == pytest.approx(6)
         moments = collection.moments_of(item.id)
         np.testing.assert_allclose(moments.start_seconds, np.arange(12) / 2)

@@ -3,9 +3,10 @@
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,15 @@ from vicmae.errors import EngineError, InvalidRequest, StorageError
 from vicmae.export.engine import FakeEngine
 from vicmae.index.catalog.ledger import LedgerRow, read_ledger
 from vicmae.index.collection import Collection
-from vicmae.index.ingest import reader
+from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file, ingest_many
+from vicmae.index.ingest.reader import Task
 from vicmae.index.library import Library
-from vicmae.media.decoding import HERE
+from vicmae.media.decoding import HERE, InProcess
+from vicmae.media.frames import Frames
+from vicmae.media.informativeness import informativeness
 from vicmae.media.limits import MediaLimits
+from vicmae.settings import load_settings
 
 
 @pytest.fixture
@@ -70,7 +75,9 @@ def test_a_picture_becomes_an_item(collection: Collection, tmp_path: Path) -> No
 
 
 def test_a_video_becomes_an_item_of_many_moments(collection: Collection, tmp_path: Path) -> None:
-    outcome = ingest_file(collection, ENGINE, write_video(tmp_path / "a.mp4", 1, 5.0), frames_per_second=4)
+    outcome = ingest_file(
+        collection, ENGINE, write_video(tmp_path / "a.mp4", 1, 5.0), IngestOptions(frames_per_second=4)
+    )
     item = collection.get(outcome.item_id)
     moments = collection.moments_of(item.id)
     assert (item.kind, len(moments.vectors)) == ("video", 20)
@@ -108,9 +115,9 @@ def test_the_same_bytes_elsewhere_are_not_decoded_again(
 
 def test_another_frame_rate_is_decoded_again(collection: Collection, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 1, 2.0)
-    first = ingest_file(collection, ENGINE, path, frames_per_second=2)
+    first = ingest_file(collection, ENGINE, path, IngestOptions(frames_per_second=2))
     assert len(collection.moments_of(first.item_id).vectors) == 4
-    again = ingest_file(collection, ENGINE, path, frames_per_second=4)
+    again = ingest_file(collection, ENGINE, path, IngestOptions(frames_per_second=4))
     assert again.state == "updated" and len(collection.moments_of(again.item_id).vectors) == 8
     assert collection.stats()["frames"] == again.frames
 
@@ -118,15 +125,15 @@ def test_another_frame_rate_is_decoded_again(collection: Collection, tmp_path: P
 def test_another_sampling_is_decoded_again(collection: Collection, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 1, 5.0, gop=30)
     first = ingest_file(collection, ENGINE, path)
-    again = ingest_file(collection, ENGINE, path, sampling="shots")
+    again = ingest_file(collection, ENGINE, path, IngestOptions(sampling="shots"))
     assert (first.state, again.state) == ("added", "updated")
     item = collection.get(again.item_id)
     assert (item.sampling, item.frames, only_row(collection).sampling) == ("shots", 3, "shots")
-    assert ingest_file(collection, ENGINE, path, sampling="shots").state == "unchanged"
+    assert ingest_file(collection, ENGINE, path, IngestOptions(sampling="shots")).state == "unchanged"
 
 
 def test_changed_bytes_replace_the_item(collection: Collection, tmp_path: Path) -> None:
-    first = ingest_file(collection, ENGINE, write_image(tmp_path / "a.png", 1), metadata={"k": 1})
+    first = ingest_file(collection, ENGINE, Task.of(write_image(tmp_path / "a.png", 1), metadata={"k": 1}))
     second = ingest_file(collection, ENGINE, write_image(tmp_path / "a.png", 2))
     assert (second.state, second.item_id) == ("updated", first.item_id)
     assert collection.get(first.item_id).metadata == {"k": 1}
@@ -136,7 +143,7 @@ def test_changed_bytes_replace_the_item(collection: Collection, tmp_path: Path) 
 def test_names_given_by_the_caller_are_kept(collection: Collection, tmp_path: Path) -> None:
     path = write_image(tmp_path / "a.png", 1)
     outcome = ingest_file(
-        collection, ENGINE, path, uri="upload:x", name="holiday.png", item_id="mine", metadata={"k": 1}
+        collection, ENGINE, Task.of(path, uri="upload:x", name="holiday.png", item_id="mine", metadata={"k": 1})
     )
     item = collection.get("mine")
     assert (outcome.uri, item.uri, item.name, item.metadata) == (
@@ -146,7 +153,7 @@ def test_names_given_by_the_caller_are_kept(collection: Collection, tmp_path: Pa
         {"k": 1},
     )
     with pytest.raises(InvalidRequest):
-        ingest_file(collection, ENGINE, path, item_id="a/b")
+        ingest_file(collection, ENGINE, Task.of(path, item_id="a/b"))
 
 
 def test_progress_counts_frames_up_to_all(collection: Collection, tmp_path: Path) -> None:
@@ -178,7 +185,7 @@ def test_missing_files_folders_and_pipes_are_outcomes(collection: Collection, tm
 
 @pytest.mark.parametrize("limits", [MediaLimits(max_pixels=100), MediaLimits(max_bytes=100)])
 def test_a_file_over_a_limit_is_an_outcome(collection: Collection, tmp_path: Path, limits: MediaLimits) -> None:
-    outcome = ingest_file(collection, ENGINE, write_image(tmp_path / "a.png", 1), limits=limits)
+    outcome = ingest_file(collection, ENGINE, write_image(tmp_path / "a.png", 1), IngestOptions(limits=limits))
     assert (outcome.state, outcome.stage) == ("failed", "probe") and "max_" in (outcome.reason or "")
 
 
@@ -215,7 +222,7 @@ def test_black_pictures_inform_little() -> None:
     blue = np.zeros((1, 32, 32, 3), np.uint8)
     blue[..., 2] = 255
     busy = np.random.default_rng(0).integers(0, 255, (1, 32, 32, 3), np.uint8)
-    assert reader.informativeness(np.concatenate([flat, blue, busy])).tolist() == [0, 0, 1]
+    assert informativeness(np.concatenate([flat, blue, busy])).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("ground", "letters"), [("black", "white"), ("white", "black")])
@@ -224,7 +231,7 @@ def test_credits_inform_less_than_a_scene(ground: str, letters: str) -> None:
     for line in range(9):
         ImageDraw.Draw(sheet).text((200, 20 + 36 * line), f"Second Unit Director  Name {line}", letters, None)
     pixels = np.stack([np.asarray(image.resize((96, 96))) for image in (sheet, picture(1, (640, 360)))])
-    credits, scene = reader.informativeness(pixels).tolist()
+    credits, scene = informativeness(pixels).tolist()
     assert 0 < credits < 0.3 and scene > 0.9
 
 
@@ -238,7 +245,7 @@ def test_many_files_each_get_one_outcome(collection: Collection, tmp_path: Path)
     assert collection.count() == 15
     for outcome in outcomes:
         if outcome.state == "added":
-            alone = ingest_file(collection, ENGINE, outcome.path, uri=f"again:{outcome.uri}")
+            alone = ingest_file(collection, ENGINE, Task.of(outcome.path, uri=f"again:{outcome.uri}"))
             assert alone.frames == outcome.frames
     assert list(ingest_many(collection, ENGINE, [])) == []
 
@@ -254,6 +261,35 @@ def test_many_give_the_same_vectors_as_one(tmp_path: Path) -> None:
             ingest_file(one, engine, outcome.path)
             a, b = one.moments_of(outcome.item_id), many.moments_of(outcome.item_id)
             assert (a.vectors == b.vectors).all() and (a.start_seconds == b.start_seconds).all()
+
+
+class Rendezvous(InProcess):
+    """Decodes nothing before `workers` callers decode at once; remembers how many did at most."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__()
+        self.workers, self.most, self._now = workers, 0, 0
+        self._barrier, self._lock = threading.Barrier(workers), threading.Lock()
+
+    def read_frames(self, *arguments: Any, **more: Any) -> Generator[Frames, None, None]:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        self._barrier.wait(30)
+        yield from super().read_frames(*arguments, **more)
+        with self._lock:
+            self._now -= 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_as_many_files_are_decoded_at_once_as_the_decoder_has_workers(
+    collection: Collection, tmp_path: Path, workers: int
+) -> None:
+    decoder = Rendezvous(load_settings(decode_workers=workers).sandbox_options["workers"])
+    paths = [write_image(tmp_path / f"{seed}.png", seed) for seed in range(2 * workers)]
+    outcomes = list(ingest_many(collection, ENGINE, paths, IngestOptions(decoder=decoder)))
+    assert [outcome.state for outcome in outcomes] == ["added"] * len(paths)
+    assert decoder.most == workers
 
 
 def test_stopping_early_ends_the_threads_and_keeps_what_was_told(collection: Collection, tmp_path: Path) -> None:

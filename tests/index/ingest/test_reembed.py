@@ -21,7 +21,9 @@ from vicmae.export.engine import FakeEngine
 from vicmae.index import cli
 from vicmae.index.catalog.dismissals import dismiss, dismissed
 from vicmae.index.collection import Collection
+from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
+from vicmae.index.ingest.reader import Task
 from vicmae.index.ingest.reembed import Tally, open_both, reembed
 from vicmae.index.library import Library
 
@@ -45,11 +47,11 @@ def fill(library: Library, folder: Path, pictures: int = 4) -> Collection:
     """A collection of pictures, a film, and an upload."""
     collection = library.create("old", ENGINE)
     for seed in range(pictures):
-        ingest_file(collection, ENGINE, write_image(folder / f"{seed}.png", seed), metadata={"seed": seed})
+        ingest_file(collection, ENGINE, Task.of(write_image(folder / f"{seed}.png", seed), metadata={"seed": seed}))
     film = write_video(folder / "film.mp4", 9, seconds=4)
-    ingest_file(collection, ENGINE, film, sampling="shots", frames_per_second=1.0)
+    ingest_file(collection, ENGINE, film, IngestOptions(1.0, "shots"))
     upload = write_image(collection.uploads / "abc.png", 77)
-    ingest_file(collection, ENGINE, upload, uri="upload:abc.png", item_id="mine", name="holiday.png")
+    ingest_file(collection, ENGINE, Task.of(upload, uri="upload:abc.png", item_id="mine", name="holiday.png"))
     return collection
 
 

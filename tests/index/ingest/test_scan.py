@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vicmae.index.catalog.ledger import LedgerRow, State
-from vicmae.index.ingest.scan import Candidate, Walk, file_uri, is_gone, plan, uri_path, walk
+from vicmae.index.ingest.scan import Candidate, Walk, plan, walk
+from vicmae.index.paths import file_uri, is_gone, uri_path
 
 
 def touch(path: Path) -> Path:

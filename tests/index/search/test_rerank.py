@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from vicmae.export.engine import FakeEngine
 from vicmae.index.collection import Collection
+from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
 from vicmae.index.search.query import Query, embed_query
@@ -33,7 +34,7 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
     with Library(tmp_path / "data") as library:
         made = library.create("films", ENGINE)
         for path in sorted(tmp_path.glob("*.*")):
-            assert ingest_file(made, ENGINE, path, frames_per_second=4.0).state == "added"
+            assert ingest_file(made, ENGINE, path, IngestOptions(4.0)).state == "added"
         yield made
 
 

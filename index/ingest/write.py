@@ -1,0 +1,106 @@
+"""The last step of ingest: what came of a file, good or bad, as item and ledger in one transaction."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ...media.sampling import sample_ends
+from ..catalog.items import Moments, NewItem
+from ..catalog.ledger import LedgerRow, record
+from ..collection import Collection
+from .folding import fold
+from .options import IngestOptions
+from .reader import Reading, Stage, Unreadable, check_unchanged
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file, after it was committed. `stage` and `reason` say where and why it failed."""
+
+    path: Path
+    uri: str
+    state: Literal["added", "updated", "unchanged", "failed"]
+    item_id: str
+    frames: int = 0
+    stage: Stage | None = None
+    reason: str | None = None
+
+
+def write(reading: Reading, collection: Collection, options: IngestOptions) -> Outcome:
+    """Stores what came of a file; it is on disk when this returns."""
+    task = reading.task
+    try:
+        if reading.failure is not None:
+            raise reading.failure
+        check_unchanged(reading)
+        row = _ledger_row(reading, options)
+        if reading.same is not None:
+            record(collection.catalog, row)
+            return Outcome(task.path, task.uri, "unchanged", task.item_id, reading.same.frames)
+        state: Literal["added", "updated"] = "updated" if collection.find_by_uri(task.uri) else "added"
+        item = collection.add(_new_item(reading, options), row)
+        return Outcome(task.path, task.uri, state, item.id, item.frames)
+    except Unreadable as failure:
+        record(collection.catalog, _ledger_row(reading, options, failure))
+        return Outcome(task.path, task.uri, "failed", task.item_id, 0, failure.stage, failure.reason)
+
+
+def _ledger_row(reading: Reading, options: IngestOptions, failure: Unreadable | None = None) -> LedgerRow:
+    return LedgerRow(
+        uri=reading.task.uri,
+        size_bytes=reading.size_bytes,
+        mtime_ns=reading.mtime_ns,
+        frames_per_second=options.frames_per_second,
+        sampling=options.sampling,
+        state="failed" if failure else "done",
+        stage=failure.stage if failure else None,
+        reason=failure.reason if failure else None,
+        item_id=reading.task.item_id,
+    )
+
+
+def _new_item(reading: Reading, options: IngestOptions) -> NewItem:
+    """The item of a file that was embedded, or that has a twin to copy from. Raises Unreadable."""
+    task = reading.task
+    about, moments = _from_twin(reading) if reading.twin is not None else _from_vectors(reading, options)
+    return NewItem(
+        id=task.item_id,
+        uri=task.uri,
+        name=task.name,
+        path=task.path,
+        metadata=task.metadata,
+        created_at=task.created_at,
+        sha256=reading.sha256,
+        size_bytes=reading.size_bytes,
+        mtime_ns=reading.mtime_ns,
+        frames_per_second=options.frames_per_second,
+        sampling=options.sampling,
+        **about,
+        **vars(fold(moments)),
+    )
+
+
+def _from_twin(reading: Reading) -> tuple[dict[str, Any], Moments]:
+    assert reading.twin is not None
+    twin, moments = reading.twin
+    return {name: getattr(twin, name) for name in ("kind", "mime", "width", "height", "duration_seconds")}, moments
+
+
+def _from_vectors(reading: Reading, options: IngestOptions) -> tuple[dict[str, Any], Moments]:
+    info = reading.info
+    if info is None or not reading.vectors:
+        raise Unreadable("decode", "It gave no pictures.")
+    seconds = np.concatenate(reading.seconds)
+    duration_seconds = info.duration_seconds
+    if info.kind == "video" and duration_seconds <= seconds[-1]:
+        duration_seconds = float(seconds[-1]) + 1 / options.frames_per_second  # the file says nothing, or says it wrong
+    moments = Moments(
+        np.concatenate(reading.vectors),
+        seconds,
+        sample_ends(seconds, duration_seconds),
+        np.concatenate(reading.informative),
+    )
+    about = {"kind": info.kind, "mime": info.mime, "width": info.width, "height": info.height}
+    return about | {"duration_seconds": duration_seconds}, moments
