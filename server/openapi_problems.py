@@ -1,7 +1,7 @@
 """Which problems each operation may answer with. /openapi.json says so; the tests hold every answer to it.
 
-A table by path and method, since an operation's problems come from rings, services and rooms far from its route. Knows
-no routes by name.
+A table by path and method, since an operation's problems come from middleware, services and packages far from its
+route. Knows no routes by name.
 """
 
 import re

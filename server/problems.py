@@ -202,7 +202,7 @@ async def _pass_by(receive: Receive) -> None:
 
 
 def install(app: FastAPI) -> None:
-    """Makes every foreseen error of the app's routes a problem; unexpected ones are edge.py's business."""
+    """Turns every foreseen error of the routes into a problem; unexpected ones are RequestLifecycle's."""
 
     async def foreseen(request: Request, error: Exception) -> Response:
         assert isinstance(error, errors.VicmaeError)

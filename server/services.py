@@ -7,24 +7,19 @@ import fcntl
 import logging
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args
 
 import numpy as np
 from anyio import CapacityLimiter
-from fastapi import Depends, Request
 from opentelemetry import trace
-from starlette.requests import ClientDisconnect
 
 from ..errors import Conflict, ModelMismatch, StorageError
 from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
-from ..index.catalog.jobs import JobState, list_jobs
 from ..index.ingest.options import IngestOptions
 from ..index.library import Library
 from ..index.vectors.card import open_card
@@ -37,12 +32,13 @@ from .inference.batched_engine import BatchedEngine
 from .inference.batcher import Batcher
 from .inference.canary import Canary
 from .inference.pipeline import Pipeline
-from .inference.request_context import ClientDisconnected, RequestContext
+from .inference.request_context import RequestContext
 from .jobs.handlers import JobContext
 from .jobs.worker import Worker
 from .media_input.fetch import Fetcher, FetchLimits, hosts_of
 from .media_input.library_roots import parse_library_roots
-from .observability.metrics import LibraryCounts, Metrics
+from .observability.library_counts import library_counts
+from .observability.metrics import Metrics
 from .thumbnail_cache import ThumbnailCache
 from .uploads.idempotency import IdempotencyStore
 
@@ -50,7 +46,6 @@ log = logging.getLogger("vicmae.server")
 
 DEFAULT_COLLECTION = "default"
 THUMBNAIL_THREADS = 2
-COUNTED = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
 
 
 @dataclass(frozen=True)
@@ -199,26 +194,6 @@ def record_context(metrics: Metrics, context: RequestContext) -> None:
     trace.get_current_span().set_attributes({f"vicmae.{stage}": spent for stage, spent in context.timing.items()})
 
 
-def library_counts(library: Library) -> LibraryCounts:
-    """The collections and jobs as they are now."""
-    opened = [library.open(known.name) for known in library.list()]
-    collections: dict[str, dict[str, float]] = {}
-    states: Counter[JobState] = Counter()
-    for each in opened:
-        try:
-            stats = each.stats()
-            states.update(job.state for job in list_jobs(each.catalog, 10_000))
-        except StorageError as error:
-            log.warning("the collection %r is not counted: %s", each.name, error)
-            continue
-        asked = each.index.asked()
-        collections[each.name] = {name: float(number) for name, number in stats.items() if name in COUNTED}
-        collections[each.name]["queries_compared"] = asked.compared
-        if asked.recall is not None:
-            collections[each.name]["queries_recall"] = asked.recall
-    return LibraryCounts(collections, {state: states[state] for state in get_args(JobState)})
-
-
 def warm_up(engine: Engine) -> None:
     """One blank picture through the engine: a broken engine shows here, not at the first request."""
     size = engine.spec.size
@@ -255,32 +230,3 @@ def _empty_folder(folder: Path) -> Path:
     except OSError as error:
         raise StorageError(f"The folder {folder} cannot be used: {error.strerror}.") from error
     return folder
-
-
-async def services_of(request: Request) -> Services:
-    """Asynchronous, since FastAPI would send a plain function to a thread for every request."""
-    return opened(request)
-
-
-def opened(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
-
-
-Here = Annotated[Services, Depends(services_of)]
-
-
-T = TypeVar("T")
-
-
-async def run_in_pipeline(here: Services, request: Request, work: Callable[[RequestContext], T]) -> T:
-    """Runs work(context) in the pipeline; it ends early when the client disconnects. The body must have been read."""
-
-    async def disconnected() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    try:
-        return await here.pipeline.run(work, disconnected)
-    except ClientDisconnected as gone:
-        raise ClientDisconnect from gone

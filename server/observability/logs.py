@@ -1,6 +1,6 @@
 """Log lines for people, or one JSON object a line for machines; both know which request they belong to.
 
-Knows no HTTP: edge.py says which request runs.
+Knows no HTTP: middleware/request_lifecycle.py says which request runs.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the server tells Prometheus: requests, stations, queue, engine, collections and jobs.
+"""Metrics for Prometheus: requests and their stages, batches, the queue, the engine, collections and jobs.
 
 Each server has a registry of its own. Knows no routes and no engines; what it cannot count it asks for when scraped.
 """
@@ -24,7 +24,7 @@ PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class LibraryCounts:
-    """What is there at the moment of a scrape: numbers by name for each collection, and jobs by state."""
+    """What the library holds at the moment of a scrape: numbers by name for each collection, and jobs by state."""
 
     collections: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     jobs: Mapping[str, int] = field(default_factory=dict)
@@ -49,16 +49,16 @@ class Metrics:
         self._requests = Counter(
             "vicmae_requests", "Requests answered", ["method", "route", "status"], registry=registry
         )
-        self._took = Histogram(
+        self._request_seconds = Histogram(
             "vicmae_request_seconds",
             "From the first byte in to the last one out",
             ["route"],
             buckets=SECONDS,
             registry=registry,
         )
-        self._stations = Histogram(
+        self._stages = Histogram(
             "vicmae_station_seconds",
-            "Time of a request at a station of its trip",
+            "Time of a request in a stage, such as decode or engine",
             ["station"],
             buckets=SECONDS,
             registry=registry,
@@ -66,10 +66,10 @@ class Metrics:
         self._batches = Histogram(
             "vicmae_batch_pictures", "Pictures in a batch", (), buckets=PICTURES, registry=registry
         )
-        self._sharers = Histogram(
+        self._batch_requests = Histogram(
             "vicmae_batch_requests", "Requests that shared a batch", (), buckets=PICTURES, registry=registry
         )
-        self._engine_took = Histogram(
+        self._engine_seconds = Histogram(
             "vicmae_engine_seconds", "A batch in the engine", (), buckets=SECONDS, registry=registry
         )
 
@@ -79,25 +79,25 @@ class Metrics:
     def record_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One answered request. `route` is a pattern, never a path: there are few of them."""
         self._requests.labels(method, route, str(status)).inc()
-        self._took.labels(route).observe(seconds)
+        self._request_seconds.labels(route).observe(seconds)
 
     def record_stages(self, timing: Mapping[str, float]) -> None:
-        """Milliseconds at each station; those that were passed by are left out."""
-        for station, milliseconds in timing.items():
+        """Milliseconds in each stage of a request; stages that it did not need are left out."""
+        for stage, milliseconds in timing.items():
             if milliseconds:
-                self._stations.labels(station.removesuffix("_ms")).observe(milliseconds / 1000)
+                self._stages.labels(stage.removesuffix("_ms")).observe(milliseconds / 1000)
 
     def record_batch(self, pictures: int, callers: int, seconds: float) -> None:
         self._batches.observe(pictures)
-        self._sharers.observe(callers)
-        self._engine_took.observe(seconds)
+        self._batch_requests.observe(callers)
+        self._engine_seconds.observe(seconds)
 
-    def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
+    def watch(self, name: str, help: str, value: Callable[[], float]) -> None:
         """A gauge that is asked when scraped."""
-        Gauge(name, words, registry=self._registry).set_function(value)
+        Gauge(name, help, registry=self._registry).set_function(value)
 
-    def watch_library(self, stock: Callable[[], LibraryCounts]) -> None:
-        self._registry.register(_LibraryCollector(stock))
+    def watch_library(self, counts: Callable[[], LibraryCounts]) -> None:
+        self._registry.register(_LibraryCollector(counts))
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
@@ -105,22 +105,22 @@ class Metrics:
 
 
 class _LibraryCollector(Collector):
-    def __init__(self, stock: Callable[[], LibraryCounts]) -> None:
-        self.stock = stock
+    def __init__(self, counts: Callable[[], LibraryCounts]) -> None:
+        self.counts = counts
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # registering must not ask for the stock
+        return ()  # registering must not count
 
     def collect(self) -> Iterable[Metric]:
-        stock = self.stock()
-        names = {name for numbers in stock.collections.values() for name in numbers}
+        counts = self.counts()
+        names = {name for numbers in counts.collections.values() for name in numbers}
         for name in sorted(names):
             family = GaugeMetricFamily(f"vicmae_collection_{name}", f"{name} of a collection", labels=["collection"])
-            for collection, numbers in stock.collections.items():
+            for collection, numbers in counts.collections.items():
                 if name in numbers:
                     family.add_metric([collection], numbers[name])
             yield family
         jobs = GaugeMetricFamily("vicmae_jobs", "Jobs of all collections, by state", labels=["state"])
-        for state, count in stock.jobs.items():
+        for state, count in counts.jobs.items():
             jobs.add_metric([state], count)
         yield jobs

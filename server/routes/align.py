@@ -6,28 +6,28 @@ from anyio import to_thread
 from fastapi import APIRouter
 
 from ...index.search.pairwise import align_items
+from ..dependencies import ServicesDependency
 from ..schemas.search import AlignAnswer, AlignRequest, Segment
-from ..services import Here
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
 
 
 @router.post("/align")
-async def align(name: str, wish: AlignRequest, here: Here) -> AlignAnswer:
+async def align(name: str, body: AlignRequest, services: ServicesDependency) -> AlignAnswer:
     """From when to when each of two items shows what the other shows: several stretches, both sides' times."""
-    return await to_thread.run_sync(aligned, name, wish, here)
+    return await to_thread.run_sync(align_now, name, body, services)
 
 
-def aligned(name: str, wish: AlignRequest, here: Here) -> AlignAnswer:
+def align_now(name: str, body: AlignRequest, services: ServicesDependency) -> AlignAnswer:
     began = perf_counter()
     segments = align_items(
-        here.library.open(name),
-        wish.a,
-        wish.b,
-        (wish.a_start_seconds, wish.a_end_seconds),
-        (wish.b_start_seconds, wish.b_end_seconds),
-        here.limits,
-        here.decoder,
+        services.library.open(name),
+        body.a,
+        body.b,
+        (body.a_start_seconds, body.a_end_seconds),
+        (body.b_start_seconds, body.b_end_seconds),
+        services.limits,
+        services.decoder,
     )
-    shown = [Segment.model_validate(segment, from_attributes=True) for segment in segments]
-    return AlignAnswer(a=wish.a, b=wish.b, segments=shown, timing={"index_ms": 1000 * (perf_counter() - began)})
+    schemas = [Segment.model_validate(segment, from_attributes=True) for segment in segments]
+    return AlignAnswer(a=body.a, b=body.b, segments=schemas, timing={"index_ms": 1000 * (perf_counter() - began)})

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from ...errors import InvalidRequest, NotFound
 from ...media.reader import Source
+from ..dependencies import ServicesDependency, get_services, run_in_pipeline
 from ..embedding_formats import CONTENT, render_embeddings, requested_format
 from ..inference.pipeline import Embedded
 from ..inference.request_context import RequestContext
@@ -26,7 +27,7 @@ from ..schemas.embeddings import (
     EncodingFormat,
     FrameEmbedding,
 )
-from ..services import Here, Services, opened, run_in_pipeline
+from ..services import Services
 
 router = APIRouter(prefix="/v1/embeddings", tags=["embeddings"])
 
@@ -58,22 +59,24 @@ FRAMES = {
 
 
 @router.post("", response_model=Embeddings, responses=CONTENT)
-async def embeddings(wish: EmbeddingsRequest, request: Request, here: Here, accept: Accept = "") -> Response:
+async def embeddings(
+    body: EmbeddingsRequest, request: Request, services: ServicesDependency, accept: Accept = ""
+) -> Response:
     """Pictures and short clips as data URLs (or addresses, from hosts the server may fetch from) -> one vector each."""
-    check_model(here, wish.model)
-    dim = here.engine.spec.dim
-    if wish.dimensions not in (None, dim):
-        raise InvalidRequest(f"This model gives vectors of {dim} dimensions, not {wish.dimensions}.")
-    inputs = wish.input if isinstance(wish.input, list) else [wish.input]
-    if not 1 <= len(inputs) <= here.settings.max_batch_inputs:
-        raise InvalidRequest(f"input holds {len(inputs)} entries; 1 to {here.settings.max_batch_inputs} fit.")
-    inputs = await here.fetcher.fill_in(inputs)
+    check_model(services, body.model)
+    dim = services.engine.spec.dim
+    if body.dimensions not in (None, dim):
+        raise InvalidRequest(f"This model gives vectors of {dim} dimensions, not {body.dimensions}.")
+    inputs = body.input if isinstance(body.input, list) else [body.input]
+    if not 1 <= len(inputs) <= services.settings.max_batch_inputs:
+        raise InvalidRequest(f"input holds {len(inputs)} entries; 1 to {services.settings.max_batch_inputs} fit.")
+    inputs = await services.fetcher.fill_in(inputs)
 
     def work(context: RequestContext) -> Embeddings:
         sources = (media_bytes(value, f"input[{i}]") for i, value in enumerate(inputs))
-        return embed(here, sources, wish.encoding_format, False, context)
+        return embed(services, sources, body.encoding_format, False, context)
 
-    return render_embeddings(requested_format(accept), await run_in_pipeline(here, request, work))
+    return render_embeddings(requested_format(accept), await run_in_pipeline(services, request, work))
 
 
 @router.post(
@@ -84,30 +87,32 @@ async def embeddings(wish: EmbeddingsRequest, request: Request, here: Here, acce
 )
 async def embeddings_upload(request: Request) -> Response:
     """Files of the multipart field `file` -> one vector each, with `frames=true` one a sampled frame too."""
-    here = opened(request)
-    async with read_form(request, here.incoming, here.settings.max_batch_inputs, keeps=False) as form:
+    services = get_services(request)
+    async with read_form(request, services.incoming, services.settings.max_batch_inputs, keeps=False) as form:
         form.only("model", "encoding_format", "frames")
-        check_model(here, form.fields.get("model"))
+        check_model(services, form.fields.get("model"))
         encoding = encoding_of(form.fields.get("encoding_format", "float"))
         wanted = flag_of("frames", form.fields.get("frames", request.query_params.get("frames", "")))
         sources = [upload.source for upload in form.files]
         if not sources:
             raise InvalidRequest("Expected at least one file in the multipart field 'file', got none.")
-        answer = await run_in_pipeline(here, request, lambda context: embed(here, sources, encoding, wanted, context))
+        answer = await run_in_pipeline(
+            services, request, lambda context: embed(services, sources, encoding, wanted, context)
+        )
         return render_embeddings(requested_format(request.headers.get("accept", "")), answer)
 
 
-# What is asked most is asked without FastAPI's own way to a function, which costs more than all else of it together.
+# The busiest route does without FastAPI's own dispatch, which costs more than the rest of the framework together.
 UPLOAD_ROUTE = Route("/v1/embeddings/upload", embeddings_upload, methods=["POST"])
 
 
 def embed(
-    here: Services, sources: Iterable[Source], encoding: EncodingFormat, with_frames: bool, context: RequestContext
+    services: Services, sources: Iterable[Source], encoding: EncodingFormat, with_frames: bool, context: RequestContext
 ) -> Embeddings:
-    """The answer for these sources, in order. Runs inside a trip."""
+    """The answer for these sources, in order. Runs in the pipeline."""
     data: list[Embedding] = []
     images = frames = 0
-    for index, embedded in enumerate(here.pipeline.embed_many(sources, context)):
+    for index, embedded in enumerate(services.pipeline.embed_many(sources, context)):
         images += embedded.info.kind == "image"
         frames += len(embedded.vectors)
         data.append(
@@ -120,7 +125,7 @@ def embed(
         )
     return Embeddings(
         data=data,
-        model=here.engine.name,
+        model=services.engine.name,
         usage=EmbeddingsUsage(images=images, frames=frames),
         timing=Timing(**context.timing),
     )
@@ -141,10 +146,10 @@ def encoded(vector: NDArray[np.float32], encoding: EncodingFormat) -> list[float
     return numbers
 
 
-def check_model(here: Services, name: str | None) -> None:
+def check_model(services: Services, name: str | None) -> None:
     """NotFound unless `name` is the served model, or none."""
-    if name is not None and name != here.engine.name:
-        raise NotFound(f"The model {name!r} is not served here; this server runs {here.engine.name!r}.")
+    if name is not None and name != services.engine.name:
+        raise NotFound(f"The model {name!r} is not served here; this server runs {services.engine.name!r}.")
 
 
 def encoding_of(text: str) -> EncodingFormat:

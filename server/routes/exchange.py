@@ -15,10 +15,10 @@ from fastapi.responses import StreamingResponse
 from ...errors import StorageError
 from ...index.backup.exchange import export_to, import_vectors
 from ...index.backup.exchange_rows import Form
+from ..dependencies import ServicesDependency
 from ..media_input.multipart import read_form
 from ..schemas.collections import Collection
-from ..services import Here
-from .collections import check_room, described
+from .collections import check_collection_count, collection_schema
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
 
@@ -39,13 +39,13 @@ BODY = {
 
 
 @router.get("/export", response_class=StreamingResponse)
-async def export_collection(name: str, here: Here, format: Form = "parquet") -> StreamingResponse:
+async def export_collection(name: str, services: ServicesDependency, format: Form = "parquet") -> StreamingResponse:
     """All stored vectors as Parquet or npz: a row a frame, with uri, seconds and metadata."""
 
     def work() -> tuple[str, BinaryIO]:
-        collection = here.library.open(name)
+        collection = services.library.open(name)
         try:
-            file = TemporaryFile(dir=here.incoming)
+            file = TemporaryFile(dir=services.incoming)
             try:
                 export_to(collection, file, format)
                 file.flush()
@@ -67,14 +67,14 @@ async def export_collection(name: str, here: Here, format: Form = "parquet") -> 
 @router.post(
     "/import", status_code=201, response_model=Collection, openapi_extra={"requestBody": BODY}, responses={201: {}}
 )
-async def import_collection(name: str, request: Request, here: Here) -> Collection:
+async def import_collection(name: str, request: Request, services: ServicesDependency) -> Collection:
     """Makes a collection of an exported file, bound to the model that the file names; 409 when the name is taken."""
-    await to_thread.run_sync(check_room, here)
-    async with read_form(request, here.incoming) as form:
+    await to_thread.run_sync(check_collection_count, services)
+    async with read_form(request, services.incoming) as form:
         form.only()
         upload = form.one_file()
-        imported = await to_thread.run_sync(import_vectors, here.library, upload.path, name, upload.name)
-    return await to_thread.run_sync(described, here, imported)
+        imported = await to_thread.run_sync(import_vectors, services.library, upload.path, name, upload.name)
+    return await to_thread.run_sync(collection_schema, services, imported)
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:

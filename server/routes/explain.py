@@ -15,13 +15,14 @@ from ...errors import InvalidRequest
 from ...export import explanation
 from ...index.collection import Collection
 from ...media.reader import Source
+from ..dependencies import ServicesDependency, run_in_pipeline
 from ..inference.request_context import RequestContext
 from ..media_input.data_urls import media_bytes
 from ..media_input.multipart import read_form
 from ..schemas.base import Timing
 from ..schemas.search import ExplainedSide, ExplainRequest, Explanation
-from ..services import Here, Services, run_in_pipeline
-from .items import present_file
+from ..services import Services
+from .item_files import present_file
 from .search import parsed
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
@@ -48,7 +49,7 @@ BODY = {
 
 
 @router.post("/explain", response_model=Explanation, openapi_extra={"requestBody": BODY})
-async def explained(name: str, request: Request, here: Here) -> Response:
+async def explained(name: str, request: Request, here: ServicesDependency) -> Response:
     """Which parts of the query and of the hit are alike: a heat map over each, and its numbers."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):

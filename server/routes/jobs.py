@@ -11,9 +11,10 @@ from fastapi.sse import format_sse_event
 from ...errors import NotFound
 from ...index.catalog import jobs as index
 from ...index.collection import Collection
+from ..dependencies import ServicesDependency
 from ..jobs.kinds import DUPLICATES, REEMBED, SCAN
 from ..schemas.jobs import Job, Jobs, Progress
-from ..services import Here, Services
+from ..services import Services
 from ..uploads.files import forget_upload
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -26,39 +27,40 @@ REPORTS = (DUPLICATES, REEMBED)  # kinds whose report has an address
 
 
 @router.get("")
-def list_jobs(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
+def list_jobs(services: ServicesDependency, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
     """The newest jobs of all collections, newest first."""
     jobs = [
-        described(collection, job)
-        for collection in collections(here)
+        job_schema(collection, job)
+        for collection in collections(services)
         for job in index.list_jobs(collection.catalog, limit)
     ]
     return Jobs(data=sorted(jobs, key=lambda job: job.created_at, reverse=True)[:limit])
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, here: Here) -> Job:
+def get_job(job_id: str, services: ServicesDependency) -> Job:
     """One job."""
-    return described(*find(here, job_id))
+    return job_schema(*find(services, job_id))
 
 
 @router.get("/{job_id}/events", response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
-async def job_events(job_id: str, request: Request, here: Here) -> StreamingResponse:
+async def job_events(job_id: str, request: Request, services: ServicesDependency) -> StreamingResponse:
     """The job as server-sent events `job`, one whenever it changed, until it has ended. Data is the job as JSON."""
-    await to_thread.run_sync(find, here, job_id)
-    told = changes(job_id, request, here)
-    return StreamingResponse(told, media_type=EVENTS, headers={"cache-control": "no-store"})
+    await to_thread.run_sync(find, services, job_id)
+    events = changes(job_id, request, services)
+    return StreamingResponse(events, media_type=EVENTS, headers={"cache-control": "no-store"})
 
 
-async def changes(job_id: str, request: Request, here: Services) -> AsyncIterator[bytes]:
-    told, silent_seconds = "", 0.0
+async def changes(job_id: str, request: Request, services: Services) -> AsyncIterator[bytes]:
+    """An event for each change of the job, until it has ended or the server stops."""
+    last, silent_seconds = "", 0.0
     while request.app.state.ready:
         try:
-            job = described(*await to_thread.run_sync(find, here, job_id))
+            job = job_schema(*await to_thread.run_sync(find, services, job_id))
         except NotFound:  # its collection was dropped
             return
-        if (text := job.model_dump_json()) != told:
-            told, silent_seconds = text, 0.0
+        if (text := job.model_dump_json()) != last:
+            last, silent_seconds = text, 0.0
             yield format_sse_event(event="job", data_str=text)
         elif silent_seconds >= KEEP_ALIVE_SECONDS:
             silent_seconds = 0.0
@@ -70,20 +72,20 @@ async def changes(job_id: str, request: Request, here: Services) -> AsyncIterato
 
 
 @router.delete("/{job_id}")
-def cancel_job(job_id: str, here: Here) -> Job:
+def cancel_job(job_id: str, services: ServicesDependency) -> Job:
     """Cancels a job: one that waits never begins; one that runs ends after the file it is at, and what it has done
     stays. An upload that has become no item is deleted."""
-    collection, job = find(here, job_id)
+    collection, job = find(services, job_id)
     if job.state == "running":
-        return described(collection, index.cancel_job(collection.catalog, job_id, "running"))
+        return job_schema(collection, index.cancel_job(collection.catalog, job_id, "running"))
     job = index.cancel_job(collection.catalog, job_id)
     forget_upload(collection, job)
-    return described(collection, job)
+    return job_schema(collection, job)
 
 
-def find(here: Services, job_id: str) -> tuple[Collection, index.Job]:
+def find(services: Services, job_id: str) -> tuple[Collection, index.Job]:
     """The job and its collection; NotFound when no collection knows it."""
-    for collection in collections(here):
+    for collection in collections(services):
         try:
             return collection, index.get_job(collection.catalog, job_id)
         except NotFound:
@@ -91,11 +93,11 @@ def find(here: Services, job_id: str) -> tuple[Collection, index.Job]:
     raise NotFound(f"There is no job {job_id!r}.")
 
 
-def collections(here: Services) -> list[Collection]:
-    return [here.library.open(known.name) for known in here.library.list()]
+def collections(services: Services) -> list[Collection]:
+    return [services.library.open(known.name) for known in services.library.list()]
 
 
-def described(collection: Collection, job: index.Job) -> Job:
+def job_schema(collection: Collection, job: index.Job) -> Job:
     return Job(
         id=job.id,
         kind=job.kind,

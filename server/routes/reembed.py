@@ -4,29 +4,29 @@ from fastapi import APIRouter, Response
 
 from ...index.catalog import jobs as index
 from ...index.ingest.reembed import open_both
+from ..dependencies import ServicesDependency
 from ..jobs.kinds import REEMBED
 from ..schemas.collections import Reembedding, ReembedRequest
 from ..schemas.jobs import Accepted
-from ..services import Here
 from . import jobs
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
 
 
 @router.post("/reembed", status_code=202)
-def reembed(name: str, wish: ReembedRequest, here: Here, response: Response) -> Accepted:
+def reembed(name: str, body: ReembedRequest, services: ServicesDependency, response: Response) -> Accepted:
     """Starts it, or names the job that does it already. The collection of the name stays as it is."""
-    source, target = open_both(here.library, name, wish.into, here.engine, wish.alias)
+    source, target = open_both(services.library, name, body.into, services.engine, body.alias)
     known = (job for job in index.list_jobs(target.catalog, 1000) if job.kind == REEMBED)
     job = next((job for job in known if job.state in ("queued", "running")), None)
     if job is None:
-        job = index.add_job(target.catalog, REEMBED, None, {"source": source.name, "alias": wish.alias})
-        here.worker.wake()
+        job = index.add_job(target.catalog, REEMBED, None, {"source": source.name, "alias": body.alias})
+        services.worker.wake()
     response.headers["location"] = f"/v1/jobs/{job.id}"
-    return Accepted(job=jobs.described(target, job))
+    return Accepted(job=jobs.job_schema(target, job))
 
 
 @router.get("/reembed/{job_id}")
-def report(name: str, job_id: str, here: Here) -> Reembedding:
+def report(name: str, job_id: str, services: ServicesDependency) -> Reembedding:
     """What became of the items; `name` is the new collection. 404 until the job has succeeded."""
-    return Reembedding.model_validate(index.result_of(here.library.open(name).catalog, job_id, REEMBED))
+    return Reembedding.model_validate(index.result_of(services.library.open(name).catalog, job_id, REEMBED))

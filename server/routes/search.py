@@ -27,11 +27,12 @@ from ...index.search.rerank_clip import refine_clip
 from ...index.search.search import Hit, search_clip, search_frame
 from ...index.vectors.plan import Effort
 from ...media.reader import Source
+from ..dependencies import ServicesDependency, run_in_pipeline
 from ..inference.request_context import RequestContext
 from ..media_input.data_urls import media_bytes
 from ..media_input.multipart import read_form
 from ..schemas.search import SearchAnswer, SearchRequest, Target
-from ..services import Here, Services, run_in_pipeline
+from ..services import Services
 from .items import check_limit
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
@@ -93,7 +94,7 @@ class Query:
 
 
 @router.post("/search", response_model=SearchAnswer, openapi_extra={"requestBody": BODY})
-async def search(name: str, request: Request, here: Here) -> Response:
+async def search(name: str, request: Request, here: ServicesDependency) -> Response:
     """Where was this seen? target frame names each item's best moment, clip aligns stretches in time."""
     collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):

@@ -13,11 +13,12 @@ from ...errors import InvalidRequest, NotFound, StorageError
 from ...index.backup import snapshot as index
 from ...index.backup.verify import verify
 from ...index.catalog.database import now
+from ..dependencies import ServicesDependency
 from ..file_response import RangeFileResponse
 from ..schemas.collections import Collection
 from ..schemas.snapshots import RestoreRequest, Snapshot, Snapshots, Verdict
-from ..services import Here, Services
-from .collections import described
+from ..services import Services
+from .collections import collection_schema
 
 router = APIRouter(tags=["snapshots"])
 
@@ -25,62 +26,64 @@ NAME = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,120}\.tar")
 
 
 @router.post("/v1/collections/{name}/verify")
-async def verify_collection(name: str, here: Here) -> Verdict:
+async def verify_collection(name: str, services: ServicesDependency) -> Verdict:
     """Do catalog, ledger, uploads and index agree? Reads every vector; changes nothing."""
-    verdict = await to_thread.run_sync(lambda: verify(here.library.open(name)))
+    verdict = await to_thread.run_sync(lambda: verify(services.library.open(name)))
     return Verdict.model_validate(verdict.to_dict())
 
 
 @router.post("/v1/collections/{name}/snapshots", status_code=201)
-async def create_snapshot(name: str, here: Here) -> Snapshot:
+async def create_snapshot(name: str, services: ServicesDependency) -> Snapshot:
     """Writes the collection to a file on the server, uploads included, while it goes on."""
 
     def work() -> Snapshot:
-        collection = here.library.open(name)
+        collection = services.library.open(name)
         moment = re.sub(r"[^0-9TZ]", "", now())
-        path = folder(here) / f"{collection.name}-{moment}.tar"
+        path = folder(services) / f"{collection.name}-{moment}.tar"
         index.create(collection, path)
-        return shown(path)
+        return snapshot_schema(path)
 
     return await to_thread.run_sync(work)
 
 
 @router.get("/v1/snapshots")
-def list_snapshots(here: Here) -> Snapshots:
+def list_snapshots(services: ServicesDependency) -> Snapshots:
     """The snapshots on this server, by name."""
-    return Snapshots(data=[shown(path) for path in sorted(folder(here).glob("*.tar")) if NAME.fullmatch(path.name)])
+    return Snapshots(
+        data=[snapshot_schema(path) for path in sorted(folder(services).glob("*.tar")) if NAME.fullmatch(path.name)]
+    )
 
 
 @router.get("/v1/snapshots/{snapshot}", response_class=RangeFileResponse)
-def fetch_snapshot(snapshot: str, here: Here) -> RangeFileResponse:
+def fetch_snapshot(snapshot: str, services: ServicesDependency) -> RangeFileResponse:
     """The file itself, to be kept elsewhere."""
-    return RangeFileResponse(find(here, snapshot), media_type="application/x-tar", filename=snapshot)
+    return RangeFileResponse(find(services, snapshot), media_type="application/x-tar", filename=snapshot)
 
 
 @router.delete("/v1/snapshots/{snapshot}", status_code=204)
-def delete_snapshot(snapshot: str, here: Here) -> None:
+def delete_snapshot(snapshot: str, services: ServicesDependency) -> None:
     """Deletes a snapshot."""
-    find(here, snapshot).unlink(missing_ok=True)
+    find(services, snapshot).unlink(missing_ok=True)
 
 
 @router.post("/v1/snapshots/{snapshot}/verify")
-async def verify_snapshot(snapshot: str, here: Here) -> Verdict:
+async def verify_snapshot(snapshot: str, services: ServicesDependency) -> Verdict:
     """Restores it into a scratch place and compares checksums, counts and the canaries' answers."""
-    path = find(here, snapshot)
+    path = find(services, snapshot)
     _, verdict = await to_thread.run_sync(index.verify_snapshot, path)
     return Verdict.model_validate(verdict.to_dict())
 
 
 @router.post("/v1/snapshots/restore", status_code=201)
-async def restore_snapshot(wish: RestoreRequest, here: Here) -> Collection:
+async def restore_snapshot(body: RestoreRequest, services: ServicesDependency) -> Collection:
     """Puts a collection back after proving the file; 409 when there is one of that name, unless `force`."""
-    path = find(here, wish.snapshot)
-    restored = await to_thread.run_sync(index.restore, here.library, path, wish.collection, wish.force)
-    return await to_thread.run_sync(described, here, restored)
+    path = find(services, body.snapshot)
+    restored = await to_thread.run_sync(index.restore, services.library, path, body.collection, body.force)
+    return await to_thread.run_sync(collection_schema, services, restored)
 
 
-def folder(here: Services) -> Path:
-    path = here.library.data_dir / "snapshots"
+def folder(services: Services) -> Path:
+    path = services.library.data_dir / "snapshots"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,16 +91,16 @@ def folder(here: Services) -> Path:
     return path
 
 
-def find(here: Services, name: str) -> Path:
+def find(services: Services, name: str) -> Path:
     if not NAME.fullmatch(name):
         raise InvalidRequest(f"The snapshot name {name!r} is not usable: expected one that GET /v1/snapshots lists.")
-    path = folder(here) / name
+    path = folder(services) / name
     if not path.is_file():
         raise NotFound(f"There is no snapshot {name!r}. GET /v1/snapshots lists them.")
     return path
 
 
-def shown(path: Path) -> Snapshot:
+def snapshot_schema(path: Path) -> Snapshot:
     manifest = index.read_manifest(path)
     return Snapshot(
         name=path.name,

@@ -6,10 +6,10 @@ import fastapi_offline
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
+from ..dependencies import ServicesDependency
 from ..observability.metrics import CONTENT_TYPE
 from ..problems import of_status, respond
 from ..schemas.models import Model, Models
-from ..services import Here
 
 router = APIRouter()
 
@@ -63,15 +63,15 @@ def readyz(request: Request) -> Response:
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
-def metrics(here: Here) -> Response:
+def metrics(services: ServicesDependency) -> Response:
     """What runs and how faithfully, in Prometheus' text format."""
-    return Response(here.metrics.text(), media_type=CONTENT_TYPE)
+    return Response(services.metrics.text(), media_type=CONTENT_TYPE)
 
 
 @router.get("/v1/models", tags=["embeddings"])
-def models(here: Here) -> Models:
+def models(services: ServicesDependency) -> Models:
     """The one model that runs, in OpenAI's list shape."""
-    engine = here.engine
+    engine = services.engine
     model = Model(
         id=engine.name,
         fingerprint=engine.fingerprint,

@@ -18,7 +18,7 @@ class Request(BaseModel):
 
 
 class Timing(BaseModel):
-    """Milliseconds at each station of the request's trip."""
+    """Milliseconds in each stage of the request."""
 
     decode_ms: float
     queue_ms: float

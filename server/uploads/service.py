@@ -33,7 +33,7 @@ class UploadOutcome:
 
 
 def add_upload(
-    here: Services,
+    services: Services,
     collection: Collection,
     upload: Upload,
     item_id: str | None,
@@ -57,11 +57,11 @@ def add_upload(
         return UploadOutcome(job=waiting)
     if waiting is not None:
         raise Conflict(f"A job is already making the item {item_id!r} of other bytes. Choose another id.")
-    return _new(here, collection, upload, item_id, metadata, sampling)
+    return _new(services, collection, upload, item_id, metadata, sampling)
 
 
 def replace_upload(
-    here: Services,
+    services: Services,
     collection: Collection,
     upload: Upload | None,
     item_id: str,
@@ -82,15 +82,15 @@ def replace_upload(
         return UploadOutcome(item=changed)
     waiting = _waiting_job(collection, item_id)
     if waiting is not None:
-        same = (upload.sha256, metadata, sampling or here.settings.sampling)
+        same = (upload.sha256, metadata, sampling or services.settings.sampling)
         if tuple(waiting.payload.get(name) for name in ("sha256", "metadata", "sampling")) == same:
             return UploadOutcome(job=waiting)
         forget_upload(collection, jobs.cancel_job(collection.catalog, waiting.id))
-    return replace(_new(here, collection, upload, item_id, metadata, sampling), is_new=known is None)
+    return replace(_new(services, collection, upload, item_id, metadata, sampling), is_new=known is None)
 
 
 def _new(
-    here: Services,
+    services: Services,
     collection: Collection,
     upload: Upload,
     item_id: str,
@@ -98,7 +98,7 @@ def _new(
     sampling: Sampling | None,
 ) -> UploadOutcome:
     """Keeps the upload and makes an item of it: a picture at once, a video by a job."""
-    info = here.decoder.probe(upload.path, here.limits)
+    info = services.decoder.probe(upload.path, services.limits)
     path = _keep(upload.path, collection.uploads)
     if info.kind == "video":
         payload = {
@@ -106,16 +106,16 @@ def _new(
             "name": upload.name,
             "sha256": upload.sha256,
             "metadata": metadata,
-            "sampling": sampling or here.settings.sampling,
+            "sampling": sampling or services.settings.sampling,
         }
         job = jobs.add_job(collection.catalog, INGEST, item_id, payload)
-        here.worker.wake()
+        services.worker.wake()
         return UploadOutcome(job=job)
     outcome = ingest_file(
         collection,
-        here.engine,
+        services.engine,
         Task.of(path, uri=upload_uri(path.name), name=upload.name, item_id=item_id, metadata=metadata),
-        replace(here.ingest_options, sampling=sampling or here.settings.sampling),
+        replace(services.ingest_options, sampling=sampling or services.settings.sampling),
     )
     if outcome.state == "failed":
         path.unlink(missing_ok=True)

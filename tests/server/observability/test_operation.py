@@ -24,7 +24,7 @@ from served import ITEMS, SEARCH, added, send, served
 from vicmae.server.observability.logs import ACCESS, JsonLines
 from vicmae.server.observability.tracing import span_of
 
-DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "vicmae.json"
+DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "vicmae.json"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 

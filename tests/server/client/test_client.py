@@ -25,7 +25,7 @@ from vicmae.errors import (
 from vicmae.server.auth.keys import Keys
 from vicmae.server.client import AsyncClient, Client
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")

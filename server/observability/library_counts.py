@@ -1,0 +1,35 @@
+"""How much the collections hold and how many jobs there are, counted when Prometheus asks."""
+
+import logging
+from collections import Counter
+from typing import get_args
+
+from ...errors import StorageError
+from ...index.catalog.jobs import JobState, list_jobs
+from ...index.library import Library
+from .metrics import LibraryCounts
+
+log = logging.getLogger("vicmae.server")
+
+COUNTED = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
+MAX_JOBS = 10_000  # counted of each collection, the newest
+
+
+def library_counts(library: Library) -> LibraryCounts:
+    """The collections and jobs as they are now."""
+    opened = [library.open(known.name) for known in library.list()]
+    collections: dict[str, dict[str, float]] = {}
+    states: Counter[JobState] = Counter()
+    for each in opened:
+        try:
+            stats = each.stats()
+            states.update(job.state for job in list_jobs(each.catalog, MAX_JOBS))
+        except StorageError as error:
+            log.warning("the collection %r is not counted: %s", each.name, error)
+            continue
+        asked = each.index.asked()
+        collections[each.name] = {name: float(number) for name, number in stats.items() if name in COUNTED}
+        collections[each.name]["queries_compared"] = asked.compared
+        if asked.recall is not None:
+            collections[each.name]["queries_recall"] = asked.recall
+    return LibraryCounts(collections, {state: states[state] for state in get_args(JobState)})
