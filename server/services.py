@@ -20,6 +20,7 @@ from ..errors import Conflict, ModelMismatch, StorageError
 from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
+from ..index.cache import ByteCache
 from ..index.ingest.options import IngestOptions
 from ..index.library import Library
 from ..index.vectors.card import open_card
@@ -39,13 +40,15 @@ from .media_input.fetch import Fetcher, FetchLimits, hosts_of
 from .media_input.library_roots import parse_library_roots
 from .observability.library_counts import library_counts
 from .observability.metrics import Metrics
-from .thumbnail_cache import ThumbnailCache
 from .uploads.idempotency import IdempotencyStore
 
 log = logging.getLogger("vicmae.server")
 
 DEFAULT_COLLECTION = "default"
 THUMBNAIL_THREADS = 2
+THUMBNAIL_BYTES = 64 * 2**20  # of JPEGs kept in memory
+
+ThumbnailKey = tuple[str, float, int]  # sha256 of the file, seconds, longest side
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Services:
     pipeline: Pipeline
     fetcher: Fetcher
     worker: Worker
-    thumbnails: ThumbnailCache
+    thumbnails: ByteCache[ThumbnailKey, bytes]
     thumbnail_threads: CapacityLimiter
     incoming: Path
     idempotency: IdempotencyStore
@@ -114,7 +117,7 @@ def open_services(
             pipeline=pipeline,
             fetcher=Fetcher(fetch_limits(settings)),
             worker=stack.enter_context(Worker(jobs)),
-            thumbnails=ThumbnailCache(),
+            thumbnails=ByteCache(THUMBNAIL_BYTES, len),
             thumbnail_threads=CapacityLimiter(THUMBNAIL_THREADS),
             incoming=incoming,
             idempotency=IdempotencyStore(data),
