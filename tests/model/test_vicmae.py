@@ -22,6 +22,7 @@ TINY = np.load(GOLDEN / "golden_vicmae_tiny.npz")
 CONFIG = ModelConfig("golden", 16, 96, 2, 3, 64, 2, 4, 128, 32)
 SPEC = InputSpec(size=64, patch=16, dim=96)
 TENSOR_TOLERANCE, LOSS_TOLERANCE, GRADIENT_TOLERANCE, DOUBLE_TOLERANCE = 2e-5, 2e-6, 2e-5, 1e-9
+RELATIVE_TOLERANCE = 2e-5  # of single precision, whose sums are taken in another order on another CPU
 
 GROUPS = {
     "train": (True, torch.float32, Objective()),
@@ -100,7 +101,8 @@ def test_every_array_of_a_group(group: str) -> None:
             continue
         else:
             pytest.fail(f"the golden file has {key}, which no check reads")
-        np.testing.assert_allclose(got.detach().numpy(), expected, rtol=0, atol=tolerance, err_msg=key)
+        relative = 0 if dtype == torch.float64 else RELATIVE_TOLERANCE
+        np.testing.assert_allclose(got.detach().numpy(), expected, rtol=relative, atol=tolerance, err_msg=key)
         checked.add(name)
     assert len(checked) >= 9
 
@@ -189,7 +191,8 @@ def test_pooled_and_cls_at_the_real_sizes(size: str) -> None:
 
 def test_parameter_counts_of_the_paper() -> None:
     with torch.device("meta"):
-        whole = {name: ViCMAE(config, config.input_spec(224)) for name, config in SIZES.items()}
+        sizes = {name: config for name, config in SIZES.items() if config.trunk is None}
+        whole = {name: ViCMAE(config, config.input_spec(224)) for name, config in sizes.items()}
         base_encoder = Encoder(SIZES["base"], SIZES["base"].input_spec(224))
     assert sum(v.numel() for v in whole["base"].state_dict().values()) == 132_396_162
     assert sum(v.numel() for v in base_encoder.state_dict().values()) == 85_798_656

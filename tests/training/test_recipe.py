@@ -132,7 +132,7 @@ def test_a_wrong_change_is_refused_with_its_name(change: str, told: str) -> None
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(TrainingError, match="code, paper, retrieval"):
+    with pytest.raises(TrainingError, match="code, copies, paper, retrieval"):
         load_recipe("fast", [])
 
 
