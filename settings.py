@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -79,14 +79,12 @@ class Settings(BaseSettings):
     batch_wait_seconds: float = Field(
         0.002, ge=0, le=1, description="longest wait of a free engine for a picture that is being decoded"
     )
-    index_kind: Literal["auto", "exact", "hnsw", "ivf"] = Field(
-        "auto", description="how vectors are searched; auto: exact while few, ivf beyond, hnsw where that is slow"
-    )
-    index_memory_bytes: int = Field(
-        2**30, gt=0, description="memory for the vectors of a collection, above which they are kept as codes"
+    index_kind: Literal["auto", "exact", "ivf"] = Field(
+        "auto",
+        description="how vectors are searched; exact: all compared; ivf: in lists; auto: ivf where they are many",
     )
     min_recall: float = Field(
-        0.99, ge=0, le=1, description="share of the true nearest vectors that a search must find, as measured"
+        0.99, ge=0, le=1, description="share of the nearest vectors to be found, as measured when a segment is built"
     )
     index_device: str = Field(
         "cpu", description="graphics card that holds the server's sealed vectors too: cpu (none), auto, cuda or cuda:N"
@@ -96,6 +94,13 @@ class Settings(BaseSettings):
     )
     index_device_bytes: int = Field(4 * 2**30, gt=0, description="memory of that card that vectors may take")
     max_queue: int = Field(64, gt=0, description="most requests decoding or waiting for the model at once")
+
+    @field_validator("index_kind", mode="before")
+    @classmethod
+    def _no_graphs(cls, kind: object) -> object:
+        if kind == "hnsw":
+            raise ValueError("hnsw is gone since lists find as much; leave index_kind out, or say auto, exact or ivf")
+        return kind
 
     @property
     def engine_options(self) -> dict[str, Any]:
@@ -130,7 +135,7 @@ class Settings(BaseSettings):
     @property
     def index_options(self) -> dict[str, Any]:
         """What index.plan.IndexOptions wants to know beside who it is for."""
-        return {"kind": self.index_kind, "memory_bytes": self.index_memory_bytes, "min_recall": self.min_recall}
+        return {"kind": self.index_kind, "min_recall": self.min_recall}
 
     @classmethod
     def settings_customise_sources(

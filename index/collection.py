@@ -21,10 +21,9 @@ from .catalog.filters import Filter
 from .catalog.identity import read_identity
 from .catalog.items import UPLOADS_FOLDER, Item, Moments, NewItem
 from .catalog.ledger import LedgerRow
-from .vectors.card import Card
+from .vectors.gpu import Card
 from .vectors.id_ranges import Allowed
 from .vectors.index import VectorIndex
-from .vectors.kept import KeptFilters
 from .vectors.plan import IndexOptions
 
 _SERIALS = count()  # one for each that is opened, since another may come to stand in its folder under its name
@@ -49,9 +48,8 @@ class Collection:
         options: IndexOptions | None = None,
         card: Card | None = None,
         cache: FramesCache | None = None,
-        filters: KeptFilters | None = None,
     ) -> None:
-        """cache, filters: shared with other collections. Raises NotFound when the catalog has no name and model yet."""
+        """cache: shared with other collections. Raises NotFound when the catalog has no name and model yet."""
         self.folder = catalog.folder
         self.catalog = catalog
         with catalog.read() as db:
@@ -65,7 +63,7 @@ class Collection:
         self.created_at = identity.created_at
         self.source = identity.source  # the collection that this one is a re-embedding of
         self.index = VectorIndex(catalog, self.spec.dim, options, card)
-        self._cache, self._filters, self._serial = cache or frames_cache(), filters or KeptFilters(), next(_SERIALS)
+        self._cache, self._serial = cache or frames_cache(), next(_SERIALS)
 
     @property
     def uploads(self) -> Path:
@@ -193,7 +191,7 @@ class Collection:
     def allowed(self, filter: Filter | None) -> Allowed:
         """The vectors of the items that pass the filter; of all items without one."""
         with self.catalog.read() as db:
-            return self._filters.allowed(db, self._serial, filter)
+            return Allowed(*frames.allowed_ranges(db, filter))
 
     def owners(self, vector_ids: NDArray[np.int64]) -> dict[int, str]:
         """vector id -> item id, for those that (still) exist."""

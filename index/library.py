@@ -21,8 +21,7 @@ from .catalog.database import CATALOG_FILE, Catalog
 from .catalog.identity import write_identity
 from .catalog.items import UPLOADS_FOLDER
 from .collection import Collection, FramesCache, frames_cache
-from .vectors.card import Card
-from .vectors.kept import KeptFilters
+from .vectors.gpu import Card
 from .vectors.plan import IndexOptions
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ class Library:
         self.folder = self.data_dir / "collections"
         self._options = options or IndexOptions()
         self._card = card
-        self._cache, self._filters = frames_cache(), KeptFilters()
+        self._cache = frames_cache()
         self._aliases = self.data_dir / "aliases"
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
@@ -95,7 +94,7 @@ class Library:
                 self._open.pop(name).close()
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            self._open[name] = open_folder(self.folder / name, self._options, self._card, self._cache, self._filters)
+            self._open[name] = open_folder(self.folder / name, self._options, self._card, self._cache)
             return self._open[name]
 
     def open_for(self, name: str, engine: Engine | Model, create: bool = False) -> Collection:
@@ -291,11 +290,10 @@ def open_folder(
     options: IndexOptions | None = None,
     card: Card | None = None,
     cache: FramesCache | None = None,
-    filters: KeptFilters | None = None,
 ) -> Collection:
     catalog = Catalog(folder / CATALOG_FILE)
     try:
-        return Collection(catalog, options, card, cache, filters)
+        return Collection(catalog, options, card, cache)
     except BaseException:
         catalog.close()
         raise

@@ -23,7 +23,7 @@ from ..export.engine import Engine
 from ..index.cache import ByteCache
 from ..index.ingest.options import IngestOptions
 from ..index.library import Library
-from ..index.vectors.card import open_card
+from ..index.vectors.gpu import open_card
 from ..index.vectors.plan import IndexOptions
 from ..media.decoding import Decoder
 from ..media.limits import MediaLimits

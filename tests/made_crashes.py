@@ -23,7 +23,7 @@ from vicmae.index.catalog.items import NewItem
 from vicmae.index.catalog.ledger import LedgerRow
 from vicmae.index.library import Library
 from vicmae.index.search.search import search_frame
-from vicmae.index.vectors import build, merge_policy
+from vicmae.index.vectors import ivf, merge_policy
 from vicmae.index.vectors.plan import IndexOptions
 
 SLOTS = 16
@@ -174,7 +174,7 @@ def made_item(item_id: str, made: Made, uploads: Path) -> tuple[NewItem, LedgerR
 
 def small_segments() -> None:
     """The index seals after a few rows, so that it does so often."""
-    merge_policy.SEAL_ROWS, build.LEAST_ROWS = 25, 10**9
+    merge_policy.SEAL_ROWS, ivf.LEAST_ROWS = 25, 10**9
 
 
 def endless(data: Path, seed: int, world: World, told: Connection) -> None:

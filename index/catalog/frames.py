@@ -80,6 +80,11 @@ def vector_ids(db: Transaction) -> Ids:
     return np.fromiter((row[0] for row in db.execute("SELECT vector_id FROM frames ORDER BY vector_id")), np.int64)
 
 
+def count_between(db: Transaction, span: Span) -> int:
+    """How many vectors have ids in the span."""
+    return int(db.execute("SELECT count(*) FROM frames WHERE vector_id BETWEEN ? AND ?", span).fetchone()[0])
+
+
 def vectors_between(db: Transaction, span: Span) -> Iterator[Block]:
     """The vectors with ids in the span, ascending, in blocks of at most CHUNK_ROWS."""
     yield from _blocks(

@@ -19,14 +19,12 @@ from ..matching import confidence
 from ..matching.alignment import Segment, Side, align
 from ..matching.rarity import rarity
 from ..matching.rivals import told_apart, variety
-from ..vectors.ann import DEPTHS
 from ..vectors.plan import Effort
 from .cursor import EVERYTHING, Scope, allowed_vectors
 from .shots import shots_of
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
 FEW_PROBES = 3  # of them, that look for the last items where a few hold nearly all of the nearest frames
-MANY_FRAMES = 32_768  # no dearer to ask for than a few, once every vector is compared
 DEEPER = 8  # times as many frames are asked for where those found are of too few items
 SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely
 MAX_MOMENTS = 5
@@ -209,48 +207,25 @@ def _candidates(
 ) -> list[str]:
     """query (Q, D) -> ids of min(wanted, items in scope) items, those that the frames find most similar first.
 
-    For Q = 1 and an exact effort these are exactly the items with the most similar frame. How many frames those items
-    take is known when they were found: of so many, and not of all that were asked for, the index has to be sure.
+    For Q = 1 and an exact effort these are exactly the items with the most similar frame.
     """
     index, effort = collection.index, effort or Effort()
     index.refresh()
     allowed = allowed_vectors(collection, scope)
     frames = len(index) if allowed is None else min(len(index), len(allowed))
     k = 16 + (4 * wanted if len(query) == 1 else wanted)  # the frames of a clip find different items
-    effort.depth = wanted if len(query) == 1 else None
     best: list[str] = []
     while frames:
         scores, vector_ids = index.search(query, min(k, frames), allowed, effort)
         owners = collection.owners(vector_ids)
         names = list(dict.fromkeys(owners.values()))
-        if len(names) < wanted and k < frames:
-            if not effort.compared_all and DEEPER * k <= DEPTHS[-1]:
-                k *= DEEPER
-                continue
-            k = max(DEEPER * k, min(frames // 8, MANY_FRAMES))  # every vector is compared: as if for the last time
-            if len(query) > FEW_PROBES:
-                best = best or _ranked(scores, vector_ids, owners, names)
-                query = query[:: -(-len(query) // FEW_PROBES)]
-        elif effort.depth is None or effort.compared_all:
-            break
-        elif (needed := _frames_of(wanted, vector_ids, owners)) <= effort.depth:
-            break
-        else:
-            effort.depth = 2 * needed
-    else:
-        return []
-    return list(dict.fromkeys([*best, *_ranked(scores, vector_ids, owners, names)]))[:wanted]
-
-
-def _frames_of(items: int, vector_ids: NDArray[np.int64], owners: dict[int, str]) -> int:
-    """How many of one query's answers (1, K), best first, it takes to meet so many items; all where they hold fewer."""
-    met = set()
-    for place, vector_id in enumerate(vector_ids[0].tolist(), 1):
-        if vector_id in owners:
-            met.add(owners[vector_id])
-            if len(met) == items:
-                return place
-    return int(vector_ids.shape[1])
+        if len(names) >= wanted or k >= frames:
+            return list(dict.fromkeys([*best, *_ranked(scores, vector_ids, owners, names)]))[:wanted]
+        k *= DEEPER
+        if len(query) > FEW_PROBES:
+            best = best or _ranked(scores, vector_ids, owners, names)
+            query = query[:: -(-len(query) // FEW_PROBES)]
+    return []
 
 
 def _ranked(

@@ -1,4 +1,4 @@
-"""Making a segment in a process of its own, so that searches neither wait for it nor keep the memory it took.
+"""Builds a segment in a process of its own, so that searches neither wait for it nor keep the memory it took.
 
 Run as `python -m vicmae.index.vectors.build_process`: the child is told a job on its standard input, makes the segment
 at a low priority and answers with a line on its standard output. It ends with its parent, whose end closes that input.

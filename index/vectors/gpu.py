@@ -1,74 +1,152 @@
-"""Vectors of one segment on a graphics card, through FAISS: which card, how they lie on it, what a search finds there.
+"""Copies of segments on a graphics card, through FAISS: which card, how they lie on it, and their search.
 
-Found are places (row numbers) and no answers: who asked compares those again with the stored rows. Knows no queue; an
-index on a card belongs to one thread (card.py). Never ran on a card so far: docs/index.md tells what did run.
+They are there beside the segments: what the card does not hold, cannot answer or fails at is searched as if there were
+no card. Never ran on a card so far: docs/index.md tells what did run.
 """
 
+import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import faiss as untyped_faiss
 import numpy as np
 
 from ...errors import InvalidRequest
-from . import ann
-from .exact import Floats, Ids
+from . import ivf
+from .plan import PartPlan
+from .segment import Segment
+from .topk import Floats, Found, Ids, best_of
 
-faiss: Any = untyped_faiss  # its stubs know neither its factories nor keyword parameters
+faiss: Any = untyped_faiss  # its stubs know nothing of cards
+log = logging.getLogger(__name__)
 
 CardKind = Literal["flat", "ivf", "cagra"]
 
 DEVICE = re.compile(r"cpu|auto|cuda(?::(\d+))?")
-WIDTHS: dict[CardKind, tuple[int, ...]] = {
-    "flat": (0,),
-    "ivf": (2, 4, 8, 16, 32, 64, 128, 256, 512),  # lists probed
-    "cagra": (64, 128, 256, 512),  # paths kept
-}
 MOST_CANDIDATES = 2048  # that FAISS selects on a card (faiss/gpu/impl/IndexUtils.cpp)
 SCRATCH_BYTES = 2**28  # that FAISS keeps on the card to work with
 GRAPH_DEGREE = 64  # of a CAGRA graph; while it is built, twice as many beside it
+GRAPH_WIDTH = 256  # paths that a search of it keeps
+LEAST_RECALL = 0.95  # of what the segment finds for some of its own rows; a copy that finds less is not used
+SOME_ROWS = 10_000  # copied at once
 
 
-@dataclass
-class Vectors:
-    """Rows of one segment on a card, as a FAISS index. Only the queue's thread touches it.
-
-    gathered: rows that wait for the last one, since a graph is built of all at once.
-    """
+@dataclass(frozen=True)
+class Copy:
+    """A segment on a card. ids (N,): of the rows in their order, where the index knows no ids itself."""
 
     kind: CardKind
     index: Any
-    gathered: list[Any] = field(default_factory=list)
+    width: int
+    ids: Ids | None
+    size_bytes: int
 
-    def add(self, rows: Floats) -> None:
-        if self.kind == "cagra":
-            self.gathered.append(rows.astype(np.float16))
-        else:
-            self.index.add(rows)
-
-    def finish(self) -> None:
-        """After the last add."""
-        if self.kind == "cagra":
-            self.index.train(np.concatenate(self.gathered), numeric_type=faiss.Float16)
-            self.gathered.clear()
-        elif hasattr(self.index, "reclaimMemory"):  # of an ivf on a card: what its lists grew too far
-            self.index.reclaimMemory()
-
-    def search(self, query: Floats, count: int, width: int) -> Ids:
-        """query (Q, D) -> places (Q, count) of rows, nearest first as far as the card tells; -1: none left."""
-        if self.kind == "flat":
-            return np.asarray(self.index.search(query, count)[1], np.int64)
+    def search(self, query: Floats, k: int) -> Found:
+        """query (Q, D) -> cosines (Q, k) as exact as fp16, and ids less the segment's first (Q, k); -1: none left."""
+        params = None
         if self.kind == "ivf":
-            params = faiss.SearchParametersIVF(nprobe=width)
-            return np.asarray(self.index.search(query, count, params=params)[1], np.int64)
-        params = faiss.SearchParametersCagra()
-        params.itopk_size = width
-        return np.asarray(self.index.search(query, count, params=params, numeric_type=faiss.Float16)[1], np.int64)
+            params = faiss.SearchParametersIVF(nprobe=self.width)
+        elif self.kind == "cagra":
+            params = faiss.SearchParametersCagra()
+            params.itopk_size = GRAPH_WIDTH
+        scores, places = self.index.search(query, k, params=params)
+        return scores, places if self.ids is None else np.where(places < 0, -1, self.ids[places])
 
 
-Make = Callable[[int, int], Vectors]  # numbers of a vector, lists of an ivf -> empty Vectors
+Put = Callable[[Segment], Copy]
+
+
+class Card:
+    """A graphics card with copies of segments. Any thread may use it: they take turns, as FAISS wants it there."""
+
+    def __init__(self, name: str, most_bytes: int, size_of: Callable[[Segment], int], put: Put) -> None:
+        """put: copies a segment. size_of: the bytes of the card that this takes at most."""
+        self.name, self.most_bytes = name, most_bytes
+        self._size_of, self._put = size_of, put
+        self._lock = Lock()  # over everything that FAISS does on the card
+        self._wanted: dict[Path, tuple[Segment, ...]] = {}
+        self._held: dict[Path, Copy] = {}
+        self._refused: set[Path] = set()
+
+    def hold(self, owner: Path, segments: tuple[Segment, ...]) -> None:
+        """From now on these are the segments of the index in the folder `owner`: they are copied, others dropped."""
+        if self._wanted.get(owner, ()) is segments:
+            return
+        with self._lock:
+            self._wanted[owner] = segments
+            wanted = {one.folder: one for held in self._wanted.values() for one in held}
+            self._held = {folder: copy for folder, copy in self._held.items() if folder in wanted}
+            self._refused &= wanted.keys()
+            missing = [one for folder, one in wanted.items() if folder not in self._held.keys() | self._refused]
+            for segment in sorted(missing, key=len, reverse=True):
+                self._copy(segment)
+
+    def search(self, segment: Segment, query: Floats, k: int) -> tuple[Found, PartPlan] | None:
+        """As Segment.search among all its rows; None: the card cannot answer it."""
+        copy, wanted = self._held.get(segment.folder), k + len(segment.gone)  # those removed are still on the card
+        if copy is None or min(wanted, segment.manifest.rows) > MOST_CANDIDATES or k > len(segment):
+            return None
+        try:
+            with self._lock:
+                scores, ids = copy.search(query, min(wanted, segment.manifest.rows))
+        except Exception as error:  # whatever it is, searches can do without a card
+            self._give_up(segment, error)
+            return None
+        ids = np.where(ids < 0, -1, ids + segment.manifest.first_id)
+        found = best_of([(scores, np.where(np.isin(ids, segment.gone), -1, ids))], len(query), k)
+        if (found[1] < 0).any():
+            return None
+        is_wide = copy.kind == "flat"
+        recall = 1.0 if is_wide else segment.manifest.recall if copy.kind == "ivf" else LEAST_RECALL
+        return found, PartPlan(f"gpu-{copy.kind}", len(segment), 0 if is_wide else copy.width, recall)
+
+    def status(self) -> dict[str, Any]:
+        """What is on it."""
+        held = dict(self._held)
+        size = sum(each.size_bytes for each in held.values())
+        return {"device": self.name, "segments": len(held), "bytes": size}
+
+    def close(self) -> None:
+        """Frees the card. Calling it twice is allowed."""
+        with self._lock:
+            self._wanted, self._held = {}, {}
+
+    def _copy(self, segment: Segment) -> None:
+        size = self._size_of(segment)
+        if SCRATCH_BYTES + size + sum(each.size_bytes for each in self._held.values()) > self.most_bytes:
+            self._refused.add(segment.folder)
+            log.warning("%s is not put on %s: there is no room for its %d bytes", segment.folder, self.name, size)
+            return
+        try:
+            copy = self._put(segment)
+            rows = segment.sample()[1].astype(np.float32)
+            k = min(ivf.NEIGHBOURS, segment.manifest.rows)
+            width = copy.width if copy.kind == "ivf" else segment.manifest.lists
+            true = ivf.search(segment.index, rows, k, width)[1]
+            found = copy.search(rows, k)[1]
+            recall = np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)]) if len(rows) else 1.0
+            if recall < LEAST_RECALL:
+                raise ValueError(f"it finds {recall:.3f} of the nearest there")
+            self._held[segment.folder] = copy
+        except Exception as error:  # as in search()
+            self._give_up(segment, error)
+
+    def _give_up(self, segment: Segment, error: Exception) -> None:
+        self._held.pop(segment.folder, None)
+        self._refused.add(segment.folder)
+        log.warning("%s is searched without %s from now on: %s", segment.folder, self.name, str(error)[-200:])
+
+
+def open_card(device: str, kind: CardKind, most_bytes: int) -> Card | None:
+    """The card that `device` names, ready; None for cpu, and for auto where there is none. Raises as find_card."""
+    number = find_card(device, kind)
+    if number is None:
+        return None
+    return Card(f"cuda:{number}", most_bytes, lambda segment: bytes_on_card(segment, kind), puts(number, kind))
 
 
 def find_card(device: str, kind: CardKind) -> int | None:
@@ -96,61 +174,35 @@ def find_card(device: str, kind: CardKind) -> int | None:
     return number
 
 
-def makes(number: int, kind: CardKind) -> Make:
-    """How vectors get onto the card of that number; all of them share its scratch memory."""
+def bytes_on_card(segment: Segment, kind: CardKind) -> int:
+    """About how much of a card's memory a copy takes at most, also while it is made."""
+    size = segment.manifest.size_bytes
+    return size + 4 * 3 * GRAPH_DEGREE * segment.manifest.rows if kind == "cagra" else 2 * size
+
+
+def puts(number: int, kind: CardKind) -> Put:
+    """How segments get onto the card of that number; all of them share its scratch memory."""
     resources = faiss.StandardGpuResources()
     resources.setTempMemory(SCRATCH_BYTES)
-    return lambda dim, lists: _empty(resources, number, kind, dim, lists)
 
-
-def _empty(resources: Any, number: int, kind: CardKind, dim: int, lists: int) -> Vectors:
-    """Vectors on the card of that number, half floats all of them."""
-    if kind == "flat":
+    def put(segment: Segment) -> Copy:
+        size, width, lists = bytes_on_card(segment, kind), segment.manifest.width, segment.manifest.lists
+        if kind == "ivf" and lists > 1:  # of one list, which one block of threads would search, a flat index is made
+            return Copy(kind, faiss.index_cpu_to_gpu(resources, number, segment.index), width, None, size)
+        ids, rows = zip(*ivf.rows_by_list(segment.index), strict=True)
+        if kind == "cagra":
+            config = faiss.GpuIndexCagraConfig()
+            config.device, config.graph_degree = number, GRAPH_DEGREE
+            config.intermediate_graph_degree = 2 * GRAPH_DEGREE
+            graph = faiss.GpuIndexCagra(resources, segment.manifest.dim, faiss.METRIC_INNER_PRODUCT, config)
+            graph.train(np.concatenate(rows), numeric_type=faiss.Float16)
+            return Copy(kind, graph, GRAPH_WIDTH, np.concatenate(ids), size)
         config = faiss.GpuIndexFlatConfig()
         config.device, config.useFloat16 = number, True
-        return Vectors(kind, faiss.GpuIndexFlatIP(resources, dim, config))
-    if kind == "ivf":
-        config = faiss.GpuIndexIVFScalarQuantizerConfig()
-        config.device = number
-        half, product = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-        return Vectors(kind, faiss.GpuIndexIVFScalarQuantizer(resources, dim, lists, half, product, False, config))
-    config = faiss.GpuIndexCagraConfig()
-    config.device, config.graph_degree, config.intermediate_graph_degree = number, GRAPH_DEGREE, 2 * GRAPH_DEGREE
-    return Vectors(kind, faiss.GpuIndexCagra(resources, dim, faiss.METRIC_INNER_PRODUCT, config))
+        flat = faiss.GpuIndexFlatIP(resources, segment.manifest.dim, config)
+        for some in rows:
+            for first in range(0, len(some), SOME_ROWS):
+                flat.add(some[first : first + SOME_ROWS].astype(np.float32))
+        return Copy("flat", flat, 0, np.concatenate(ids), size)
 
-
-def bytes_on_card(kind: CardKind, rows: int, dim: int) -> int:
-    """About how much of a card's memory that many vectors take at most, also while they are copied."""
-    halves = 2 * dim * rows
-    if kind == "flat":
-        return halves
-    if kind == "ivf":  # lists double when they are full; a row's id takes 8
-        return 2 * (halves + 8 * rows) + 4 * dim * ann.lists_for(rows)
-    return halves + 4 * 3 * GRAPH_DEGREE * rows
-
-
-def candidates_for(k: int) -> int:
-    """How many are compared with the query again for k answers: halves round, and a query is halves on a card too."""
-    return 2 * k + 32
-
-
-def most_candidates(kind: CardKind, width: int) -> int:
-    return min(width, MOST_CANDIDATES) if kind == "cagra" else MOST_CANDIDATES
-
-
-def measured(vectors: Vectors, queries: Floats, true: Ids, lists: int) -> tuple[ann.Level, ...]:
-    """queries (P, D), no rows, and the places of their nearest, true (P, T) -> what each width finds, narrow first."""
-    levels = []
-    for width in WIDTHS[vectors.kind]:
-        if vectors.kind == "ivf" and width > lists:
-            break
-        recalls = []
-        for depth in ann.DEPTHS:
-            count = min(candidates_for(depth), most_candidates(vectors.kind, width))
-            found = vectors.search(queries, count, width)
-            shares = [np.isin(row[:depth], places).mean() for row, places in zip(true, found, strict=True)]
-            recalls.append(ann.lower_bound(np.array(shares)))
-        levels.append(ann.Level(width, 1, float(width), tuple(recalls)))
-        if min(recalls[:2]) >= ann.GOOD_ENOUGH * ann.lower_bound(np.ones(len(queries))):
-            break
-    return tuple(levels)
+    return put

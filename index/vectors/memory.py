@@ -1,12 +1,8 @@
-"""Memory goes back to the system: what was freed, and what mapped files hold of it. Knows nothing of either."""
+"""What was freed goes back to the system."""
 
 import ctypes
-import mmap
 from functools import lru_cache
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 
 def give_back() -> None:
@@ -20,28 +16,10 @@ def give_back() -> None:
         trim(0)
 
 
-def forget_pages(mapped: NDArray[np.uint8]) -> None:
-    """Pages of a file that is mapped for reading count as this process's no longer, until they are looked at again.
-
-    The system keeps them cached, so that costs little. mapped: contiguous. Does nothing where there is no madvise.
-    """
-    advise = _of_libc("madvise")
-    if advise is None or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    first = -(-mapped.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE  # whole pages only
-    last = (mapped.ctypes.data + mapped.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if first < last:
-        advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
-
-
+@lru_cache(1)
 def _malloc_trim() -> Any:
-    return _of_libc("malloc_trim")
-
-
-@lru_cache(2)
-def _of_libc(name: str) -> Any:
     """The function; None: this C library has none of that name."""
     try:
-        return getattr(ctypes.CDLL(None), name)
+        return ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError, TypeError):  # musl, macOS; no library by no name on Windows
         return None

@@ -1,4 +1,4 @@
-"""What to seal, what to merge and what to forget (arithmetic), and the lock that lets one process at a time do it."""
+"""The merge policy: what to seal and what to merge (arithmetic), and the lock that lets one process at a time do it."""
 
 import fcntl
 import os
@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..catalog.database import Catalog
-from ..catalog.frames import trim_removed
-
-SEAL_ROWS = 10_000  # of the tail, from which it is worth a segment
+SEAL_ROWS = 10_000  # of the memtable, from which it is worth a segment
 GROWTH = 1  # segments are merged with newer ones that together hold at least this many times as many rows
-LONG_ROWS = 30_000  # made in seconds up to here; what is longer must not keep the tail waiting
-DEAD_SHARE = 0.25  # of a segment's rows, above which it is made anew
+LONG_ROWS = 30_000  # built in a second up to here; what is longer must not keep the memtable waiting
+DEAD_SHARE = 0.25  # of a segment's rows, above which it is built anew
 LOCK_FILE = "lock"
 
 Span = tuple[int, int]  # of vector ids: first, last
@@ -21,7 +18,7 @@ Span = tuple[int, int]  # of vector ids: first, last
 
 @dataclass(frozen=True)
 class Sealed:
-    """What upkeep wants to know of a segment: rows it was made with, and those alive."""
+    """What the policy wants to know of a segment: rows it was built with, and those alive."""
 
     span: Span
     rows: int
@@ -31,25 +28,26 @@ class Sealed:
 def next_span(
     segments: Sequence[Sealed],
     gaps: Sequence[Span],
-    tail: Span,
-    tail_rows: int,
+    newest: Span,
+    newest_rows: int,
     damaged: bool,
     taken: Sequence[Span] = (),
 ) -> Span | None:
-    """The ids of the next segment to make, None: all is well. gaps: spans between the segments that none covers.
+    """The ids of the next segment to build, None: all is well. gaps: spans between the segments that none covers.
 
-    damaged: whether a segment was found that cannot be used; what it held is in a gap or in the tail. taken: spans of
-    segments that are being made; nothing within them is due.
+    newest: what the memtable holds. damaged: whether a segment was found that cannot be used; what it held is in a gap
+    or in the memtable. taken: spans of segments that are being built; nothing within them is due.
 
     Segments at the end that together with what follows them would no longer be the smaller part go into one, so that
-    each row is written again only when its segment doubles, and there are few. The tail never waits for a long merge.
+    each row is written again only when its segment doubles, and there are few. The memtable never waits for a long
+    merge.
     """
     free = [segment for segment in segments if not _within(segment.span, taken)]
     open_gaps = [gap for gap in gaps if not _within(gap, taken)]
     if open_gaps:
         return open_gaps[0]
-    if tail_rows >= SEAL_ROWS or (damaged and tail_rows):
-        return merged(free, tail, tail_rows, LONG_ROWS)
+    if newest_rows >= SEAL_ROWS or (damaged and newest_rows):
+        return merged(free, newest, newest_rows, LONG_ROWS)
     if free:
         last = free[-1]
         span = merged(free[:-1], last.span, last.alive, sum(segment.alive for segment in free))
@@ -74,14 +72,6 @@ def merged(segments: Sequence[Sealed], newest: Span, newest_rows: int, most_rows
 
 def _within(span: Span, taken: Sequence[Span]) -> bool:
     return any(first <= span[0] and span[1] <= last for first, last in taken)
-
-
-def trim(catalog: Catalog, sealed: Sequence[tuple[Span, int]], last_read: int) -> None:
-    """Forgets removals up to last_read that no segment needs to be told. sealed: spans, and the last that each knows.
-
-    Only for who is alone_in() the segments. Others that had not read them yet notice the gap, and load anew.
-    """
-    trim_removed(catalog, last_read, sealed)
 
 
 @contextmanager

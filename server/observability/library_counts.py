@@ -27,9 +27,5 @@ def library_counts(library: Library) -> LibraryCounts:
         except StorageError as error:
             log.warning("the collection %r is not counted: %s", each.name, error)
             continue
-        asked = each.index.asked()
         collections[each.name] = {name: float(number) for name, number in stats.items() if name in COUNTED}
-        collections[each.name]["queries_compared"] = asked.compared
-        if asked.recall is not None:
-            collections[each.name]["queries_recall"] = asked.recall
     return LibraryCounts(collections, {state: states[state] for state in get_args(JobState)})

@@ -58,7 +58,6 @@ def check_collection_count(services: Services) -> None:
 
 
 def collection_schema(services: Services, collection: index.Collection) -> Collection:
-    queries = collection.index.asked()
     return Collection(
         name=collection.name,
         model=collection.model,
@@ -66,7 +65,5 @@ def collection_schema(services: Services, collection: index.Collection) -> Colle
         searchable=services.model_fits(collection.fingerprint),
         aliases=[alias for alias, target in services.library.aliases().items() if target == collection.name],
         created_at=collection.created_at,
-        queries_compared=queries.compared,
-        queries_recall=queries.recall,
         **collection.stats(),
     )

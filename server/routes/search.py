@@ -156,7 +156,7 @@ async def answered(
     def work(context: RequestContext) -> SearchAnswer:
         asked = question(sha256, wish.model_dump(exclude={"limit", "cursor", "query"}))
         view = view_now(collection) if wish.cursor is None else read_cursor(collection, wish.cursor, asked)
-        effort = Effort(wish.exact, wish.min_recall)
+        effort = Effort(wish.exact)
         scope = Scope(filter_of(wish), None if wish.cursor is None else view)
         query = query_of(here, collection, wish, media, context)
         # One hit more than fits tells whether there is another page.

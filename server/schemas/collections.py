@@ -19,8 +19,6 @@ class Collection(BaseModel):
     video_seconds: float
     size_bytes: int
     failed_files: int
-    queries_compared: int = Field(description="searches since the server's start that were checked with every vector")
-    queries_recall: float | None = Field(description="share of the nearest vectors that is found of those; null: none")
 
 
 class DamagedCollection(BaseModel):

@@ -69,9 +69,9 @@ class Hit(BaseModel):
 class SearchAnswer(BaseModel):
     data: list[Hit]
     plan: dict[str, Any] = Field(
-        description="how it was found: target, query_frames, index (exact, ivf, hnsw), segments, vectors, candidates, "
-        "width (lists probed or paths kept), recall_estimate, measured_on (queries: what people asked; sealing: the "
-        "collection's own vectors), and under a filter how many vectors were allowed"
+        description="how it was found: target, query_frames, index (exact, ivf, catalog), segments, vectors, width "
+        "(lists searched, 0 where every vector was compared), recall_estimate (measured when segments were built), and "
+        "under a filter how many vectors were allowed"
     )
     timing: Timing
     next_cursor: str | None = Field(

@@ -209,10 +209,10 @@ KILLED = """
 import sys
 from pathlib import Path
 from vicmae.errors import StorageError
-from vicmae.index.vectors import build, merge_policy
+from vicmae.index.vectors import ivf, merge_policy
 from vicmae.index.library import Library
 from vicmae.index.vectors.plan import IndexOptions
-merge_policy.SEAL_ROWS, build.LEAST_ROWS = 5, 200
+merge_policy.SEAL_ROWS, ivf.LEAST_ROWS = 5, 200
 with Library(Path(sys.argv[1]), IndexOptions(kind="ivf")) as library:
     index = library.open("c").index
     print("ready", flush=True)

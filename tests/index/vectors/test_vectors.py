@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_index import HALF
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from numpy.typing import NDArray
 
@@ -76,7 +77,7 @@ def test_search_is_exact(collection: Collection) -> None:
     scores, ids = collection.index.search(query, 12)
     vector_ids, vectors = stored(collection)
     true = query @ vectors.T
-    assert scores == pytest.approx(-np.sort(-true, axis=1)[:, :12], abs=1e-5)
+    assert scores == pytest.approx(-np.sort(-true, axis=1)[:, :12], abs=HALF)
     for row in range(3):
         best = np.argsort(-true[row], kind="stable")[:12]
         assert ids[row].tolist() == [vector_ids[i] for i in best]
