@@ -1,22 +1,23 @@
 """How fast, how small and how sure is the index? Against hnswlib and usearch on the same vectors, in one run.
 
     python benchmarks/index.py [--vectors 200000] [--rivals hnswlib,usearch-f16] [--vectors-from FILE]
-        [--only index|filters|long|align]
+        [--segments] [--before FOLDER] [--only index|filters|long|align]
 
 The vectors are made: 2,000 scenes are points of a normal distribution in 48 dimensions; a vector is a scene plus 0.6
 times normal noise in those 48, turned into 384 dimensions, plus 0.1 times normal noise in all of them, scaled to unit
 length. Queries are made the same way and are not among the vectors. `--vectors-from` takes others: an .npy of (N, D),
 or what `vicmae embed -o FILE.npz` wrote; a hundredth of them are the queries, and another the queries before.
+`--before` takes a folder in which `import vicmae` finds an earlier release, such as a worktree's .types.
 
 Each engine builds in one process and answers in a fresh one, one query after another on one thread, as wide as it must
-for recall@10 >= 0.99: a rival with the narrowest of its settings that does on these queries, while vicmae decides by
-itself. It answers twice: "sealed", when all it knows are its own samples, and as a server does that was asked for a
-while, when it has compared 256 other queries, made the same way, with every vector. Before what is timed everybody is
-asked a thousand other queries. Resident memory is what the process has more than before it opened the index, after all
-queries. A filter lets one vector in fifty through: the same one for each query, and, "asked first", one for each query
-that the index never saw. Then items are searched as the server does it: by a frame, with and without filters; by a
-frame and a clip among 30 films of an hour, where the nearest frames are all of one or two films; by a clip of 60
-frames, which is aligned, among 1,000 films of 97 frames. Prints a table and writes benchmarks/results/index.json.
+for recall@10 >= 0.99: a rival with the narrowest of its settings that does on these queries, while vicmae chose its
+width when it built its segments. "vicmae" is sealed into one segment; "segments" is sealed after every 25,000 vectors
+and merged as the merge policy says; "before" is an earlier release (`--before`), on the same data in the same run.
+Before what is timed everybody is asked a thousand other queries. Own memory is what the process has more, after all
+queries, than before it opened the index, without the pages of mapped files. A filter lets one vector in fifty through.
+Then items are searched as the server does it: by a frame, with and without filters; by a frame and a clip among 30
+films of an hour, where the nearest frames are all of one or two films; by a clip of 60 frames, which is aligned, among
+1,000 films of 97 frames. Prints a table and writes benchmarks/results/index.json.
 Rivals stand in index_rivals.py; those not asked for with --rivals need not be installed.
 Needs: pip install '.[bench]'
 """
@@ -41,70 +42,78 @@ from rich.console import Console
 from rich.table import Table
 
 from vicmae.index.library import Library
-from vicmae.index.vectors.exact import best_rows, in_blocks
 from vicmae.index.vectors.id_ranges import Allowed, allowed_of
 from vicmae.index.vectors.plan import Effort
 
 RESULTS = Path(__file__).parent / "results"
 QUERIES = 500
 OTHERS = 1000  # queries that are asked before
-TUNED = 256  # of them
+SEGMENT_ROWS = 25_000
 LEAST_RECALL = 0.99
 FRAMES_AN_ITEM = 1000
 FEW_QUERIES = 50  # for an engine that takes SLOW_SECONDS for one
 SLOW_SECONDS = 0.02
 
 
-def build_vicmae(folder: Path, vectors: Floats) -> dict[str, Any]:
-    """Every item is a transaction flushed to disk."""
+def build_vicmae(folder: Path, vectors: Floats, segment_rows: int = 0) -> dict[str, Any]:
+    """Every item is a transaction flushed to disk. segment_rows: sealed after so many, 0: all into one segment."""
     with Library(folder) as library:
         collection = library.create("bench", engine_of(vectors.shape[1]))
-        began = perf_counter()
+        stored = sealed = 0.0
         for start in range(0, len(vectors), FRAMES_AN_ITEM):
+            began = perf_counter()
             collection.add(item_of(start, vectors[start : start + FRAMES_AN_ITEM]))
-        stored = perf_counter()
-        collection.index.seal(everything=True)
-        return {"ingest_per_second": len(vectors) / (stored - began), "build_seconds": perf_counter() - stored}
+            stored += perf_counter() - began
+            if segment_rows and (start + FRAMES_AN_ITEM) % segment_rows == 0:
+                began = perf_counter()
+                collection.index.seal()
+                sealed += perf_counter() - began
+        began = perf_counter()
+        if not segment_rows:
+            collection.index.seal(everything=True)
+        return {"ingest_per_second": len(vectors) / stored, "build_seconds": sealed + perf_counter() - began}
 
 
 def ask_vicmae(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict[str, Any]]:
     library = Library(folder)
     collection = library.open("bench")
     collection.index.refresh()
-    ids = np.arange(1, count + 1, FILTERED)
-    allowed = allowed_of(ids)
+    allowed = allowed_of(np.arange(1, count + 1, FILTERED))
     effort = Effort()
 
     def ask(query: Floats, chosen: Allowed | None = None) -> NDArray[np.int64]:
         found = collection.index.search(query[None], K, chosen, effort)[1][0]
         return np.asarray(found - 1)  # the first vector has the id 1
 
-    def after_others(query: Floats) -> NDArray[np.int64]:
-        while others:
-            for other in others[-TUNED // 2 :]:  # no more of them are kept at once
-                ask(other)
-            del others[-TUNED // 2 :]
-            collection.index.tune()
-        return ask(query)
-
-    others = list(np.load(folder / "others.npy")[:TUNED])
-    asks = {
-        "sealed": ask,
-        "vicmae": after_others,
-        "filtered": lambda query: ask(query, allowed),
-        "filtered anew": lambda query: ask(query, allowed_of(ids)),
-    }
-    return asks, {"plan": effort.to_dict}
+    return {"vicmae": ask, "filtered": lambda query: ask(query, allowed)}, {"plan": effort.to_dict}
 
 
-ENGINES = {"vicmae": (build_vicmae, ask_vicmae), **RIVALS}
+ENGINES = {
+    "vicmae": (build_vicmae, ask_vicmae),
+    "segments": (lambda folder, vectors: build_vicmae(folder, vectors, SEGMENT_ROWS), ask_vicmae),
+    "before": (build_vicmae, ask_vicmae),  # run with another vicmae
+    **RIVALS,
+}
 
 
-def resident_bytes() -> int:
+def own_bytes() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
+        if line.startswith("RssAnon"):
             return 1024 * int(line.split()[1])
     raise OSError("this system does not tell a process's memory")
+
+
+def nearest(queries: Floats, vectors: Floats) -> NDArray[np.int64]:
+    """queries (Q, D), vectors (N, D) -> places (Q, K) of the nearest, every vector compared."""
+    scores, places = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+    for start in range(0, len(vectors), 10_000):
+        block = queries @ vectors[start : start + 10_000].T
+        scores = np.concatenate([scores, block], axis=1)
+        here = np.broadcast_to(np.arange(start, start + block.shape[1]), block.shape)
+        places = np.concatenate([places, here], axis=1)
+        best = np.argsort(-scores, axis=1)[:, :K]
+        scores, places = np.take_along_axis(scores, best, axis=1), np.take_along_axis(places, best, axis=1)
+    return places
 
 
 def timed(ask: Ask, queries: Floats) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
@@ -122,52 +131,47 @@ def recall_of(found: list[NDArray[np.int64]], true: NDArray[np.int64]) -> float:
 
 def child(name: str, stage: str, folder: Path) -> dict[str, Any]:
     """One stage of one engine, in a process of its own."""
+    place = folder / name
     if stage == "build":
-        built: dict[str, Any] = ENGINES[name][0](folder, np.load(folder / "vectors.npy", mmap_mode="r"))
+        place.mkdir()
+        built: dict[str, Any] = ENGINES[name][0](place, np.load(folder / "vectors.npy", mmap_mode="r"))
         return built
     parts = ("queries", "others", "true", "filtered")
     queries, others, true, true_filtered = (np.load(folder / f"{part}.npy") for part in parts)
     count, dim = np.load(folder / "vectors.npy", mmap_mode="r").shape
     if name in MODULES:  # a library's own code is no part of its index
         import_module(MODULES[name])
-    before = resident_bytes()
+    before = own_bytes()
     began = perf_counter()
-    opened: tuple[dict[str, Ask], dict[str, Any]] = ENGINES[name][1](folder, count, dim)
+    opened: tuple[dict[str, Ask], dict[str, Any]] = ENGINES[name][1](place, count, dim)
     asks, facts = opened
     facts["open_seconds"] = perf_counter() - began
     for setting, ask in asks.items():
-        if setting.startswith("filtered"):
+        if setting == "filtered":
             continue
         is_slow = np.median(timed(ask, others[:20])[1]) >= SLOW_SECONDS
         asked = queries[:FEW_QUERIES] if is_slow else queries
         timed(ask, others[: len(others) * len(asked) // len(queries)])
         found, seconds = timed(ask, asked)
         recall = recall_of(found, true[: len(found)])
-        met = {"setting": setting, "recall": recall, **percentiles(seconds)}
-        if setting == "sealed":
-            facts["sealed"] = {**met, "plan": facts["plan"]()}
-            continue
-        facts |= met
+        facts |= {"setting": setting, "recall": recall, **percentiles(seconds)}
         if recall >= LEAST_RECALL:
             break
     if "plan" in facts:
         facts["plan"] = facts["plan"]()
-    facts["resident_bytes"] = resident_bytes() - before
+    facts["own_bytes"] = own_bytes() - before
     if "filtered" in asks:
         found, seconds = timed(asks["filtered"], queries[:100])
         facts["filtered_p50_ms"] = 1e3 * float(np.median(seconds))
         facts["filtered_recall"] = recall_of(found, true_filtered[: len(found)])
         facts["filtered_full"] = all(len(row) == K and (row >= 0).all() for row in found)
-    if "filtered anew" in asks:
-        found, seconds = timed(asks["filtered anew"], queries[:100])
-        facts["filtered_anew_p50_ms"] = 1e3 * float(np.median(seconds))
-        facts["filtered_anew_recall"] = recall_of(found, true_filtered[: len(found)])
     return facts
 
 
 def run_child(name: str, stage: str, folder: Path) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", name, "--stage", stage, "--folder", str(folder)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
+    path = {"PYTHONPATH": str(folder / "earlier")} if name == "before" else {}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, **path})
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return facts
 
@@ -175,13 +179,11 @@ def run_child(name: str, stage: str, folder: Path) -> dict[str, Any]:
 def compare(
     vectors: Floats, queries: Floats, others: Floats, names: list[str], scratch: Path, rounds: int
 ) -> dict[str, dict[str, Any]]:
-    ids = np.arange(len(vectors))
     np.save(scratch / "vectors.npy", vectors)
     np.save(scratch / "queries.npy", queries)
     np.save(scratch / "others.npy", others)
-    np.save(scratch / "true.npy", best_rows(queries, in_blocks(vectors, ids, len(queries)), K)[1])
-    every = slice(None, None, FILTERED)
-    np.save(scratch / "filtered.npy", best_rows(queries, [(vectors[every], ids[every])], K)[1])
+    np.save(scratch / "true.npy", nearest(queries, vectors))
+    np.save(scratch / "filtered.npy", FILTERED * nearest(queries, vectors[::FILTERED]))
     console = Console(stderr=True)
     results = {}
     for name in names:
@@ -219,28 +221,24 @@ def tell(results: dict[str, dict[str, Any]]) -> None:
         "vicmae to it",
         "p99 ms",
         "recall@10",
-        "MB",
+        "own MB",
         "open s",
         "build s",
         "vectors/s",
         "2 % filter",
     ):
         table.add_column(column)
-    rows = [(name, facts) for name, facts in results.items()]
-    rows += [(name, {**facts, **facts["sealed"]}) for name, facts in results.items() if "sealed" in facts]
-    for name, facts in rows:
+    for name, facts in results.items():
         filtered = f"{facts['filtered_p50_ms']:.2f} ms" if "filtered_p50_ms" in facts else "-"
         if filtered != "-":
             filtered += f", {facts['filtered_recall']:.3f}{'' if facts['filtered_full'] else ', not full'}"
-        if "filtered_anew_p50_ms" in facts:
-            filtered += f"; asked first {facts['filtered_anew_p50_ms']:.2f} ms, {facts['filtered_anew_recall']:.3f}"
         table.add_row(
-            f"{name} ({facts['setting']})",
+            name if facts["setting"] == "vicmae" else f"{name} ({facts['setting']})",
             f"{facts['p50_ms']:.3f}",
-            "-" if facts["setting"] == "sealed" else f"{np.median(facts['p50_of_first']):.2f}",
+            f"{np.median(facts['p50_of_first']):.2f}",
             f"{facts['p99_ms']:.2f}",
             f"{facts['recall']:.3f}",
-            f"{facts['resident_bytes'] / 1e6:.0f}",
+            f"{facts['own_bytes'] / 1e6:.0f}",
             f"{facts['open_seconds']:.1f}",
             f"{facts['build_seconds']:.0f}",
             f"{facts['ingest_per_second']:,.0f}" if "ingest_per_second" in facts else "-",
@@ -254,6 +252,8 @@ def main() -> None:
     parser.add_argument("--vectors", type=int, default=200_000)
     parser.add_argument("--rivals", default="hnswlib,usearch-f16", help=f"of {', '.join(RIVALS)}; empty for none")
     parser.add_argument("--vectors-from", type=Path, help="an .npy of vectors (N, D), or an .npz of `vicmae embed`")
+    parser.add_argument("--segments", action="store_true", help="also sealed piece by piece, in several segments")
+    parser.add_argument("--before", type=Path, help="a folder in which `import vicmae` finds an earlier release")
     parser.add_argument("--rounds", type=int, default=3, help="how often each engine is asked")
     parser.add_argument("--only", choices=("index", "align", "long", "filters"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -267,7 +267,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         if told.only in (None, "index"):
-            names = ["vicmae", *filter(None, told.rivals.split(","))]
+            names = ["vicmae", *["segments"] * told.segments, *filter(None, told.rivals.split(","))]
+            if told.before:
+                (scratch / "earlier").symlink_to(told.before.absolute())
+                names.insert(1, "before")
             if told.vectors_from:
                 stored = np.load(told.vectors_from)
                 vectors = stored["vectors"] if told.vectors_from.suffix == ".npz" else stored
