@@ -28,6 +28,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -88,7 +89,7 @@ def ask_vicmae(folder: Path, count: int, dim: int) -> tuple[dict[str, Ask], dict
     return {"vicmae": ask, "filtered": lambda query: ask(query, allowed)}, {"plan": effort.to_dict}
 
 
-ENGINES = {
+ENGINES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "vicmae": (build_vicmae, ask_vicmae),
     "segments": (lambda folder, vectors: build_vicmae(folder, vectors, SEGMENT_ROWS), ask_vicmae),
     "before": (build_vicmae, ask_vicmae),  # run with another vicmae
