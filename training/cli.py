@@ -12,7 +12,8 @@ import typer
 
 from ..errors import TrainingError
 from ..terminal import BundleOption, JsonOption, print_json, progress, say, stdout
-from .cli_common import keep_freed_memory, need_training_extra
+from .cli_common import ModelOption, RecordOption, SizeOption, keep_freed_memory, need_training_extra, open_model
+from .cli_copies import copies
 from .cli_finetune import finetune, finetuned
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 evaluate_app = typer.Typer(help="Judge a checkpoint or a bundle by what its vectors find.", no_args_is_help=True)
+evaluate_app.command()(copies)
 evaluate_app.command()(finetuned)
 
 
@@ -226,10 +228,6 @@ def _faster_on_cpu(processes: int, words: list[str]) -> str:
     return f"on a CPU one process a core may be faster; try: {command}"
 
 
-ModelOption = Annotated[
-    Path | None,
-    typer.Option("--model", "-m", help="Checkpoint file, run folder or bundle \\[default: --bundle]."),
-]
 DataArgument = Annotated[
     Path,
     typer.Argument(
@@ -237,8 +235,6 @@ DataArgument = Annotated[
     ),
 ]
 SetOption = Annotated[str | None, typer.Option("--set", help="Which set of index.csv, or sub-folder, to use.")]
-SizeOption = Annotated[int | None, typer.Option(help="Side of the pictures, for a checkpoint \\[default: as trained].")]
-RecordOption = Annotated[bool, typer.Option("--record", help="Write the scores into the bundle's manifest and card.")]
 
 
 @evaluate_app.command()
@@ -320,23 +316,11 @@ def _judge(
     json_output: bool,
     scores_of: "Callable[[Vectors, Vectors], dict[str, float]]",
 ) -> None:
-    from ..export.bundle import MANIFEST, record_quality
-    from ..export.choice import open_engine
-    from ..settings import load_settings
+    from ..export.bundle import record_quality
     from .evaluate import embed_samples
     from .labelled import read_labelled
 
-    chosen = model or load_settings(bundle=bundle).bundle
-    if model is None or (chosen / MANIFEST).is_file():
-        engine = open_engine(chosen)
-    elif record:
-        raise TrainingError(f"--record writes into a bundle; {chosen} is not one. Export it first.")
-    else:
-        need_training_extra()
-        from ..export.torch_engine import TorchEngine
-        from ..model.checkpoints import load_any_encoder
-
-        engine = TorchEngine(load_any_encoder(chosen, size), chosen.name)
+    chosen, engine = open_model(model, bundle, size, record)
     with progress("files") as bar, engine:
         task_id = bar.add_task("embedding", total=None, rate="")  # how many there are shows at the end
         samples = bar.track(read_labelled(data, set_name, column), task_id=task_id, description="embedding")

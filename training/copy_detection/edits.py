@@ -75,6 +75,6 @@ SIXTEEN = tuple(EDITS)[:16]
 
 
 def edited(edit: str, picture: Picture, name: str, others: Others, seed: int = 0) -> Picture:
-    """The picture (H, W, 3) uint8 RGB after that edit of EDITS, always the same for its name, the others and the seed."""
+    """picture (H, W, 3) uint8 RGB -> after that edit of EDITS; always the same for its name, the others, the seed."""
     dice = np.random.default_rng((seed, crc32(edit.encode()), crc32(name.encode())))
     return EDITS[edit](np.ascontiguousarray(picture), dice, others)

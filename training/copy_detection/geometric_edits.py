@@ -1,4 +1,4 @@
-"""Edits of the frame: crops, turns, stretches, borders. Each takes and gives (H, W, 3) uint8 RGB."""
+"""Edits of the frame: crops, turns, stretches, borders. (H, W, 3) uint8 RGB."""
 
 import cv2
 import numpy as np

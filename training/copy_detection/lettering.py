@@ -1,4 +1,4 @@
-"""Text on pictures, in the fonts that OpenCV brings along: Latin, Greek, Cyrillic, Hebrew, Arabic, Chinese, Japanese, Korean."""
+"""Text on pictures in many scripts, by the fonts that OpenCV 5 brings along."""
 
 from functools import cache
 from typing import Any
@@ -17,10 +17,22 @@ LINES = (
     "me explaining it again", "breaking news from our town", "Sunday 14:05, still waiting",
 )  # fmt: skip
 SCRIPTS = (
-    "Посмотри на это фото", "Лучшее лето в моей жизни", "Κοίτα αυτή τη φωτογραφία", "Ένα ωραίο πρωί", "תראו את התמונה הזאת",
-    "انظر إلى هذه الصورة", "看看这张照片", "今天天气真好，我们出去走走", "この写真を見てください", "とても楽しい一日でした",
-    "이 사진을 보세요", "정말 좋은 하루였어요", "¿Has visto esta foto?", "Schöne Grüße aus Köln", "Cette photo a été prise hier",
-)  # fmt: skip
+    "Посмотри на это фото",
+    "Лучшее лето в моей жизни",
+    "Κοίτα αυτή τη φωτογραφία",
+    "Ένα ωραίο πρωί",
+    "תראו את התמונה הזאת",
+    "انظر إلى هذه الصورة",
+    "看看这张照片",
+    "今天天气真好，我们出去走走",
+    "この写真を見てください",
+    "とても楽しい一日でした",
+    "이 사진을 보세요",
+    "정말 좋은 하루였어요",
+    "¿Has visto esta foto?",
+    "Schöne Grüße aus Köln",
+    "Cette photo a été prise hier",
+)
 WORDS = ("Home", "Search", "Library", "Following", "Share", "Save", "Reply", "Settings", "Today", "1,204 likes", "3:41")
 
 
@@ -40,7 +52,7 @@ def write(
     outline: Colour | None = None,
     opacity: float = 1.0,
 ) -> Picture:
-    """The picture with one line of text: `left` is where it begins, `middle` its height in the picture, `size` in pixels."""
+    """The picture with one line of text of that size, which begins at `left`, about the row `middle`; all in pixels."""
     mask = mask_of(picture.shape[:2], text, left, middle, size, weight)
     if outline is not None:
         thick = max(1, round(size / 12))
@@ -54,7 +66,8 @@ def write_centred(picture: Picture, text: str, middle: float, size: float, width
     weight = style.get("weight", 400)
     wide = width_of(text, size, weight)
     if wide > width:
-        size, wide = size * width / wide, width
+        size = int(size * width / wide)
+        wide = width_of(text, size, weight)
     return write(picture, text, (picture.shape[1] - wide) / 2, middle, size, **style)
 
 

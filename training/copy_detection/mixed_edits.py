@@ -1,4 +1,4 @@
-"""Edits that put the picture together with others: insets, collages, blends. Each takes and gives (H, W, 3) uint8 RGB."""
+"""Edits that put the picture together with others: insets, collages, blends. (H, W, 3) uint8 RGB."""
 
 from numpy.random import Generator
 

@@ -5,8 +5,8 @@ import numpy as np
 from numpy.random import Generator
 
 from ...media.frames import Picture
-from .arrays import Colour, Others, mixed, paste, plain, scale_of
-from .lettering import LINES, SCRIPTS, any_line, mask_of, width_of, write_centred
+from .arrays import Colour, Others, mixed, paste, plain
+from .lettering import SCRIPTS, any_line, mask_of, width_of, write_centred
 
 DARK: Colour = (0, 0, 0)
 LIGHT: Colour = (255, 255, 255)

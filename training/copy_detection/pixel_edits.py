@@ -1,4 +1,4 @@
-"""Edits of the pixels where they stand: compression, colours, sharpness, light. Each takes and gives (H, W, 3) uint8 RGB.
+"""Edits of the pixels where they stand: compression, colours, sharpness, light. (H, W, 3) uint8 RGB.
 
 The arguments of every edit are the same: the picture, the dice, and other pictures, which these edits do not need.
 """

@@ -1,10 +1,10 @@
 """Edited photos asked of a library that holds the originals, by vectors alone.
 
-Everything is drawn and edited once (`prepare`) and kept, so that several encoders are asked the very same (`judge`).
+What is asked of what is drawn once (`prepare`), so that several encoders are asked the very same (`judge`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
 
@@ -12,43 +12,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import TrainingError
-from ...media.frames import Picture
+from ...export.engine import Engine
+from ...media.frames import Frames, Picture
+from ...media.preprocess import to_pixels
 from .edits import EDITS, edited
 from .scores import CopyScores, EditScores, micro_ap, ranks_of
 
 Embed = Callable[[list[Picture]], NDArray[np.float32]]
 """Pictures, (H, W, 3) uint8 RGB of any sizes -> vectors (N, D) float32, unit length."""
 Pictures = Mapping[str, Picture]
-"""Pictures, (H, W, 3) uint8 RGB, by name."""
+"""Pictures, (H, W, 3) uint8 RGB, by name; may read a picture when it is asked for."""
 Half = Literal["a", "b"]
+Report = Callable[[int], None]
 AT_ONCE = 64  # pictures handed to an encoder in one call
-FEWEST_STRANGERS = 4  # one for each part of a collage, and one that is asked itself
+FEWEST_STRANGERS = 5  # four parts of a collage, and the one that is asked
+FEWEST_PICTURES = 3 * FEWEST_STRANGERS
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What is looked in and what is asked.
 
-    library    M pictures, the originals of the photos among them
-    rows       (photos,) where each photo's original stands in the library
-    asked      for each edit the edited photos, in the order of rows
-    strangers  for each edit the edited strangers, whose right answer is none
+    pictures   the library, M pictures, and perhaps strangers
+    library    the names of the library's pictures
+    photos     those of the library that are edited and asked
+    strangers  pictures in no library, edited and asked too: the right answer is none. The grounds of insets as well
+    keep       whether edited pictures stay in memory for the next encoder
     """
 
-    library: list[Picture]
-    rows: NDArray[np.int64]
-    asked: dict[str, list[Picture]]
-    strangers: dict[str, list[Picture]]
+    pictures: Pictures
+    library: list[str]
+    photos: Pictures
+    strangers: Pictures
+    edits: tuple[str, ...]
+    seed: int
+    keep: bool
+    _kept: dict[str, tuple[list[Picture], list[Picture]]] = field(default_factory=dict)
 
-    @property
-    def pictures(self) -> int:
-        """How many there are to embed."""
-        return sum(map(len, (self.library, *self.asked.values(), *self.strangers.values())))
+    def __len__(self) -> int:
+        """How many pictures there are to embed."""
+        return len(self.library) + len(self.edits) * (len(self.photos) + len(self.strangers))
+
+    def asked(self, edit: str) -> tuple[list[Picture], list[Picture]]:
+        """The photos and the strangers after that edit."""
+        if edit in self._kept:
+            return self._kept[edit]
+        others = list(self.strangers.values())
+        photos = [edited(edit, picture, name, others, self.seed) for name, picture in self.photos.items()]
+        strangers = []
+        for row, (name, picture) in enumerate(self.strangers.items()):
+            apart = others[:row] + others[row + 1 :]  # nobody is the ground of its own inset
+            strangers.append(edited(edit, picture, name, apart, self.seed))
+        if self.keep:
+            self._kept[edit] = photos, strangers
+        return photos, strangers
+
+
+def embed_with(engine: Engine) -> Embed:
+    """An engine as it is asked here: pictures of any sizes, made square as its InputSpec says."""
+
+    def embed(pictures: list[Picture]) -> NDArray[np.float32]:
+        squares = [to_pixels(Frames(picture[None], np.zeros(1)), engine.spec) for picture in pictures]
+        return engine.embed(np.concatenate(squares))
+
+    return embed
 
 
 def half_of(name: str) -> Half:
     """The half a photo belongs to, by its name alone: choose on one, report the other."""
     return "a" if sha256(f"half {name}".encode()).digest()[0] % 2 == 0 else "b"
+
+
+def shuffled(names: Iterable[str], seed: int) -> list[str]:
+    """An order in which a name's neighbours hardly change when others come or go: by a hash of seed and name."""
+    return sorted(names, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
 
 
 def prepare(
@@ -60,69 +97,82 @@ def prepare(
     edits: Sequence[str] | None = None,
     seed: int = 0,
     askable: Callable[[str], bool] = lambda name: True,
+    keep: bool = True,
 ) -> Prepared:
-    """pictures -> a library, and some of its photos and the strangers with all edits.
+    """pictures -> a library, and what is asked of it.
 
-    strangers  pictures that are in no library: the grounds of insets and other parts of collages, and questions without
-               an answer. A number: so many are taken out of `pictures`, the same for both halves
+    strangers  pictures that are in no library, at least 5. A number: so many are taken out of `pictures`, the same for
+               both halves
     queries    photos that are edited and asked; fewer where there are not so many
     half       ask photos of this half only (half_of)
     edits      keys of EDITS, all if None
     seed       of the draw and of the edits
     askable    which names may be asked at all
+    keep       keep edited pictures in memory
 
     Raises TrainingError where there are too few pictures.
     """
-    order = sorted(filter(askable, pictures), key=lambda name: sha256(f"{seed} {name}".encode()).digest())
+    order = shuffled(filter(askable, pictures), seed)
     if isinstance(strangers, int):
         taken = order[max(0, len(order) - strangers) :] if strangers else []
         strangers, order = {name: pictures[name] for name in taken}, order[: len(order) - len(taken)]
-        pictures = {name: picture for name, picture in pictures.items() if name not in strangers}
-    asked = [name for name in order if half in (None, half_of(name))][:queries]
-    if not asked:
+    if len(strangers) < FEWEST_STRANGERS:
+        raise TrainingError(f"There are {len(strangers)} strangers; give at least {FEWEST_STRANGERS} pictures.")
+    photos = [name for name in order if half in (None, half_of(name))][:queries]
+    if not photos:
         which = f" of half {half}" if half else ""
         raise TrainingError(f"No picture{which} is left to be asked. Give a larger set, or fewer strangers.")
-    if len(strangers) < FEWEST_STRANGERS:
-        raise TrainingError(f"There are {len(strangers)} strangers; give at least {FEWEST_STRANGERS}.")
-    place = {name: row for row, name in enumerate(pictures)}
-    others = list(strangers.values())
-    chosen = tuple(edits or EDITS)
     return Prepared(
-        library=list(pictures.values()),
-        rows=np.array([place[name] for name in asked]),
-        asked={edit: [edited(edit, pictures[name], name, others, seed) for name in asked] for edit in chosen},
-        strangers={edit: _edited_strangers(edit, strangers, seed) for edit in chosen},
+        pictures=pictures,
+        library=[name for name in pictures if name not in strangers],
+        photos={name: pictures[name] for name in photos},
+        strangers=dict(strangers),
+        edits=tuple(edits or EDITS),
+        seed=seed,
+        keep=keep,
     )
 
 
-def _edited_strangers(edit: str, strangers: Pictures, seed: int) -> list[Picture]:
-    """Each edited with the others about it."""
-    listed = list(strangers.items())
-    apart = [[picture for _, picture in listed[:row] + listed[row + 1 :]] for row in range(len(listed))]
-    return [edited(edit, picture, name, apart[row], seed) for row, (name, picture) in enumerate(listed)]
-
-
-def judge(embed: Embed, prepared: Prepared, report: Callable[[int], None] = lambda done: None) -> CopyScores:
+def judge(embed: Embed, prepared: Prepared, report: Report = lambda done: None) -> CopyScores:
     """Embeds all of it and scores the answers; `report` is told how many pictures are done."""
-    done = 0
+    embedder = Embedder(embed, report)
+    library = embedder(prepared.pictures[name] for name in prepared.library)
+    place = {name: row for row, name in enumerate(prepared.library)}
+    originals = np.array([place[name] for name in prepared.photos])
+    none = np.full(len(prepared.strangers), -1)
+    vectors, by_edit = [], {}
+    for edit in prepared.edits:
+        photos, strangers = map(embedder, prepared.asked(edit))
+        by_edit[edit] = EditScores(ranks_of(photos, library, originals))
+        vectors += [photos, strangers]
+    answers = np.tile(np.concatenate((originals, none)), len(prepared.edits))
+    owners = np.tile(np.arange(len(originals) + len(none)), len(prepared.edits))
+    return CopyScores(by_edit, micro_ap(np.concatenate(vectors), library, answers, owners))
 
-    def vectors_of(pictures: Iterable[Picture]) -> NDArray[np.float32]:
-        nonlocal done
-        listed, parts = list(pictures), []
-        for start in range(0, len(listed), AT_ONCE):
-            parts.append(embed(listed[start : start + AT_ONCE]))
-            done += len(parts[-1])
-            report(done)
+
+class Embedder:
+    """Any number of pictures -> their vectors, some at a time; tells how many are done in all."""
+
+    def __init__(self, embed: Embed, report: Report) -> None:
+        self._embed = embed
+        self._report = report
+        self._done = 0
+
+    def __call__(self, pictures: Iterable[Picture]) -> NDArray[np.float32]:
+        """pictures, at least one -> (N, D)."""
+        parts: list[NDArray[np.float32]] = []
+        waiting: list[Picture] = []
+        for picture in pictures:
+            waiting.append(picture)
+            if len(waiting) == AT_ONCE:
+                parts.append(self._vectors(waiting))
+                waiting = []
+        if waiting:
+            parts.append(self._vectors(waiting))
         return np.concatenate(parts)
 
-    library = vectors_of(prepared.library)
-    photos = len(prepared.rows)
-    queries, rows, owners, by_edit = [], [], [], {}
-    for edit, pictures in prepared.asked.items():
-        vectors, foreign = vectors_of(pictures), vectors_of(prepared.strangers[edit])
-        by_edit[edit] = EditScores(ranks_of(vectors, library, prepared.rows))
-        queries += [vectors, foreign]
-        rows += [prepared.rows, np.full(len(foreign), -1)]
-        owners += [np.arange(photos), np.arange(len(foreign)) + photos]
-    overall = micro_ap(np.concatenate(queries), library, np.concatenate(rows), np.concatenate(owners))
-    return CopyScores(by_edit, overall)
+    def _vectors(self, pictures: list[Picture]) -> NDArray[np.float32]:
+        vectors = self._embed(pictures)
+        self._done += len(pictures)
+        self._report(self._done)
+        return vectors

@@ -5,7 +5,20 @@ import numpy as np
 from numpy.random import Generator
 
 from ...media.frames import Picture
-from .arrays import Colour, Others, any_of, compressed, covering, mixed, paste, perspective, plain, resized, rounded, scale_of
+from .arrays import (
+    Colour,
+    Others,
+    any_of,
+    compressed,
+    covering,
+    mixed,
+    paste,
+    perspective,
+    plain,
+    resized,
+    rounded,
+    scale_of,
+)
 from .geometric_edits import turned
 from .lettering import LINES, WORDS, any_line, write
 from .pixel_edits import moire
@@ -35,7 +48,9 @@ def _app(picture: Picture, dice: Generator) -> Picture:
     for place in range(3):
         centre = round((1 + 1.6 * place) * unit), below + unit
         cv2.circle(canvas, centre, round(0.45 * unit), ink, max(1, unit // 8), cv2.LINE_AA)
-    canvas = write(canvas, f"{dice.integers(10, 9999):,} likes", 0.5 * unit, below + 2.2 * unit, 0.65 * unit, ink, weight=700)
+    canvas = write(
+        canvas, f"{dice.integers(10, 9999):,} likes", 0.5 * unit, below + 2.2 * unit, 0.65 * unit, ink, weight=700
+    )
     return write(canvas, any_line(dice), 0.5 * unit, below + 3.2 * unit, 0.65 * unit, ink)
 
 
