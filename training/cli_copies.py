@@ -74,7 +74,7 @@ def copies(
 def _prepare(
     data: Path, sets: list[str], strangers: Path | None, queries: int, half: "Half | None", seed: int
 ) -> "tuple[Prepared | None, PreparedClips | None]":
-    """What the set allows: its pictures, its clips, or both. Too few of the one only matter if the other is not there."""
+    """The pictures of the set, its clips, or both; too few of the one are left out if there are others."""
     from .copy_detection import FEWEST_CLIPS, FEWEST_PICTURES, prepare, prepare_clips, read_set
 
     pictures, clips, bad = read_set(data, sets)
@@ -138,11 +138,13 @@ def _print(result: dict[str, Any]) -> None:
     for edit, figures in result["edits"].items():
         table.add_row(edit, *(_told(figures[column]) for column in columns))
     stdout.print(table)
-    figures = (
-        f"{name} {_told(value)}" for name, value in result.items() if isinstance(value, dict) and "value" in value
-    )
+    figures = (f"{name} {_told(figure)}" for name, figure in _overall(result).items())
     counts = ", ".join(f"{result[name]} {name}" for name in ("queries", "strangers", "known") if name in result)
     stdout.print(f"{', '.join(figures)} ({counts})\n", soft_wrap=True)
+
+
+def _overall(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return {name: value for name, value in result.items() if isinstance(value, dict) and "value" in value}
 
 
 def _told(figure: dict[str, float]) -> str:
@@ -151,5 +153,6 @@ def _told(figure: dict[str, float]) -> str:
 
 def _recorded(result: dict[str, Any]) -> dict[str, Any]:
     """What the manifest and the card keep: the figures over all edits, and the counts."""
-    kept = {name: value["value"] for name, value in result.items() if isinstance(value, dict) and "value" in value}
-    return kept | {name: result[name] for name in ("queries", "known")}
+    return {name: figure["value"] for name, figure in _overall(result).items()} | {
+        name: result[name] for name in ("queries", "known")
+    }

@@ -18,7 +18,7 @@ Colour = tuple[int, int, int]
 
 def scale_of(picture: Picture) -> float:
     """Short side / 128: sizes in edits are meant for a short side of 128 pixels."""
-    return min(picture.shape[:2]) / 128
+    return float(min(picture.shape[:2])) / 128
 
 
 def rounded(values: ArrayLike) -> Picture:

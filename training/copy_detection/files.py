@@ -72,7 +72,8 @@ def _sources(folder: Path, sets: list[str]) -> Iterator[tuple[str, Source]]:
         for item in list_dataset(layout, dataset).items:
             yield item.path.relative_to(dataset).as_posix(), item.path
     elif (folder / "index.csv").is_file():
-        for name in sets or [None]:
+        wanted: list[str | None] = [*sets] or [None]
+        for name in wanted:
             for sample in read_labelled(folder, name, "split"):
                 yield f"{name}/{sample.name}" if len(sets) > 1 else sample.name, sample.content
     elif folder.is_dir():

@@ -90,4 +90,4 @@ def width_of(text: str, size: float, weight: int = 400) -> float:
 
 @cache
 def _font() -> Any:
-    return cv2.FontFace("sans")  # type: ignore[attr-defined]
+    return cv2.FontFace("sans")

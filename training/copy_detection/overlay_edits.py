@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from ...media.frames import Picture
 from .arrays import Colour, Others, mixed, paste, plain
@@ -69,12 +70,13 @@ def emoji(picture: Picture, dice: Generator, others: Others) -> Picture:
         centre = dice.uniform(0.1, 0.9) * width, dice.uniform(0.1, 0.9) * height
         colour = STICKERS[dice.integers(len(STICKERS))]
         draw = (_face, _heart, _star)[dice.integers(3)]
-        large = 4 * side  # drawn four times as large and made smaller, which smooths the edges
-        sticker, mask = draw(round(large), colour)
-        turn = cv2.getRotationMatrix2D((large / 2, large / 2), dice.uniform(-25, 25), 0.25)
-        turn[:, 2] += centre[0] - large / 2, centre[1] - large / 2
-        place = {"dsize": (width, height), "flags": cv2.INTER_AREA}
-        picture = mixed(picture, cv2.warpAffine(sticker, turn, **place), cv2.warpAffine(mask, turn, **place) / 255)
+        pixels = round(side)
+        # Drawn four times as large and made smaller, which smooths the edges.
+        small = (cv2.resize(part, (pixels, pixels), interpolation=cv2.INTER_AREA) for part in draw(4 * pixels, colour))
+        turn = cv2.getRotationMatrix2D((side / 2, side / 2), dice.uniform(-25, 25), 1.0)
+        turn[:, 2] += centre[0] - side / 2, centre[1] - side / 2
+        laid, cover = (cv2.warpAffine(part, turn, (width, height)) for part in small)
+        picture = mixed(picture, laid, cover / 255)
     return picture
 
 
@@ -103,7 +105,7 @@ def _star(side: int, colour: Colour) -> tuple[Picture, Picture]:
     return _filled(side, np.stack((0.5 + radius * np.sin(turn), 0.5 - radius * np.cos(turn)), axis=1), colour)
 
 
-def _filled(side: int, outline: np.ndarray, colour: Colour) -> tuple[Picture, Picture]:
+def _filled(side: int, outline: NDArray[np.float64], colour: Colour) -> tuple[Picture, Picture]:
     canvas, mask = plain(side, side, colour), np.zeros((side, side), np.uint8)
     points = np.rint(outline * side).astype(np.int32)
     cv2.fillPoly(mask, [points], 255)

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from ...media.frames import Picture
 from .arrays import (
@@ -123,12 +124,13 @@ def phone(picture: Picture, dice: Generator, others: Others) -> Picture:
     return compressed(rounded(photo), 75)
 
 
-def _glare(height: int, width: int, dice: Generator) -> np.ndarray:
+def _glare(height: int, width: int, dice: Generator) -> NDArray[np.float64]:
     """(H, W): light to add, 60 to 130 levels in the middle of an oblong spot."""
     down, right = np.mgrid[:height, :width]
     across = (right / width - dice.uniform(0.1, 0.9)) / dice.uniform(0.08, 0.2)
     along = (down / height - dice.uniform(0.1, 0.9)) / dice.uniform(0.08, 0.2)
-    return dice.uniform(60, 130) * np.exp(-(across**2 + along**2) / 2)
+    light: NDArray[np.float64] = dice.uniform(60, 130) * np.exp(-(across**2 + along**2) / 2)
+    return light
 
 
 def print_scan(picture: Picture, dice: Generator, others: Others) -> Picture:

@@ -78,7 +78,7 @@ def ranks_of(queries: NDArray[np.float32], library: NDArray[np.float32], rows: N
     """
     similarity = queries @ library.T
     own = similarity[np.arange(len(rows)), rows]
-    return (similarity >= own[:, None]).sum(axis=1) - 1
+    return np.asarray((similarity >= own[:, None]).sum(axis=1) - 1)
 
 
 def micro_average_precision(
