@@ -113,9 +113,11 @@ def prepare(
     Raises TrainingError where there are too few pictures.
     """
     order = shuffled(filter(askable, pictures), seed)
+    taken: Sequence[str] = ()
     if isinstance(strangers, int):
-        taken = order[max(0, len(order) - strangers) :] if strangers else []
-        strangers, order = {name: pictures[name] for name in taken}, order[: len(order) - len(taken)]
+        left = max(0, len(order) - strangers)
+        order, taken = order[:left], order[left:]
+        strangers = {name: pictures[name] for name in taken}
     if len(strangers) < FEWEST_STRANGERS:
         raise TrainingError(f"There are {len(strangers)} strangers; give at least {FEWEST_STRANGERS} pictures.")
     photos = [name for name in order if half in (None, half_of(name))][:queries]
@@ -124,7 +126,7 @@ def prepare(
         raise TrainingError(f"No picture{which} is left to be asked. Give a larger set, or fewer strangers.")
     return Prepared(
         pictures=pictures,
-        library=[name for name in pictures if name not in strangers],
+        library=[name for name in pictures if name not in taken],
         photos={name: pictures[name] for name in photos},
         strangers=dict(strangers),
         edits=tuple(edits or EDITS),
