@@ -87,7 +87,7 @@ def _toml(recipe: dict[str, Any]) -> list[str]:
 
 def _quality(quality: dict[str, Any]) -> list[str]:
     if not quality:
-        return ["Nothing yet: `vicmae evaluate knn|retrieval DATA --record` writes here."]
+        return ["Nothing yet: `vicmae evaluate knn|retrieval|copies DATA --record` writes here."]
     lines = ["| task | scores | queries | known |", "| --- | --- | --- | --- |"]
     for task, scores in quality.items():
         shown = {k: v for k, v in scores.items() if k not in ("queries", "known", "unreadable")}
