@@ -180,8 +180,7 @@ def edits(picture: Image.Image) -> Iterator[tuple[str, Image.Image]]:
 
 def filled(store: Library, engine: Engine, paths: list[Path]) -> Collection:
     """The collection of these files; what an earlier run took in is not read again."""
-    names = [summary.name for summary in store.list()]
-    collection = store.open_for("asked", engine) if "asked" in names else store.create("asked", engine)
+    collection = store.open_for("asked", engine, create=True)
     left = [path for path in paths if collection.find_by_uri(path.resolve().as_uri()) is None]
     for _ in track(ingest_many(collection, engine, left), "index", len(left)):
         pass

@@ -1,52 +1,80 @@
-"""Aliases: other names of collections, a small file each. Switching one is a rename, so that nobody sees half of it."""
+"""Names of collections, and aliases: other names for them, a small file each.
 
+Switching an alias is a rename, so that nobody sees half of it.
+"""
+
+import re
 from pathlib import Path
 
-from ..errors import StorageError
-from .atomic import file_aside
+from ..errors import InvalidRequest, NotFound, StorageError
+from .atomic import atomic_file
 
+COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_BYTES = 200  # of an alias file; a collection's name is shorter
 
 
-def read_alias(folder: Path, alias: str) -> str | None:
-    """The collection that the alias names; None when there is no such alias."""
-    try:
-        with (folder / alias).open("rb") as file:
-            return file.read(MAX_BYTES).decode("utf-8", "replace").strip()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StorageError(f"The alias {alias!r} cannot be read ({error.strerror}).") from error
+def check_name(name: str) -> str:
+    """name itself, or InvalidRequest."""
+    if not COLLECTION_NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"The collection name {name!r} is not usable: 1 to 63 lower-case letters, digits, '_' or '-', "
+            "beginning with a letter or digit."
+        )
+    return name
 
 
-def read_aliases(folder: Path) -> dict[str, str]:
-    """Every alias and its collection, by name of the alias."""
-    try:
-        names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be read ({error.strerror}).") from error
-    found = {name: read_alias(folder, name) for name in names}
-    return {name: target for name, target in found.items() if target is not None}
+class Aliases:
+    """Those in a folder. Knows no collections: whether a target exists is the Library's to check."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-def write_alias(folder: Path, alias: str, target: str) -> None:
-    """Points the alias at a collection, from one moment to the next; on disk when it returns."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with file_aside(folder / alias) as file:
-            file.write(f"{target}\n".encode())
-    except OSError as error:
-        raise StorageError(f"The alias {alias!r} cannot be written in {folder} ({error.strerror}).") from error
+    def find(self, alias: str) -> str | None:
+        """The collection that the alias names; None when there is no such alias."""
+        try:
+            with (self.folder / check_name(alias)).open("rb") as file:
+                return file.read(MAX_BYTES).decode("utf-8", "replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError(f"The alias {alias!r} cannot be read ({error.strerror}).") from error
 
+    def target(self, alias: str) -> str:
+        """As find(); raises NotFound when there is no such alias."""
+        target = self.find(alias)
+        if target is None:
+            raise NotFound(f"There is no alias {alias!r}.")
+        return target
 
-def remove_alias(folder: Path, alias: str) -> bool:
-    """Whether there was one to remove."""
-    try:
-        (folder / alias).unlink()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise StorageError(f"The alias {alias!r} cannot be removed ({error.strerror}).") from error
-    return True
+    def all(self) -> dict[str, str]:
+        """alias -> the collection it names, by alias."""
+        try:
+            names = sorted(entry.name for entry in self.folder.iterdir() if COLLECTION_NAME.fullmatch(entry.name))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be read ({error.strerror}).") from error
+        found = {name: self.find(name) for name in names}
+        return {name: target for name, target in found.items() if target is not None}
+
+    def of(self, target: str) -> tuple[str, ...]:
+        """The aliases of a collection."""
+        return tuple(alias for alias, named in self.all().items() if named == target)
+
+    def set(self, alias: str, target: str) -> None:
+        """Points the alias at a collection, from one moment to the next; on disk when it returns."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_file(self.folder / check_name(alias)) as file:
+                file.write(f"{target}\n".encode())
+        except OSError as error:
+            raise StorageError(f"The alias {alias!r} cannot be written in {self.folder} ({error.strerror}).") from error
+
+    def remove(self, alias: str) -> None:
+        """Raises NotFound when there is none."""
+        try:
+            (self.folder / check_name(alias)).unlink()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"There is no alias {alias!r}.") from error
+        except OSError as error:
+            raise StorageError(f"The alias {alias!r} cannot be removed ({error.strerror}).") from error

@@ -1,90 +1,101 @@
-"""Files and folders made beside their place: nobody sees them until they are whole, and no kill leaves them for ever.
+"""Files and folders that nobody sees until they are whole, and that no kill leaves half made for ever.
 
-Each is locked while its maker lives; who makes or removes the next one in that folder removes those of the dead.
-`replaced` puts a folder in the place of another, and `settle` finishes or undoes what a kill left of that.
+Each is made under a name of its own beside its place, and is locked while its maker lives; who makes or removes the
+next one in that folder removes those of the dead. `replace` puts a folder in the place of another, and `settle`
+finishes or undoes what a kill left of that.
 """
 
-import fcntl
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import StorageError
+from .locks import file_lock
 
-ASIDE = re.compile(r"\.vicmae-[0-9a-f]{16}")
+TEMPORARY = re.compile(r"\.vicmae-[0-9a-f]{16}")
 REPLACED = re.compile(r"\.replaced-(.+)-[0-9a-f]{8}")
 
 
 @contextmanager
-def folder_aside(folder: Path) -> Iterator[Path]:
+def scratch_folder(folder: Path) -> Iterator[Path]:
     """An empty folder within `folder`, which is made if need be; gone when the block ends, unless it was renamed.
 
     A disk that refuses, also within the block, is told as a StorageError.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _held(folder):
-            _sweep(folder)
-            path = _name_in(folder)
-            path.mkdir()
-            lock = os.open(path, os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError as error:
-        raise StorageError(f"Nothing can be written in {folder}: {error.strerror}.") from error
-    try:
-        yield path
-    except OSError as error:
-        raise StorageError(f"Not enough room, or no right to write, in {folder}: {error.strerror or error}.") from error
-    finally:
-        os.close(lock)
-        shutil.rmtree(path, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _only_one(folder):
+                _sweep(folder)
+                path = _name_in(folder)
+                path.mkdir()
+                stack.enter_context(file_lock(path))
+        except OSError as error:
+            raise StorageError(f"Nothing can be written in {folder}: {error.strerror}.") from error
+        try:
+            yield path
+        except OSError as error:
+            raise StorageError(
+                f"Not enough room, or no right to write, in {folder}: {error.strerror or error}."
+            ) from error
+        finally:
+            stack.close()
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
-def file_aside(out: Path) -> Iterator[BinaryIO]:
+def atomic_file(out: Path) -> Iterator[BinaryIO]:
     """A file that stands at `out` when the block ends, complete and on disk; after an error nothing is there.
 
     Raises OSError when the disk refuses.
     """
-    with _held(out.parent):
-        _sweep(out.parent)
-        path = _name_in(out.parent)
-        file = path.open("xb")
-        fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+    with ExitStack() as stack:
+        with _only_one(out.parent):
+            _sweep(out.parent)
+            path = _name_in(out.parent)
+            path.touch(exist_ok=False)
+            stack.enter_context(file_lock(path))
+        try:
+            with path.open("r+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             path.replace(out)
-        flush(out.parent)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+            flush(out.parent)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
-def remove(path: Path) -> None:
-    """Takes a folder away in one step, then its bytes; what a kill leaves of those is swept later. OSError."""
-    with _held(path.parent):
-        _remove(path)
+def take_away(path: Path) -> None:
+    """Takes a folder away in one step; its bytes are there until the next sweep(). OSError."""
+    with _only_one(path.parent):
+        _take_away(path)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what was taken away and what dead makers left in `folder`; what cannot be removed stays."""
+    with _only_one(folder):
+        _sweep(folder)
 
 
 def place(made: Path, path: Path) -> None:
-    """Moves a folder to where nobody may be; what is in it is on disk first. OSError."""
-    _flush_all(made)
+    """Moves a folder, which is on disk, to where nobody may be. OSError."""
     made.rename(path)
     flush(path.parent)
 
 
 def replace(made: Path, path: Path) -> None:
-    """As place(), in the place of the folder that is there. A kill leaves one of the two, for settle() to find."""
-    _flush_all(made)
-    with _held(path.parent):
+    """As place(), in the place of the folder that is there, whose bytes go with the next sweep().
+
+    A kill leaves one of the two, for settle() to find.
+    """
+    with _only_one(path.parent):
         old = path.with_name(f".replaced-{path.name}-{secrets.token_hex(4)}")
         path.rename(old)
         try:
@@ -93,7 +104,7 @@ def replace(made: Path, path: Path) -> None:
             old.rename(path)
             raise
         flush(path.parent)
-        _remove(old)
+        _take_away(old)
 
 
 def settle(folder: Path) -> None:
@@ -104,13 +115,14 @@ def settle(folder: Path) -> None:
     try:
         if not _replaced(folder):
             return
-        with _held(folder):
+        with _only_one(folder):
             for old, name in _replaced(folder):
                 if (folder / name).exists():
-                    _remove(old)
+                    _take_away(old)
                 else:
                     old.rename(folder / name)
                     flush(folder)
+            _sweep(folder)
     except OSError as error:
         raise StorageError(f"An interrupted restore in {folder} cannot be finished: {error.strerror}.") from error
 
@@ -124,23 +136,27 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+def flush_all(made: Path) -> None:
+    """As flush, with all that is in the folder."""
+    for folder, _, files in os.walk(made):
+        for path in (folder, *(os.path.join(folder, file) for file in files)):
+            flush(Path(path))
+
+
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _only_one(folder: Path) -> Iterator[None]:
     """Nobody else makes, removes or replaces anything in `folder` until the block ends; a kill frees it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as stack:
         # Some network disks lock no folders; there a name of ours is as safe as its random digits make it.
         with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            stack.enter_context(file_lock(folder))
         yield
-    finally:
-        os.close(handle)
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what dead makers left in `folder`; what cannot be removed stays. Under _held()."""
-    for path in [path for path in folder.iterdir() if ASIDE.fullmatch(path.name)]:
-        if not _is_dead(path):
+    """Under _only_one()."""
+    for path in [path for path in folder.iterdir() if TEMPORARY.fullmatch(path.name)]:
+        if _is_held(path):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -149,25 +165,18 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def _remove(path: Path) -> None:
+def _take_away(path: Path) -> None:
     path.rename(_name_in(path.parent))
     flush(path.parent)
-    _sweep(path.parent)
 
 
-def _is_dead(path: Path) -> bool:
-    """Whether nobody holds it any more."""
+def _is_held(path: Path) -> bool:
+    """Whether its maker lives; True where that cannot be known."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        with file_lock(path, wait=False) as ours:
+            return not ours
     except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return True
+        return True
 
 
 def _replaced(folder: Path) -> list[tuple[Path, str]]:
@@ -177,12 +186,6 @@ def _replaced(folder: Path) -> list[tuple[Path, str]]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [(path, match[1]) for path, match in found if match is not None]
-
-
-def _flush_all(made: Path) -> None:
-    for folder, _, files in os.walk(made):
-        for path in (folder, *(os.path.join(folder, file) for file in files)):
-            flush(Path(path))
 
 
 def _name_in(folder: Path) -> Path:

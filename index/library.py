@@ -3,42 +3,24 @@
 Whatever takes the name of a collection takes an alias of it too; what it answers bears the collection's own name.
 """
 
-import logging
 import os
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 
-from ..errors import Conflict, InvalidRequest, ModelMismatch, NotFound, StorageError
+from ..errors import Conflict, ModelMismatch, NotFound, StorageError
 from ..export.engine import Engine
 from ..media.spec import InputSpec
 from . import atomic
-from .aliases import read_alias, read_aliases, remove_alias, write_alias
+from .aliases import COLLECTION_NAME, Aliases, check_name
 from .catalog.database import CATALOG_FILE, Catalog
-from .catalog.identity import write_identity
+from .catalog.identity import read_identity, write_identity
 from .catalog.items import UPLOADS_FOLDER
 from .collection import Collection, FramesCache, frames_cache
 from .vectors.gpu import Card
 from .vectors.plan import IndexOptions
-
-log = logging.getLogger(__name__)
-
-COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One line of a list of collections."""
-
-    name: str
-    model: str
-    fingerprint: str
-    items: int
-    created_at: str
-    aliases: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +47,7 @@ class Library:
         self._options = options or IndexOptions()
         self._card = card
         self._cache = frames_cache()
-        self._aliases = self.data_dir / "aliases"
+        self.aliases = Aliases(self.data_dir / "aliases")
         self._open: dict[str, Collection] = {}
         self._lock = RLock()
 
@@ -77,21 +59,19 @@ class Library:
         """
         check_name(name)
         with self._lock:
-            if self._real(name) != name:
-                return self.open_for(name, engine)
-            make_collection(self.folder / name, name, engine, source)
+            if self._real(name) == name:
+                make_collection(self.folder / name, name, engine, source)
             return self.open_for(name, engine)
 
     def open(self, name: str) -> Collection:
-        """The collection, or NotFound with the names that exist."""
+        """The collection of that name or alias, or NotFound with the names that exist."""
         check_name(name)
         with self._lock:
             name = self._real(name)
             known = self._open.get(name)
             if known is not None and not known.catalog.is_gone():
                 return known
-            if known is not None:
-                self._open.pop(name).close()
+            self._forget(name)
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
             self._open[name] = open_folder(self.folder / name, self._options, self._card, self._cache)
@@ -115,7 +95,7 @@ class Library:
         return collection
 
     def names(self) -> tuple[str, ...]:
-        """Of all collections, damaged ones too; opens none of them."""
+        """Of all collections, damaged ones too."""
         if not self.folder.is_dir():
             return ()
         atomic.settle(self.folder)
@@ -125,26 +105,21 @@ class Library:
             raise StorageError(f"{self.folder} cannot be read ({error.strerror}).") from error
         return tuple(name for name in names if COLLECTION_NAME.fullmatch(name) and self._exists(name))
 
-    def list(self) -> list[Summary]:
-        """Every collection that can be opened, by name; a damaged one is logged, and told by survey() and open()."""
-        summaries, damaged = self.survey()
-        for name, reason in damaged.items():
-            log.warning("the collection %r is left out: %s", name, reason)
-        return [*summaries]
+    def survey(self) -> tuple[list[Collection], dict[str, str]]:
+        """Every collection that can be opened, and for each other the reason by name.
 
-    def survey(self) -> tuple[tuple[Summary, ...], dict[str, str]]:
-        """Every collection by name, and for each that cannot be opened or read the reason."""
-        summaries: dict[str, Summary] = {}
+        One that is dropped meanwhile is in neither.
+        """
+        opened: list[Collection] = []
         damaged: dict[str, str] = {}
-        aliases = self.aliases()
         for name in self.names():
             try:
-                c = self.open(name)
-                naming = tuple(alias for alias, target in aliases.items() if target == name)
-                summaries[name] = Summary(c.name, c.model, c.fingerprint, c.count(), c.created_at, naming)
+                opened.append(self.open(name))
             except StorageError as error:
                 damaged[name] = str(error)
-        return tuple(summaries.values()), damaged
+            except NotFound:
+                continue
+        return opened, damaged
 
     def drop(self, name: str) -> None:
         """Removes a collection with its vectors and uploads, a damaged one too; files of the user's stay.
@@ -157,30 +132,19 @@ class Library:
                 raise Conflict(
                     f"{name!r} is an alias of {own!r}. Remove the alias, or drop the collection by its own name."
                 )
-            if naming := [alias for alias, target in self.aliases().items() if target == name]:
+            if naming := self.aliases.of(name):
                 raise Conflict(
                     f"The collection {name!r} is what {', '.join(map(repr, naming))} names. Point the alias at another "
                     "collection, or remove it, and drop then."
                 )
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
-            if name in self._open:
-                self._open.pop(name).close()
+            self._forget(name)
             try:
-                atomic.remove(self.folder / name)
+                atomic.take_away(self.folder / name)
             except OSError as error:
                 raise StorageError(f"The collection {name!r} cannot be removed ({error.strerror}).") from error
-
-    def aliases(self) -> dict[str, str]:
-        """alias -> the collection it names, by alias."""
-        return read_aliases(self._aliases)
-
-    def alias(self, alias: str) -> str:
-        """The collection that an alias names. Raises NotFound."""
-        target = read_alias(self._aliases, check_name(alias))
-        if target is None:
-            raise NotFound(f"There is no alias {alias!r}.")
-        return target
+        atomic.sweep(self.folder)  # its bytes, while others go on
 
     def check_alias(self, alias: str) -> None:
         """InvalidRequest for an unusable name, Conflict when a collection has it itself."""
@@ -195,31 +159,27 @@ class Library:
         with self._lock:
             target = self.open(name).name
             self.check_alias(alias)
-            is_new = read_alias(self._aliases, alias) is None
-            write_alias(self._aliases, alias, target)
+            is_new = self.aliases.find(alias) is None
+            self.aliases.set(alias, target)
             return is_new
-
-    def drop_alias(self, alias: str) -> None:
-        """Removes an alias; its collection stays. Raises NotFound."""
-        if not remove_alias(self._aliases, check_name(alias)):
-            raise NotFound(f"There is no alias {alias!r}.")
 
     def adopt(self, folder: Path, name: str, force: bool = False) -> Collection:
         """Moves the folder of a complete collection, made below self.folder and closed, to its place under `name`.
 
         Conflict when there is one, unless `force`: then it is replaced. A kill leaves the old one or the new one.
         """
-        with self._lock:
-            place = self.folder / check_name(name)
-            if (self._exists(name) and not force) or self._real(name) != name:
-                raise Conflict(f"The name {name!r} was taken in the meantime. Choose another name.")
-            if name in self._open:
-                self._open.pop(name).close()
-            try:
+        place = self.folder / check_name(name)
+        try:
+            atomic.flush_all(folder)  # before the lock: searches go on meanwhile
+            with self._lock:
+                if (self._exists(name) and not force) or self._real(name) != name:
+                    raise Conflict(f"The name {name!r} was taken in the meantime. Choose another name.")
+                self._forget(name)
                 (atomic.replace if place.exists() else atomic.place)(folder, place)
-            except OSError as error:
-                raise StorageError(f"The collection {name!r} cannot be put in place ({error.strerror}).") from error
-            return self.open(name)
+            atomic.sweep(self.folder)
+        except OSError as error:
+            raise StorageError(f"The collection {name!r} cannot be put in place ({error.strerror}).") from error
+        return self.open(name)
 
     def close(self) -> None:
         """Closes every open collection. Calling it twice is allowed."""
@@ -236,11 +196,16 @@ class Library:
     ) -> None:
         self.close()
 
+    def _forget(self, name: str) -> None:
+        """Closes it, if it is open."""
+        if name in self._open:
+            self._open.pop(name).close()
+
     def _real(self, name: str) -> str:
         """The name of the collection that a name or alias means; the name itself when it means none."""
         if name in self._open or self._exists(name):
             return name
-        return read_alias(self._aliases, name) or name
+        return self.aliases.find(name) or name
 
     def _exists(self, name: str) -> bool:
         """Whether the collection was completed; a crash may have left an empty folder."""
@@ -248,28 +213,18 @@ class Library:
             return True
         atomic.settle(self.folder)
         try:
-            open_folder(self.folder / name).close()
+            with closing(Catalog(self.folder / name / CATALOG_FILE)) as catalog, catalog.read() as db:
+                return read_identity(db) is not None
         except NotFound:
             return False
         except StorageError:  # damaged, but there: open() tells what is wrong with it
             return True
-        return True
 
     def _which(self) -> str:
         names = self.names()
         if not names:
             return f"None exists in {self.data_dir} yet: `vicmae index PATH…` makes one."
         return f"These exist in {self.data_dir}: {', '.join(names)}."
-
-
-def check_name(name: str) -> str:
-    """name itself, or InvalidRequest."""
-    if not COLLECTION_NAME.fullmatch(name):
-        raise InvalidRequest(
-            f"The collection name {name!r} is not usable: 1 to 63 lower-case letters, digits, '_' or '-', "
-            "beginning with a letter or digit."
-        )
-    return name
 
 
 def make_collection(folder: Path, name: str, engine: Engine | Model, source: str | None = None) -> None:

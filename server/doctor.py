@@ -165,13 +165,13 @@ def data(settings: Settings) -> Finding:
     free_bytes = shutil.disk_usage(existing).free
     try:
         with Library(folder) as library:
-            summaries = library.list()
+            counts = {known.name: known.count() for known in library.survey()[0]}
     except VicmaeError as error:
         return Finding("data", "broken", str(error), values)
-    held = ", ".join(f"{known.name} ({known.items} items)" for known in summaries) or "no collections yet"
+    held = ", ".join(f"{name} ({items} items)" for name, items in counts.items()) or "no collections yet"
     low = free_bytes < LOW_DISK_BYTES
     words = f"{folder}, {free_bytes / 1e9:.1f} GB free{' (little)' if low else ''}, {held}"
-    values |= {"free_bytes": free_bytes, "collections": {known.name: known.items for known in summaries}}
+    values |= {"free_bytes": free_bytes, "collections": counts}
     return Finding("data", "note" if low else "ok", words, values)
 
 

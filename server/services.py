@@ -3,9 +3,7 @@
 One server a data folder: a lock file sees to it, since two would run the same jobs twice.
 """
 
-import fcntl
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +21,7 @@ from ..export.engine import Engine
 from ..index.cache import ByteCache
 from ..index.ingest.options import IngestOptions
 from ..index.library import Library
+from ..index.locks import file_lock
 from ..index.vectors.gpu import open_card
 from ..index.vectors.plan import IndexOptions
 from ..media.decoding import Decoder
@@ -206,23 +205,17 @@ def warm_up(engine: Engine) -> None:
 @contextmanager
 def _data_folder_lock(data: Path) -> Iterator[None]:
     """Holds DATA/server.lock; Conflict while another server holds it. A kill frees it at once."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        file = os.open(data / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StorageError(
-            f"The data folder {data} cannot be used: {error.strerror}. Choose another --data."
-        ) from error
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            data.mkdir(parents=True, exist_ok=True)
+            is_ours = stack.enter_context(file_lock(data / "server.lock", wait=False))
         except OSError as error:
-            raise Conflict(
-                f"Another vicmae server already serves {data}. Stop it, or choose another --data folder."
+            raise StorageError(
+                f"The data folder {data} cannot be used: {error.strerror}. Choose another --data."
             ) from error
+        if not is_ours:
+            raise Conflict(f"Another vicmae server already serves {data}. Stop it, or choose another --data folder.")
         yield
-    finally:
-        os.close(file)
 
 
 def _empty_folder(folder: Path) -> Path:

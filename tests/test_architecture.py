@@ -35,6 +35,7 @@ LADDER = (
     "catalog",
     "cache",
     "atomic",
+    "locks",
     "paths",
 )
 MAY_USE_SETTINGS = {"server"}

@@ -16,12 +16,13 @@ import numpy as np
 
 from ...errors import Conflict, InvalidRequest, NotFound, StorageError
 from ...media.spec import InputSpec
-from ..atomic import file_aside, folder_aside
+from ..aliases import check_name
+from ..atomic import atomic_file, scratch_folder
 from ..catalog.frames import count_vectors
 from ..catalog.item_table import count_items
 from ..catalog.items import NewItem
 from ..collection import Collection
-from ..library import Library, Model, check_name, make_collection, open_folder
+from ..library import Library, Model, make_collection, open_folder
 from ..paths import uri_path
 from . import exchange_npz
 from .exchange_rows import FACTS, Facts, Form, Frames, Way, form_of
@@ -37,7 +38,7 @@ def export_vectors(collection: Collection, out: Path) -> tuple[int, int]:
     if not out.parent.is_dir() or out.is_dir():
         raise InvalidRequest(f"{out} cannot be written: expected a file in a folder that exists.")
     try:
-        with file_aside(out) as file:
+        with atomic_file(out) as file:
             return export_to(collection, file, form)
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror or error}.") from error
@@ -64,7 +65,7 @@ def import_vectors(library: Library, path: Path, name: str, called: str | None =
     """
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
-    if check_name(name) in {*library.names(), *library.aliases()}:
+    if check_name(name) in {*library.names(), *library.aliases.all()}:
         raise Conflict(f"The name {name!r} is taken. Import into a new collection.")
     refused = f"{called or path} cannot be taken in: expected a file that `vicmae collections export` wrote"
     try:
@@ -72,7 +73,7 @@ def import_vectors(library: Library, path: Path, name: str, called: str | None =
             form = MAGIC.get(file.read(4))
         if form is None:
             raise InvalidRequest(f"{refused}, npz or Parquet.")
-        with way_of(form).read(path) as held, folder_aside(library.folder) as folder:
+        with way_of(form).read(path) as held, scratch_folder(library.folder) as folder:
             about = held.about
             if about.get("format") not in FORMATS:
                 raise InvalidRequest(f"{refused}, of the format {FORMATS[-1]}.")

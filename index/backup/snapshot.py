@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import Conflict, InvalidRequest, NotFound, StorageError
-from ..atomic import file_aside, folder_aside
+from ..aliases import check_name
+from ..atomic import atomic_file, scratch_folder
 from ..catalog.copying import copy_catalog, read_copy
 from ..catalog.database import CATALOG_FILE, Catalog, Transaction, now
 from ..catalog.frames import count_vectors, vector_ids, vectors_between, vectors_with_ids
@@ -31,7 +32,7 @@ from ..catalog.item_table import count_items, upload_names
 from ..catalog.items import UPLOADS_FOLDER
 from ..catalog.packing import unpack_rows
 from ..collection import Collection
-from ..library import Library, check_name
+from ..library import Library
 from .verify import Verdict, verify
 
 FORMAT = "vicmae-snapshot-1"
@@ -73,7 +74,7 @@ def create(collection: Collection, out: Path) -> Manifest:
     """
     if not out.parent.is_dir() or out.is_dir():
         raise InvalidRequest(f"{out} cannot be written: expected a file in a folder that exists.")
-    with folder_aside(collection.folder) as scratch:
+    with scratch_folder(collection.folder) as scratch:
         for attempt in range(TRIES):
             try:
                 _gather(collection, scratch)
@@ -86,9 +87,9 @@ def create(collection: Collection, out: Path) -> Manifest:
     return manifest
 
 
-def verify_snapshot(path: Path, scratch_folder: Path | None = None) -> tuple[Manifest, Verdict]:
-    """Restores it into a scratch place, and compares checksums, counts, all parts and the canaries' answers."""
-    with folder_aside(scratch_folder or path.absolute().parent) as scratch:
+def verify_snapshot(path: Path) -> tuple[Manifest, Verdict]:
+    """Restores it beside itself, and compares checksums, counts, all parts and the answers of the canaries."""
+    with scratch_folder(path.absolute().parent) as scratch:
         return _unpacked(path, scratch)
 
 
@@ -98,7 +99,7 @@ def unpacked(path: Path, folder: Path, name: str | None = None) -> Iterator[tupl
 
     Raises StorageError when the snapshot does not hold what it says.
     """
-    with folder_aside(folder) as scratch:
+    with scratch_folder(folder) as scratch:
         manifest, verdict = _unpacked(path, scratch)
         if not verdict.is_well:
             raise StorageError(f"{path} was not restored. {' '.join(verdict.faults[:5])}")
@@ -117,7 +118,7 @@ def restore(library: Library, snapshot: Path, name: str | None = None, force: bo
     own = read_manifest(snapshot).collection
     name = check_name(own if name is None else name)
     exists = name in library.names()
-    if not exists and name in library.aliases():
+    if not exists and library.aliases.find(name) is not None:
         raise Conflict(f"{name!r} is an alias. Restore under another name, and point the alias at it.")
     if exists and not force:
         raise Conflict(
@@ -199,7 +200,7 @@ def _write_tar(path: Path, scratch: Path, manifest: Manifest) -> None:
     told = json.dumps(manifest_dict(manifest), indent=1).encode()
     try:
         (scratch / MANIFEST).write_bytes(told)
-        with file_aside(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for name in (MANIFEST, *(member.name for member in manifest.members)):
                 tar.add(scratch / name, name, recursive=False)
     except OSError as error:

@@ -1,13 +1,17 @@
 """The verbs `vicmae collections …`. Words and exit codes only."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...errors import StorageError
 from ...settings import load_settings
 from ...terminal import DataOption, JsonOption, print_json, say
+
+if TYPE_CHECKING:
+    from ..collection import Collection
+    from ..library import Library
 
 
 def register(app: typer.Typer) -> None:
@@ -26,22 +30,26 @@ def register(app: typer.Typer) -> None:
 
 def list_collections(context: typer.Context, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the collections."""
-    from dataclasses import asdict
-
     from ..library import Library
     from .tables import table
 
     if context.invoked_subcommand is not None:
         return
     with Library(load_settings(data=data).data) as library:
-        known, damaged = library.survey()
+        opened, damaged = library.survey()
+        known = []
+        for each in opened:
+            try:
+                known.append(_summary(library, each))
+            except StorageError as error:
+                damaged[each.name] = str(error)
     if as_json:
         told = [{"name": name, "reason": reason} for name, reason in damaged.items()]
-        print_json({"data": [asdict(summary) for summary in known], "damaged": told})
+        print_json({"data": known, "damaged": told})
         return
-    rows = [(c.name, f"{c.items:,}", c.model, c.created_at[:10], ", ".join(c.aliases)) for c in known]
+    rows = [(c["name"], f"{c['items']:,}", c["model"], c["created_at"][:10], ", ".join(c["aliases"])) for c in known]
     if rows:
-        aliased = any(c.aliases for c in known)
+        aliased = any(c["aliases"] for c in known)
         head = ("name", "items", "model", "created", "aliases" if aliased else "")
         typer.echo(table([head, *rows]))
     elif not damaged:
@@ -49,6 +57,18 @@ def list_collections(context: typer.Context, data: DataOption = None, as_json: J
 
     for name, reason in damaged.items():
         say(f"{name} cannot be opened: {reason}")
+
+
+def _summary(library: "Library", collection: "Collection") -> dict[str, Any]:
+    """One line of the list."""
+    return {
+        "name": collection.name,
+        "model": collection.model,
+        "fingerprint": collection.fingerprint,
+        "items": collection.count(),
+        "created_at": collection.created_at,
+        "aliases": library.aliases.of(collection.name),
+    }
 
 
 def drop_collection(
@@ -91,7 +111,7 @@ def drop_alias(
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:
-        library.drop_alias(alias)
+        library.aliases.remove(alias)
     say(f"{alias} names nothing any more.")
 
 

@@ -1,11 +1,11 @@
 """The merge policy: what to seal and what to merge (arithmetic), and the lock that lets one process at a time do it."""
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..locks import file_lock
 
 SEAL_ROWS = 10_000  # of the memtable, from which it is worth a segment
 GROWTH = 1  # segments are merged with newer ones that together hold at least this many times as many rows
@@ -81,13 +81,5 @@ def alone_in(folder: Path) -> Iterator[bool]:
     False while another does. Raises OSError when the folder cannot be written. A kill frees it at once.
     """
     folder.mkdir(exist_ok=True)
-    file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(file)
+    with file_lock(folder / LOCK_FILE, wait=False) as is_ours:
+        yield is_ours

@@ -4,7 +4,6 @@ Only a hash of each key is stored. A key is 256 random bits, so one round of SHA
 guess. Once the file is there keys are needed, also when the last one was revoked. Knows no HTTP.
 """
 
-import fcntl
 import hmac
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ...errors import InvalidRequest, NotFound, StorageError
+from ...index.locks import file_lock
 
 Scope = Literal["embed", "search", "index", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -106,14 +106,10 @@ class Keys:
         """The keys by id, to be changed by one process at a time; on disk when it ends."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with file_lock(self.path.with_suffix(".lock")):
                 known = self._read() if self.path.exists() else {}
                 yield known
                 self._write(known)
-            finally:
-                os.close(lock)
         except OSError as error:
             raise StorageError(f"The keys in {self.path} cannot be written: {error.strerror}.") from error
 

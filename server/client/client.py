@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Generic, ParamSpec, Self, TypeVar, overload
 import httpx
 
 from ...errors import CorruptMedia, FetchError
-from ...index.atomic import file_aside
+from ...index.atomic import atomic_file
 from ...index.backup.exchange_rows import form_of
 from ..schemas.items import Item
 from ..schemas.jobs import Job
@@ -92,7 +92,7 @@ class Client(_Endpoints):
     def export(self, out: Path, collection: str = DEFAULT) -> None:
         """Writes the collection's vectors to FILE.parquet or FILE.npz, complete when it returns."""
         request = requests.export(collection, form_of(out))
-        with file_aside(out) as file:
+        with atomic_file(out) as file:
             self.send(request, file)
 
     def finished(self, added: Added | Job, collection: str = DEFAULT, every_seconds: float = 0.5) -> Item:
@@ -165,7 +165,7 @@ class AsyncClient(_Endpoints):
     async def export(self, out: Path, collection: str = DEFAULT) -> None:
         """As Client.export."""
         request = requests.export(collection, form_of(out))
-        with file_aside(out) as file:
+        with atomic_file(out) as file:
             await self.send(request, file)
 
     async def finished(self, added: Added | Job, collection: str = DEFAULT, every_seconds: float = 0.5) -> Item:

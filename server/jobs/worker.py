@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from ...errors import ModelMismatch, NotFound, Overloaded, StorageError, VicmaeError
+from ...errors import Overloaded, StorageError, VicmaeError
 from ...index.catalog import jobs
 from ...index.collection import Collection
 from ..uploads.files import forget_upload, sweep_uploads
@@ -73,13 +73,8 @@ class Worker:
 
     def _collections(self) -> list[Collection]:
         """Those whose model runs. Jobs of others wait for their model."""
-        fitting = []
-        for known in self.context.library.survey()[0]:
-            try:
-                fitting.append(self.context.library.open_for(known.name, self.context.engine))
-            except (ModelMismatch, NotFound, StorageError):
-                continue
-        return fitting
+        known, _ = self.context.library.survey()
+        return [each for each in known if each.fingerprint == self.context.engine.fingerprint]
 
     def _run_next(self, collection: Collection, kinds: Sequence[str] | None = None) -> bool:
         """Runs the collection's oldest waiting job (of those kinds); False when there is none, or no room for it."""

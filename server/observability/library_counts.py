@@ -17,7 +17,7 @@ MAX_JOBS = 10_000  # counted of each collection, the newest
 
 def library_counts(library: Library) -> LibraryCounts:
     """The collections and jobs as they are now."""
-    opened = [library.open(known.name) for known in library.list()]
+    opened, _ = library.survey()
     collections: dict[str, dict[str, float]] = {}
     states: Counter[JobState] = Counter()
     for each in opened:

@@ -16,11 +16,11 @@ def list_collections(services: ServicesDependency) -> Collections:
     """Every collection, by name; beside them those that are damaged."""
     known, damaged = services.library.survey()
     data = []
-    for summary in known:
+    for collection in known:
         try:
-            data.append(collection_schema(services, services.library.open(summary.name)))
+            data.append(collection_schema(services, collection))
         except StorageError as error:
-            damaged[summary.name] = str(error)
+            damaged[collection.name] = str(error)
     damaged_schemas = [DamagedCollection(name=name, reason=reason) for name, reason in damaged.items()]
     return Collections(data=data, damaged=damaged_schemas)
 
@@ -53,7 +53,7 @@ def delete_collection(name: str, services: ServicesDependency) -> None:
 def check_collection_count(services: Services) -> None:
     """Conflict when there are as many collections as the server makes."""
     most = services.settings.max_collections
-    if len(services.library.list()) >= most:
+    if len(services.library.names()) >= most:
         raise Conflict(f"There are {most} collections, as many as may be made (max_collections). Delete one first.")
 
 
@@ -63,7 +63,7 @@ def collection_schema(services: Services, collection: index.Collection) -> Colle
         model=collection.model,
         fingerprint=collection.fingerprint,
         searchable=services.model_fits(collection.fingerprint),
-        aliases=[alias for alias, target in services.library.aliases().items() if target == collection.name],
+        aliases=[*services.library.aliases.of(collection.name)],
         created_at=collection.created_at,
         **collection.stats(),
     )

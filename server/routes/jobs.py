@@ -94,7 +94,7 @@ def find(services: Services, job_id: str) -> tuple[Collection, index.Job]:
 
 
 def collections(services: Services) -> list[Collection]:
-    return [services.library.open(known.name) for known in services.library.list()]
+    return services.library.survey()[0]
 
 
 def job_schema(collection: Collection, job: index.Job) -> Job:

@@ -169,17 +169,16 @@ def killed_at_random(forks: ForkServerContext, data: Path, seed: int, world: Wor
 def found_world(library: Library, data: Path, known: World) -> World:
     """What is on disk. Every part is held against every other, and searches against all vectors."""
     world = World({})
-    for summary in library.list():
-        collection = library.open(summary.name)
+    for collection in library.survey()[0]:
         items = {item.id: item for item in collection.items(1000)[0]}
         held = {
             item.id: Made(int(item.sha256, 16), item.frames, item.metadata, item.uri.startswith("upload:"))
             for item in items.values()
         }
-        world = world.with_items(summary.name, held)
+        world = world.with_items(collection.name, held)
         verdict = verify(collection)
         assert verdict.faults == []
-        assert verdict.counts["ledger"] == (len(items) if summary.name == "c" else 0)
+        assert verdict.counts["ledger"] == (len(items) if collection.name == "c" else 0)
         everything = np.concatenate([unit_vectors(made.seed, made.frames) for made in held.values()] or [NOTHING])
         for item_id, made in held.items():
             assert np.allclose(collection.vectors_of(item_id)[0], unit_vectors(made.seed, made.frames), atol=1e-3)
@@ -197,7 +196,7 @@ def found_world(library: Library, data: Path, known: World) -> World:
                     item.id: Made(int(item.sha256, 16), item.frames, item.metadata, item.uri.startswith("upload:"))
                     for item in collection.items(1000)[0]
                 }
-    return replace(world, aliases=library.aliases(), snapshots=snapshots)
+    return replace(world, aliases=library.aliases.all(), snapshots=snapshots)
 
 
 def new_world(data: Path) -> World:

@@ -79,7 +79,7 @@ REFUSALS: dict[str, Callable[[Path], AbstractContextManager[None]]] = {"full": f
 
 def everything(library: Library) -> list[tuple[str, dict[str, object]]]:
     """What every item of every collection is."""
-    names = [known.name for known in library.list()]
+    names = [*library.names()]
     return [(name, vars(item)) for name in names for item in library.open(name).items(1000)[0]]
 
 
@@ -123,7 +123,7 @@ def test_each_work_on_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -
         for work in works:
             work()
         collection = library.open("c")
-        assert {known.name for known in library.list()} == {"c", "d", "e", "f"}
+        assert {*library.names()} == {"c", "d", "e", "f"}
         assert verify_snapshot(away / "d.tar")[1].is_well
     assert not [path.name for path in data.joinpath("collections").iterdir() if path.name.startswith(".")]
 

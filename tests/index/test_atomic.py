@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from vicmae.errors import StorageError
-from vicmae.index.atomic import file_aside, folder_aside, place, remove, replace, settle
+from vicmae.index.atomic import atomic_file, place, replace, scratch_folder, settle, sweep, take_away
 
 HOLDS = """
 import sys
 from pathlib import Path
-from vicmae.index.atomic import file_aside, folder_aside
-with folder_aside(Path(sys.argv[1])) as folder, file_aside(Path(sys.argv[1]) / "out") as file:
+from vicmae.index.atomic import atomic_file, scratch_folder
+with scratch_folder(Path(sys.argv[1])) as folder, atomic_file(Path(sys.argv[1]) / "out") as file:
     (folder / "part").write_text("half")
     file.write(b"half")
     print("made", flush=True)
@@ -28,26 +28,26 @@ def names(folder: Path) -> list[str]:
 def test_a_file_is_there_when_it_is_whole(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_text("old")
-    with file_aside(out) as file:
+    with atomic_file(out) as file:
         file.write(b"new")
         file.flush()
         assert out.read_text() == "old"
     assert out.read_text() == "new" and names(tmp_path) == ["out"]
-    with pytest.raises(RuntimeError), file_aside(out) as file:
+    with pytest.raises(RuntimeError), atomic_file(out) as file:
         file.write(b"newer")
         raise RuntimeError
     assert out.read_text() == "new" and names(tmp_path) == ["out"]
 
 
 def test_a_folder_is_gone_unless_it_was_placed(tmp_path: Path) -> None:
-    with folder_aside(tmp_path / "below") as folder:
+    with scratch_folder(tmp_path / "below") as folder:
         (folder / "part").write_text("x")
     assert names(tmp_path / "below") == []
-    with folder_aside(tmp_path / "below") as folder:
+    with scratch_folder(tmp_path / "below") as folder:
         (folder / "part").write_text("x")
         place(folder, tmp_path / "below" / "final")
     assert names(tmp_path / "below") == ["final"] and names(tmp_path / "below" / "final") == ["part"]
-    with pytest.raises(StorageError, match="room"), folder_aside(tmp_path):
+    with pytest.raises(StorageError, match="room"), scratch_folder(tmp_path):
         raise OSError(28, "No space left on device")
 
 
@@ -56,13 +56,13 @@ def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"made\n"
         made = names(tmp_path)
-        with folder_aside(tmp_path):
+        with scratch_folder(tmp_path):
             assert len(names(tmp_path)) == 3
         assert names(tmp_path) == made and len(made) == 2
         process.kill()
         process.wait()
     assert names(tmp_path) == made
-    with folder_aside(tmp_path):
+    with scratch_folder(tmp_path):
         assert len(names(tmp_path)) == 1
     assert names(tmp_path) == []
 
@@ -72,8 +72,12 @@ def test_one_folder_takes_the_place_of_another(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
     replace(tmp_path / "new", tmp_path / "old")
-    assert names(tmp_path) == ["old"] and names(tmp_path / "old") == ["new"]
-    remove(tmp_path / "old")
+    assert names(tmp_path / "old") == ["new"] and len(names(tmp_path)) == 2
+    sweep(tmp_path)
+    assert names(tmp_path) == ["old"]
+    take_away(tmp_path / "old")
+    assert not (tmp_path / "old").exists()
+    sweep(tmp_path)
     assert names(tmp_path) == []
 
 

@@ -1,7 +1,9 @@
 """vicmae.index.library: the folder of collections, each bound to one model."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from made_items import ENGINE, new_item
 
 from vicmae.errors import InvalidRequest, ModelMismatch, NotFound, StorageError
 from vicmae.export.engine import FakeEngine
-from vicmae.index.library import Library
+from vicmae.index import atomic
+from vicmae.index.library import Library, make_collection
 
 OTHER = FakeEngine(fingerprint="other-1")
 
@@ -57,11 +60,11 @@ def test_a_missing_collection_names_those_that_exist(library: Library) -> None:
     library.create("a", ENGINE)
     with pytest.raises(NotFound, match="'x'.*: a, b"):
         library.open("x")
-    assert [summary.name for summary in library.list()] == ["a", "b"]
+    assert [each.name for each in library.survey()[0]] == ["a", "b"]
 
 
 def test_nothing_is_written_before_something_is_made(tmp_path: Path, library: Library) -> None:
-    assert library.list() == []
+    assert library.names() == ()
     with pytest.raises(NotFound):
         library.open_for("c", ENGINE)
     assert not (tmp_path / "data").exists()
@@ -101,7 +104,7 @@ def test_a_half_made_collection_does_not_exist_and_can_be_made(library: Library)
     (library.folder / "empty").mkdir(parents=True)
     (library.folder / "started").mkdir()
     (library.folder / "started" / "catalog.sqlite").touch()
-    assert library.list() == []
+    assert library.names() == ()
     for name in ("empty", "started"):
         with pytest.raises(NotFound):
             library.open(name)
@@ -112,7 +115,7 @@ def test_leftovers_of_a_crash_while_dropping_are_swept(library: Library) -> None
     library.create("c", ENGINE)
     leftover = library.folder / ".vicmae-0123456789abcdef"
     leftover.mkdir()
-    assert [summary.name for summary in library.list()] == ["c"]
+    assert [each.name for each in library.survey()[0]] == ["c"]
     library.drop("c")
     assert not leftover.exists()
 
@@ -145,13 +148,13 @@ def test_a_damaged_catalog_is_told_by_its_path(library: Library) -> None:
         library.open("c")
 
 
-def test_a_damaged_catalog_harms_no_other_collection(library: Library, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_catalog_harms_no_other_collection(library: Library) -> None:
     library.create("broken", ENGINE)
     library.create("whole", ENGINE)
     library.close()
     (library.folder / "broken" / "catalog.sqlite").write_bytes(b"rubbish" * 1000)
-    assert [summary.name for summary in library.list()] == ["whole"]
-    assert "broken" in caplog.text
+    assert [each.name for each in library.survey()[0]] == ["whole"]
+    assert "damaged" in library.survey()[1]["broken"]
     assert library.open("whole").count() == 0
 
 
@@ -160,3 +163,40 @@ def test_a_relative_data_folder_is_the_same_from_elsewhere(tmp_path: Path, monke
     with Library(tmp_path.relative_to(tmp_path) / "data") as library:
         collection = library.create("c", ENGINE)
         assert collection.uploads.is_absolute()
+
+
+@pytest.mark.parametrize("slow", ["flush_all", "sweep"])
+def test_collections_are_opened_while_another_is_put_in_place_or_removed(
+    library: Library, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """Neither a folder that is flushed to disk nor one whose bytes are deleted holds back who searches."""
+    library.create("other", ENGINE)
+    make_collection(library.folder / "made", "new", ENGINE)
+    reached, go_on = threading.Event(), threading.Event()
+    real = getattr(atomic, slow)
+
+    def waiting(path: Path) -> None:
+        reached.set()
+        assert go_on.wait(60)
+        real(path)
+
+    monkeypatch.setattr(atomic, slow, waiting)
+    with ThreadPoolExecutor(1) as pool:
+        adopted = pool.submit(library.adopt, library.folder / "made", "new")
+        try:
+            assert reached.wait(60)
+            assert library.open("other").count() == 0
+            assert "other" in library.names()
+        finally:
+            go_on.set()
+        assert adopted.result().name == "new"
+
+
+def test_a_collection_that_is_dropped_while_all_are_looked_at_is_left_out(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        library.create(name, ENGINE)
+    monkeypatch.setattr(library, "names", lambda: ("a", "b", "dropped"))
+    opened, damaged = library.survey()
+    assert ([each.name for each in opened], damaged) == (["a", "b"], {})

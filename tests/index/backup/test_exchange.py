@@ -167,4 +167,4 @@ def test_other_files_are_refused_and_leave_nothing(library: Library, collection:
         export_vectors(collection, tmp_path / "c.csv")
     with pytest.raises(InvalidRequest, match="folder that exists"):
         export_vectors(collection, tmp_path / "none" / "c.npz")
-    assert [known.name for known in library.list()] == ["c"]
+    assert [*library.names()] == ["c"]

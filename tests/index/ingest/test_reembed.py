@@ -117,7 +117,7 @@ def test_it_is_refused_before_anything_is_done(tmp_path: Path) -> None:
             open_both(library, "old", "taken", NEW)
         with pytest.raises(Conflict, match="an alias needs a name"):
             open_both(library, "old", "new", NEW, "taken")
-        assert [known.name for known in library.list()] == ["old", "taken"]
+        assert [*library.names()] == ["old", "taken"]
 
 
 def test_kill_and_go_on(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert first == "3 of 4 items embedded, 1 gone, 0 failed"
     assert second.startswith(str(tmp_path / "1.png"))
     with Library(tmp_path / "data") as library:
-        assert library.alias("now") == "new"
+        assert library.aliases.target("now") == "new"
     again = ["reembed", "-c", "old", "--into", "new", "--json", "--data", str(tmp_path / "data")]
     assert json.loads(CliRunner().invoke(app, again).stdout)["embedded"] == 3
 

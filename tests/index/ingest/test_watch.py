@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def names(data: Path) -> set[str]:
     with Library(data) as library:
-        if not library.list():
+        if not library.names():
             return set()
         return {item.name for item in library.open("default").items(1000)[0]}
 
