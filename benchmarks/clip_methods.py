@@ -19,9 +19,9 @@ from vicmae.export.engine import Engine
 from vicmae.index.catalog.items import NewItem, default_item_id
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.search.query import mirrored
-from vicmae.index.search.rerank_clip import refine_clip
-from vicmae.index.search.search import Hit, search_clip
+from vicmae.index.matching import pictures_of
+from vicmae.index.search import EmbeddedQuery, Hit, SearchRequest, Tools, mirrored, search
+from vicmae.media.decoding import HERE
 from vicmae.media.informativeness import informativeness
 from vicmae.media.insets import find_inset, glances
 from vicmae.media.limits import MediaLimits
@@ -129,25 +129,26 @@ def our_library(store: Library, engine: Engine, videos: Videos) -> Collection:
 
 def ours(collection: Collection, videos: Videos) -> Ask:
     """What `vicmae search` answers: by vectors, the likeliest stretches then looked at."""
-    return lambda query: _answers(refine_clip(_found(collection, query), query.path, MediaLimits()))
+    return lambda query: _answers(_found(collection, query, rerank=True))
 
 
 def by_vectors(collection: Collection, videos: Videos) -> Ask:
     """The same with refine=false."""
-    return lambda query: _answers(_found(collection, query))
+    return lambda query: _answers(_found(collection, query, rerank=False))
 
 
-def _found(collection: Collection, query: Seen) -> list[Hit]:
-    return search_clip(
-        collection,
+def _found(collection: Collection, query: Seen, rerank: bool) -> list[Hit]:
+    embedded = EmbeddedQuery(
+        "clip",
         query.vectors,
         query.seconds,
-        LIMIT,
         query.informative,
         query.mirrored,
+        None if np.array_equal(query.inset, query.vectors) else query.inset,
         query.duration_seconds,
-        inset=None if np.array_equal(query.inset, query.vectors) else query.inset,
+        picture_at=pictures_of(query.path, MediaLimits(), HERE),
     )
+    return search(collection, SearchRequest(embedded, LIMIT, rerank=rerank), Tools()).hits
 
 
 def _answers(hits: list[Hit]) -> list[Answer]:

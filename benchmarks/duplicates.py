@@ -23,7 +23,7 @@ from rich.table import Table
 from vicmae.export.engine import FakeEngine
 from vicmae.index.catalog.items import NewItem, default_item_id
 from vicmae.index.collection import Collection
-from vicmae.index.duplicates.finder import find_duplicates
+from vicmae.index.duplicates import find_duplicates
 from vicmae.index.library import Library
 
 RESULTS = Path(__file__).parent / "results"

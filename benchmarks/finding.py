@@ -31,9 +31,7 @@ from vicmae.index.collection import Collection
 from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.search.query import embed_query
-from vicmae.index.search.rerank import refine
-from vicmae.index.search.search import search_frame
+from vicmae.index.search import Query, SearchRequest, embed_query, rerank, search, tools_of
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import MEDIA_SUFFIXES, frame_at, probe, read_frames
 from vicmae.settings import SHIPPED_BUNDLE
@@ -140,10 +138,10 @@ def main() -> None:
 def ask(collection: Collection, engine: Engine, picture: Image.Image, scratch: Path) -> tuple[Answer, Answer]:
     """Our answers, by vectors alone and refined."""
     picture.save(scratch)
-    query = embed_query(engine, scratch)
-    found = search_frame(collection, query.vectors[0], 10)
-    assert query.picture is not None
-    refined = refine(collection, found, query.vectors[0], query.picture, LIMITS)
+    tools = tools_of(engine)
+    query = embed_query(collection, Query(source=scratch), tools)
+    found = search(collection, SearchRequest(query, 10, rerank=False)).hits
+    refined = rerank(collection, found, query, tools)
     coarse, fine = (Answer(hits[0].item.name, hits[0].start_seconds) for hits in (found, refined))
     return coarse, fine
 

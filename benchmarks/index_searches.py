@@ -9,10 +9,21 @@ import numpy as np
 from index_made import DIM, engine_of, film, item_of, made, noisy
 from numpy.typing import NDArray
 
-from vicmae.index.catalog.filters import parse_filter
+from vicmae.index.catalog.filters import Filter, parse_filter
+from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.search.cursor import Scope
-from vicmae.index.search.search import search_clip, search_frame
+from vicmae.index.search import EmbeddedQuery, Hit, Query, SearchRequest, search
+
+
+def frame_hits(collection: Collection, vector: NDArray[np.float32], filter: Filter | None = None) -> list[Hit]:
+    """Ten items by one frame's vector (D,)."""
+    return search(collection, SearchRequest(Query(vector=vector), 10, filter, rerank=False)).hits
+
+
+def clip_hits(collection: Collection, vectors: NDArray[np.float32], mirrored: NDArray[np.float32] | None) -> list[Hit]:
+    """Ten items by a clip of 60 frames (30 s)."""
+    query = EmbeddedQuery("clip", vectors, np.arange(60) / 2, mirrored=mirrored, end_seconds=30.0)
+    return search(collection, SearchRequest(query, 10, rerank=False)).hits
 
 
 def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
@@ -20,7 +31,7 @@ def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
 
 
 def alignment(scratch: Path, films: int = 1000, clips: int = 30) -> dict[str, float]:
-    """A clip of 60 frames (30 s) of one of 1,000 films, plain and mirrored: search_clip as the server calls it."""
+    """A clip of 60 frames (30 s) of one of 1,000 films, plain and mirrored: as the server searches."""
     with Library(scratch / "films") as library:
         collection = library.create("bench", engine_of(192))
         for number in range(films):
@@ -32,7 +43,7 @@ def alignment(scratch: Path, films: int = 1000, clips: int = 30) -> dict[str, fl
             query = noisy(film(number)[20:80], clip + 2, 0.02)
             mirrored = noisy(query, clip + 2, 0.05)
             began = perf_counter()
-            hits = search_clip(collection, query, np.arange(60) / 2, 10, mirrored=mirrored, end_seconds=30.0)
+            hits = clip_hits(collection, query, mirrored)
             seconds.append(perf_counter() - began)
             right += hits[0].item.uri.endswith(f"/{number}") and abs(hits[0].start_seconds - 10) <= 1
         return {**percentiles(np.array(seconds[2:])), "right": right / len(seconds), "frames": len(collection.index)}
@@ -53,9 +64,9 @@ def long_films(scratch: Path, films: int = 30, frames: int = 7200, asked: int = 
             for kind in seconds:
                 began = perf_counter()
                 if kind == "frame":
-                    hits = search_frame(collection, query[0], 10)
+                    hits = frame_hits(collection, query[0])
                 else:
-                    hits = search_clip(collection, query, np.arange(60) / 2, 10, end_seconds=30.0)
+                    hits = clip_hits(collection, query, None)
                 seconds[kind].append(perf_counter() - began)
                 right += len(hits) == 10 and hits[0].item.uri.endswith(f"/{number}")
         told = {kind: percentiles(np.array(took[1:])) for kind, took in seconds.items()}
@@ -81,17 +92,17 @@ def under_filters(scratch: Path, items: int = 2000, frames: int = 100, asked: in
             "all": {"key": "kind", "match": {"value": "video"}},
         }
         told: dict[str, Any] = {}
-        search_frame(collection, queries[-1], 10)
+        frame_hits(collection, queries[-1])
         for name, condition in filters.items():
-            scopes = {"filtered": Scope(parse_filter({"must": [condition]})), "unfiltered": Scope()}
+            scopes = {"filtered": parse_filter({"must": [condition]}), "unfiltered": None}
             began = perf_counter()
-            search_frame(collection, queries[-1], 10, scopes["filtered"])
+            frame_hits(collection, queries[-1], scopes["filtered"])
             first = perf_counter() - began
             seconds: dict[str, list[float]] = {kind: [] for kind in scopes}
             for query in queries[:-1]:
                 for kind, scope in scopes.items():
                     began = perf_counter()
-                    assert len(search_frame(collection, query, 10, scope)) == 10
+                    assert len(frame_hits(collection, query, scope)) == 10
                     seconds[kind].append(perf_counter() - began)
             p50 = {kind: 1e3 * float(np.median(took)) for kind, took in seconds.items()}
             ratio = p50["filtered"] / p50["unfiltered"]

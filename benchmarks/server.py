@@ -50,9 +50,8 @@ from server_soak import soak
 
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
-from vicmae.index.search.query import Decoded, decode
+from vicmae.index.search import Decoded, Tools, decode
 from vicmae.media.decoding import HERE, Decoder
-from vicmae.media.limits import MediaLimits
 from vicmae.media.sandbox import Sandbox
 from vicmae.settings import SHIPPED_BUNDLE
 
@@ -78,13 +77,13 @@ def in_process(engine: Engine, decoder: Decoder, jpegs: list[bytes], seconds: fl
         helpers = decoder.process_ids if isinstance(decoder, Sandbox) else []
         return sum(map(own_processor_seconds, [os.getpid(), *helpers]))
 
-    limits, done = MediaLimits(), 0
+    tools, done = Tools(decoder=decoder), 0
     before, began = spent(), perf_counter()
     with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
 
         def batch() -> list[Future[Decoded]]:
             some = jpegs[: engine.max_batch]
-            return [pool.submit(decode, jpeg, engine.spec, limits=limits, decoder=decoder) for jpeg in some]
+            return [pool.submit(decode, jpeg, engine.spec, tools) for jpeg in some]
 
         ahead = [batch(), batch()]
         while perf_counter() - began < seconds:

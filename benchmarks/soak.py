@@ -35,7 +35,7 @@ from rich.table import Table
 
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.search.search import search_frame
+from vicmae.index.search import Query, SearchRequest, search
 from vicmae.index.vectors.plan import IndexOptions
 
 RESULTS = Path(__file__).parent / "results"
@@ -104,7 +104,7 @@ class Mix:
     def search(self) -> None:
         query = self.queries[self.chance.randrange(len(self.queries))]
         began = perf_counter()
-        search_frame(self.collection, query, 10)
+        search(self.collection, SearchRequest(Query(vector=query), 10, rerank=False))
         with self.lock:
             self.spent.append(perf_counter() - began)
 

@@ -32,12 +32,8 @@ from vicmae.export.engine import Engine
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_many
 from vicmae.index.library import Library
-from vicmae.index.matching.alignment import Segment
-from vicmae.index.matching.evidence import evidence_of
-from vicmae.index.search.query import embed_query
-from vicmae.index.search.rerank import CANDIDATES, refine
-from vicmae.index.search.rerank_clip import refine_clip
-from vicmae.index.search.search import search_clip, search_frame
+from vicmae.index.matching import Segment, evidence_of
+from vicmae.index.search import RERANKED, Query, SearchRequest, embed_query, rerank, search, tools_of
 from vicmae.media.decoding import HERE
 from vicmae.media.limits import MediaLimits
 from vicmae.settings import SHIPPED_BUNDLE
@@ -84,25 +80,17 @@ def of_films(engine: Engine, store: Library, arguments: argparse.Namespace) -> I
     clips = clips_of(arguments.folder, work)
     random.Random(arguments.seed).shuffle(clips)
     films, queries, singles, _ = made(clips, arguments, work)
-    collection = filled(store, engine, films + singles)
+    collection, tools = filled(store, engine, films + singles), tools_of(engine)
     for query in track(queries, "queries"):
-        asked = embed_query(engine, query.path)
-        hits = search_clip(
-            collection,
-            asked.vectors,
-            asked.seconds,
-            CANDIDATES,
-            asked.informative,
-            asked.mirrored,
-            asked.end_seconds,
-            inset=asked.inset,
-        )
-        looked = {hit.item.id: hit for hit in refine_clip(hits, query.path, LIMITS)}
+        asked = embed_query(collection, Query(source=query.path), tools)
+        assert asked.picture_at is not None
+        hits = search(collection, SearchRequest(asked, RERANKED, rerank=False)).hits
+        looked = {hit.item.id: hit for hit in rerank(collection, hits, asked, tools)}
         for hit in hits:
             after = {_place(segment): segment.confidence for segment in looked[hit.item.id].segments}
             for segment in hit.segments:
                 if after[_place(segment)] != segment.confidence:
-                    evidence = evidence_of(query.path, hit.item, segment, LIMITS, HERE)
+                    evidence = evidence_of(asked.picture_at, hit.item, segment, LIMITS, HERE)
                     yield {
                         "edit": query.edit,
                         "right": is_right(segment, hit.item.name, query.truth),
@@ -141,16 +129,15 @@ def of_pictures(engine: Engine, store: Library, arguments: argparse.Namespace) -
     known = pictures[: round(arguments.known * len(pictures))]
     others = pictures[len(known) :]
     half = arguments.asked // 2
-    collection = filled(store, engine, known)
+    collection, tools = filled(store, engine, known), tools_of(engine)
     query = arguments.work / "query.png"
     for source in track(known[:half] + others[:half], "pictures"):
         for edit, edited in edits(Image.open(source).convert("RGB")):
             edited.save(query)
-            asked = embed_query(engine, query)
-            assert asked.picture is not None
-            hits = search_frame(collection, asked.vectors[0], CANDIDATES)
+            asked = embed_query(collection, Query(source=query), tools)
+            hits = search(collection, SearchRequest(asked, RERANKED, rerank=False)).hits
             before = {hit.item.id: hit.confidence for hit in hits}
-            best = refine(collection, hits, asked.vectors[0], asked.picture, LIMITS)[0]
+            best = rerank(collection, hits, asked, tools)[0]
             yield {
                 "edit": edit,
                 "right": best.item.path == source,

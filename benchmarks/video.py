@@ -33,7 +33,7 @@ from segment_metric import Box, Score, Threshold, best_threshold, boundary_error
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
 from vicmae.index.library import Library
-from vicmae.index.search.search import search_clip
+from vicmae.index.search import EmbeddedQuery, SearchRequest, search
 from vicmae.media.reader import VIDEO_SUFFIXES, probe
 from vicmae.settings import SHIPPED_BUNDLE
 
@@ -162,7 +162,8 @@ def latency(engine: Engine, seen: list[Seen]) -> dict[str, float]:
         for _ in range(21):
             clip = dice.choice(long).first(frames)
             began, spent = perf_counter(), process_time()
-            search_clip(collection, clip.vectors, clip.seconds, 10, clip.informative, clip.mirrored)
+            query = EmbeddedQuery("clip", clip.vectors, clip.seconds, clip.informative, clip.mirrored)
+            search(collection, SearchRequest(query, 10, rerank=False))
             times.append(1000 * (perf_counter() - began))
             cpu.append(1000 * (process_time() - spent))
     times, cpu = times[1:], cpu[1:]  # the first one reads the index

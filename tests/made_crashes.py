@@ -16,13 +16,13 @@ from random import Random
 from typing import Any
 
 from made_items import new_item
+from made_queries import search_frame
 
 from vicmae.index.backup.exchange import export_vectors, import_vectors
 from vicmae.index.backup.snapshot import create, restore
 from vicmae.index.catalog.items import NewItem
 from vicmae.index.catalog.ledger import LedgerRow
 from vicmae.index.library import Library
-from vicmae.index.search.search import search_frame
 from vicmae.index.vectors import ivf, merge_policy
 from vicmae.index.vectors.plan import IndexOptions
 

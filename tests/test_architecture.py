@@ -38,6 +38,11 @@ LADDER = (
     "locks",
     "paths",
 )
+FACES = {  # sub-packages of which others import the public names only, from the __init__.py
+    ("index", "duplicates"),
+    ("index", "matching"),
+    ("index", "search"),
+}
 MAY_USE_SETTINGS = {"server"}
 WITHOUT_TORCH = ("server", "index", "media")
 TORCH_FILES_OF_EXPORT = {
@@ -108,6 +113,15 @@ def test_imports_run_down_inside_index_too() -> None:
             if module[0] == "index" and module[1] != part and LADDER.index(module[1]) < LADDER.index(part):
                 upwards.add((part, module[1]))
     assert upwards == set()
+
+
+@pytest.mark.parametrize("face", FACES, ids=".".join)
+def test_others_know_a_sub_package_by_its_face(face: tuple[str, ...]) -> None:
+    for path in (each for room in STAIRS for each in sources(room)):
+        if path.is_relative_to(ROOT.joinpath(*face)):
+            continue
+        for module in known(path):
+            assert module == face or module[: len(face)] != face, f"{path.relative_to(ROOT)}: {'.'.join(module)}"
 
 
 @pytest.mark.parametrize("room", STAIRS)
@@ -182,6 +196,8 @@ def test_the_wheel_holds_code_page_presets_and_bundle(tmp_path: Path) -> None:
     for needed in (
         "vicmae/py.typed",
         "vicmae/server/page/index.html",
+        "vicmae/index/duplicates/report.html",
+        "vicmae/index/duplicates/report.js",
         "vicmae/training/presets/retrieval.toml",
         "vicmae/training/presets/image/small.toml",
         "vicmae/training/presets/video/kinetics.toml",

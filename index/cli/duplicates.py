@@ -16,6 +16,7 @@ from .common import limits_of, sandbox_of
 
 if TYPE_CHECKING:
     from ..collection import Collection
+    from ..duplicates import Found
 
 
 class ReportFormat(StrEnum):
@@ -45,38 +46,53 @@ def duplicates(
 
     A shared intro or shared credits are told apart from duplicates. No file is changed or deleted.
     """
-    from ..catalog.dismissals import dismiss as remember
-    from ..catalog.dismissals import undo
-    from ..collection import printable
-    from ..duplicates.finder import find_duplicates
-    from ..duplicates.report import report_csv, report_dict, report_html, report_lines
+    from ..duplicates import find_duplicates
     from ..library import Library
+    from ..search import Tools
 
     settings = load_settings(data=data)
     with Library(settings.data) as library, sandbox_of(settings) as decoder:
         opened = library.open(collection)
-        if dismiss is not None:
-            remember(opened.catalog, *(_item_id(opened, named) for named in dismiss))
-            say("Remembered: these two are no duplicates.")
+        if dismiss is not None or undismiss is not None:
+            _remember(opened, dismiss, undismiss)
             return
-        if undismiss is not None:
-            undo(opened.catalog, *(_item_id(opened, named) for named in undismiss))
-            say("Forgotten: these two may be told as duplicates again.")
-            return
+        tools = Tools(limits=limits_of(settings), decoder=decoder)
         with _stages() as on_progress:
-            found = find_duplicates(opened, limits_of(settings), decoder, on_progress)
-        told = report_dict(opened, found)
-    form = report or (ReportFormat.json if as_json else None)
-    if form is ReportFormat.html:
-        text = report_html(told, lambda item_id: found.items[item_id].path.as_uri())
-    elif form is ReportFormat.csv:
-        text = report_csv(told)
-    elif form is ReportFormat.json:
-        text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-    else:
-        lines = report_lines(found)
-        text = "\n".join(lines) + "\n" if lines else ""
+            found = find_duplicates(opened, tools, on_progress)
+    _write(_text(found, opened.name, report or (ReportFormat.json if as_json else None)), out)
+
+
+def _remember(collection: "Collection", dismissed: tuple[str, str] | None, undismissed: tuple[str, str] | None) -> None:
+    """Two items that are no duplicates, or that may be again."""
+    from ..catalog.dismissals import dismiss, undo
+
+    if dismissed is not None:
+        dismiss(collection.catalog, *(_item_id(collection, named) for named in dismissed))
+        say("Remembered: these two are no duplicates.")
+    if undismissed is not None:
+        undo(collection.catalog, *(_item_id(collection, named) for named in undismissed))
+        say("Forgotten: these two may be told as duplicates again.")
+
+
+def _text(found: "Found", collection: str, form: ReportFormat | None) -> str:
+    """The report in this form; None: for a terminal."""
+    from ..duplicates import report_csv, report_dict, report_html, report_lines
+
+    if form is None:
         say(f"{len(found.groups)} groups of duplicates, {len(found.shared)} pairs that share something.")
+        return "".join(f"{line}\n" for line in report_lines(found))
+    report = report_dict(collection, found)
+    if form is ReportFormat.html:
+        return report_html(report, lambda item_id: found.items[item_id].path.as_uri())
+    if form is ReportFormat.csv:
+        return report_csv(report)
+    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write(text: str, out: Path | None) -> None:
+    """To the file, or to stdout."""
+    from ..collection import printable
+
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ..collection import printable
-from ..matching.confidence import SURE
-from ..search.search import Hit
+from ..matching import SURE
+from ..search import Hit
 
 HIT_COLUMNS = ("#", "sure", "score", "time", "file")
 

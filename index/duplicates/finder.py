@@ -1,7 +1,7 @@
 """Duplicates: which items of a collection are copies of one another, and what else do they share?
 
 Candidates are told by a few frames of each item (blocking.py); they are aligned by their vectors and then looked at
-(matching/verification.py): a pair whose pixels do not agree is of one kind or place, and is left out. Deletes nothing
+(matching/evidence.py): a pair whose pixels do not agree is of one kind or place, and is left out. Deletes nothing
 and changes no file.
 """
 
@@ -12,18 +12,14 @@ from functools import lru_cache
 from typing import Literal
 
 from ...errors import NotFound
-from ...media.decoding import HERE, Decoder
-from ...media.limits import MediaLimits
 from ..catalog.dismissals import dismissed, is_dismissed
 from ..catalog.items import Item
 from ..collection import Collection
-from ..matching.alignment import Segment
-from ..matching.pixels import Variant
-from ..matching.verification import look
-from ..search.pairwise import shared
+from ..matching import Segment, Variant, agreement
+from ..search import Tools, shared
 from .blocking import candidate_pairs
 
-Kind = Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
+Relation = Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
 DUPLICATES = ("exact", "copy", "subclip")
 
 MOMENTS_KEPT = 128  # items whose vectors are held in memory at once
@@ -32,6 +28,7 @@ LEAST_SECONDS = 2.0  # a shorter stretch is a coincidence
 EDGE_SECONDS = 15.0  # an intro begins, credits end, within so much of both ends
 COMMON_ITEMS = 3  # a stretch shared with so many others is an intro or the like, whatever its place
 
+Stretches = dict[tuple[str, str], list[Segment]]  # of a pair of ids, the shorter item first
 # (what is being done, how many of how many)
 Progress = Callable[[str, int, int], None]
 
@@ -47,7 +44,7 @@ class Pair:
 
     a: str
     b: str
-    kind: Kind
+    kind: Relation
     variant: Variant | None
     likeness: float
     segments: list[Segment]
@@ -65,53 +62,66 @@ class Found:
 
 
 def find_duplicates(
-    collection: Collection,
-    limits: MediaLimits | None = None,
-    decoder: Decoder = HERE,
-    on_progress: Progress = lambda stage, done, total: None,
+    collection: Collection, tools: Tools | None = None, on_progress: Progress = lambda stage, done, total: None
 ) -> Found:
     """Looks at the whole collection. Bounded memory; time grows with items and what they share, not with all pairs."""
-    limits = limits or MediaLimits()
+    tools = tools or Tools()
     items = {item.id: item for item in _all_items(collection)}
-    twins = _by_bytes(items.values())
+    same_bytes = _by_bytes(items.values())
     ruled_out = dismissed(collection.catalog)
-    one_of_each = [group[0] for group in twins]
-    candidates = candidate_pairs(collection, one_of_each, lambda done, total: on_progress("candidates", done, total))
+    candidates = candidate_pairs(
+        collection,
+        [group[0] for group in same_bytes],
+        tools.calibration,
+        lambda done, total: on_progress("candidates", done, total),
+    )
     open_pairs = [pair for pair in candidates if not is_dismissed(ruled_out, *pair)]
+    stretches = _aligned(collection, items, open_pairs, tools, on_progress)
+    pairs = _confirmed(items, stretches, tools, on_progress)
+    twins = [(group[0].id, other.id) for group in same_bytes for other in group[1:]]
+    exact = [Pair(a, b, "exact", "same", 1.0, []) for a, b in twins if not is_dismissed(ruled_out, a, b)]
+    duplicates = exact + [pair for pair in pairs if pair.kind in DUPLICATES]
+    others = [pair for pair in pairs if pair.kind not in DUPLICATES]
+    named = {item_id for pair in duplicates + others for item_id in (pair.a, pair.b)}
+    left_out = len(candidates) - len(open_pairs) + len(twins) - len(exact)
+    return Found({i: items[i] for i in named}, _groups(duplicates), others, len(open_pairs), left_out)
 
+
+def _aligned(
+    collection: Collection,
+    items: dict[str, Item],
+    pairs: list[tuple[str, str]],
+    tools: Tools,
+    on_progress: Progress,
+) -> Stretches:
+    """What each pair shares by its vectors, where that is long enough."""
     moments = lru_cache(MOMENTS_KEPT)(collection.moments_of)
     mean = collection.index.mean()
-    stretches: dict[tuple[str, str], list[Segment]] = {}
-    for done, (a, b) in enumerate(open_pairs):
-        on_progress("align", done, len(open_pairs))
+    stretches: Stretches = {}
+    for done, (a, b) in enumerate(pairs):
+        on_progress("align", done, len(pairs))
         a, b = _shorter_first(items[a], items[b])
         try:
-            segments = _long_enough(shared(moments(a), moments(b), mean), items[a])
+            segments = _long_enough(shared(moments(a), moments(b), mean, tools.calibration), items[a])
         except NotFound:  # deleted in the meantime
             continue
         if segments:
             stretches[a, b] = segments
+    return stretches
 
+
+def _confirmed(items: dict[str, Item], stretches: Stretches, tools: Tools, on_progress: Progress) -> list[Pair]:
+    """The pairs whose pixels agree, or whose files cannot be read to tell."""
     common = _common(stretches, items)
     pairs: list[Pair] = []
     for done, ((a, b), segments) in enumerate(stretches.items()):
         on_progress("look", done, len(stretches))
-        agrees, variant = look(items[a], items[b], segments[0], limits, decoder)
+        agrees, variant = agreement(items[a], items[b], segments[0], tools.limits, tools.decoder)
         if agrees:
-            kind = _kind(items[a], items[b], segments, (a, b) in common)
+            relation = _relation(items[a], items[b], segments, (a, b) in common)
             told = [replace(segment, mirrored=variant == "mirrored") for segment in segments]
-            pairs.append(Pair(a, b, kind, variant, segments[0].likeness, told))
-    exact = [
-        Pair(group[0].id, other.id, "exact", "same", 1.0, [])
-        for group in twins
-        for other in group[1:]
-        if not is_dismissed(ruled_out, group[0].id, other.id)
-    ]
-    duplicates = exact + [pair for pair in pairs if pair.kind in DUPLICATES]
-    others = [pair for pair in pairs if pair.kind not in DUPLICATES]
-    named = {item_id for pair in duplicates + others for item_id in (pair.a, pair.b)}
-    left_out = len(candidates) - len(open_pairs) + sum(len(group) - 1 for group in twins) - len(exact)
-    return Found({i: items[i] for i in named}, _groups(duplicates), others, len(open_pairs), left_out)
+            pairs.append(Pair(a, b, relation, variant, segments[0].likeness, told))
+    return pairs
 
 
 def _all_items(collection: Collection) -> Iterator[Item]:
@@ -143,7 +153,7 @@ def _long_enough(segments: list[Segment], query: Item) -> list[Segment]:
     return [s for s in segments if s.query_end_seconds - s.query_start_seconds >= least]
 
 
-def _common(stretches: dict[tuple[str, str], list[Segment]], items: dict[str, Item]) -> set[tuple[str, str]]:
+def _common(stretches: Stretches, items: dict[str, Item]) -> set[tuple[str, str]]:
     """Pairs whose best stretch is a small part of both, and one side's is met by COMMON_ITEMS other items."""
     met: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for (a, b), (best, *_) in stretches.items():
@@ -162,7 +172,7 @@ def _common(stretches: dict[tuple[str, str], list[Segment]], items: dict[str, It
     return common
 
 
-def _kind(a: Item, b: Item, segments: list[Segment], is_common: bool) -> Kind:
+def _relation(a: Item, b: Item, segments: list[Segment], is_common: bool) -> Relation:
     if a.kind == "image":
         return "copy"
     of_a, of_b = _covered(a, b, segments)

@@ -7,13 +7,14 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ..catalog.items import Item
-from ..collection import Collection, printable
+from ..collection import printable
 from .finder import Found, Pair
-from .report_page import PAGE, SCRIPT
 
+PAGE, SCRIPT = (Path(__file__).with_name(name) for name in ("report.html", "report.js"))
 CSV_COLUMNS = (
     "group",
     "kind",
@@ -29,11 +30,11 @@ CSV_COLUMNS = (
 )
 
 
-def report_dict(collection: Collection, found: Found) -> dict[str, Any]:
-    """The shape of the HTTP answer: items by id, groups of duplicates, and pairs that only share something."""
+def report_dict(collection: str, found: Found) -> dict[str, Any]:
+    """Plain values: items by id, groups of duplicates, and pairs that only share something."""
     return {
-        "collection": collection.name,
-        "items": {item.id: _item_dict(collection, item) for item in found.items.values()},
+        "collection": collection,
+        "items": {item.id: _item_dict(item) for item in found.items.values()},
         "groups": [{"items": ids, "pairs": [asdict(pair) for pair in pairs]} for ids, pairs in found.groups],
         "shared": [asdict(pair) for pair in found.shared],
         "compared_pairs": found.compared,
@@ -71,12 +72,13 @@ def report_html(report: dict[str, Any], source: Callable[[str], str], dismiss_ur
     """
     data = {**report, "sources": {item_id: source(item_id) for item_id in report["items"]}, "dismiss_url": dismiss_url}
     # No "<" inside a script element, so that no name of a file can end it.
-    return PAGE.replace("@DATA@", json.dumps(data).replace("<", "\\u003c")).replace("@SCRIPT@", SCRIPT)
+    page, script = PAGE.read_text("utf-8"), SCRIPT.read_text("utf-8")
+    return page.replace("@DATA@", json.dumps(data).replace("<", "\\u003c")).replace("@SCRIPT@", script)
 
 
 def content_security_policy() -> str:
     """Lets the report's own script run, and nothing that a file name could smuggle in."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.read_bytes()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src 'self'; media-src 'self'; connect-src 'self'"
@@ -105,14 +107,9 @@ def _pair_line(found: Found, pair: Pair) -> str:
     return f"{how}: {printable(found.items[pair.a].path)} = {printable(found.items[pair.b].path)}{where}"
 
 
-def _item_dict(collection: Collection, item: Item) -> dict[str, Any]:
-    address = f"/v1/collections/{collection.name}/items/{item.id}"
+def _item_dict(item: Item) -> dict[str, Any]:
     names = ("id", "uri", "name", "kind", "mime", "size_bytes", "width", "height", "duration_seconds")
-    return {
-        **{name: getattr(item, name) for name in names},
-        "thumbnail_url": f"{address}/thumbnail",
-        "media_url": f"{address}/media",
-    }
+    return {name: getattr(item, name) for name in names}
 
 
 def _unformulated(text: str) -> str:

@@ -3,9 +3,36 @@
 Opens no database and writes nothing.
 """
 
-from .alignment import Segment, align
-from .evidence import Evidence, evidence_of
+from .alignment import Segment, Timeline, align
+from .calibration import DEFAULT_CALIBRATION, Calibration, Curve
+from .confidence import SURE, discount_rivals, of_frame, of_stretch, with_pixels
+from .evidence import COMPARED_SIDE, Evidence, PictureAt, agreement, evidence_of, pictures_of
+from .likeness import cosine_of, likeness, rarity, shots_of, variety
 from .pixels import Variant, variant_of
-from .verification import look
 
-__all__ = ["Evidence", "Segment", "Variant", "align", "evidence_of", "look", "variant_of"]
+__all__ = [
+    "COMPARED_SIDE",
+    "DEFAULT_CALIBRATION",
+    "SURE",
+    "Calibration",
+    "Curve",
+    "Evidence",
+    "PictureAt",
+    "Segment",
+    "Timeline",
+    "Variant",
+    "agreement",
+    "align",
+    "cosine_of",
+    "discount_rivals",
+    "evidence_of",
+    "likeness",
+    "of_frame",
+    "of_stretch",
+    "pictures_of",
+    "rarity",
+    "shots_of",
+    "variant_of",
+    "variety",
+    "with_pixels",
+]

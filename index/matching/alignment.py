@@ -1,4 +1,4 @@
-"""Alignment: where in an item does a clip run along? Arithmetic on similarities; knows no index, no files.
+"""Alignment: where in an item does a clip run along? Arithmetic on similarities; knows no index and no files.
 
 A temporal network after VCSL's TN: nodes are pairs (query moment, item moment), edges are steps forward in
 both times at half to double speed, and the best path by dynamic programming is where the clip runs along.
@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import Calibration
+from .likeness import likeness
+
 MAX_CELLS = 8_000_000  # of the grid; a longer pair is looked at more coarsely
 MAX_SEGMENTS = 5
-MAX_FLOOR = 0.97  # a still scene is as similar to itself as to its background; do not ask for more than this
 UNEVEN_STEP_COST = 0.3  # of running at half or double speed for one step
 # (query steps, item steps): same speed, item twice as fast, item half as fast.
 STEPS = ((1, 1), (1, 2), (2, 1))
-LEAST_LIKENESS = 0.7  # below it two stretches are of one kind, not the same
 SURE_SECONDS = 4.0
 WORTH_MORE = 0.1  # confidence of the best stretch below which no others are looked for
 MIN_SPEED_POINTS = 5
@@ -53,8 +54,8 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of a comparison, (N,) each. `weights` in 0..1 says how much a frame tells."""
+class Timeline:
+    """The frames of one side of a comparison, (N,) each. `weights` in 0..1 says how much a frame tells."""
 
     start_seconds: Floats
     end_seconds: Floats
@@ -68,8 +69,14 @@ class Side:
         return np.asarray(np.searchsorted(between, ticks), np.int64)
 
 
-def align(similarity: NDArray[np.float32], background: NDArray[np.float32], query: Side, item: Side) -> list[Segment]:
-    """similarity (Q, T) cosines, background (Q,) cosines to frames in general -> best segment first.
+def align(
+    similarity: NDArray[np.float32],
+    background: NDArray[np.float32],
+    query: Timeline,
+    item: Timeline,
+    calibration: Calibration,
+) -> list[Segment]:
+    """similarity (Q, T) cosines, background (Q,) cosines to the mean of all frames -> best segment first.
 
     There is at least one: when nothing runs along, the most similar pair of frames. A segment's score is the
     mean cosine along its path times the share of the query (by weight) that the path spans: it grows with
@@ -79,8 +86,8 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
     rows, columns = query.on_grid(step_seconds), item.on_grid(step_seconds)
     cosines = similarity[np.ix_(rows, columns)]
     row_weights = query.weights[rows].astype(np.float32)
-    likeness = _likeness(cosines, background[rows][:, None])
-    gain = _gain(likeness, row_weights, item.weights[columns].astype(np.float32))
+    alike = likeness(cosines, background[rows][:, None], calibration)
+    gain = _gain(alike, row_weights, item.weights[columns].astype(np.float32))
     segments: list[Segment] = []
     for path in _paths(gain, row_weights):
         along, across = path[:, 0], path[:, 1]
@@ -89,13 +96,13 @@ def align(similarity: NDArray[np.float32], background: NDArray[np.float32], quer
         score = float(np.average(cosines[along, across], weights=weights) * spanned)
         if segments and score < segments[0].score / 2:
             break
-        alike = float(np.average(likeness[along, across], weights=weights))
+        mean_likeness = float(np.average(alike[along, across], weights=weights))
         segments.append(
             Segment(
                 *_stretches(query, item, rows[along], columns[across], step_seconds),
                 min(1.0, max(-1.0, score)),
-                alike,
-                _confidence(alike, float(weights.sum()) * step_seconds),
+                mean_likeness,
+                _confidence(mean_likeness, float(weights.sum()) * step_seconds),
                 _speed(query.start_seconds[rows[along]], item.start_seconds[columns[across]]),
             )
         )
@@ -123,7 +130,7 @@ def _apart(segments: list[Segment]) -> list[Segment]:
 
 
 def _stretches(
-    query: Side, item: Side, rows: NDArray[np.int64], columns: NDArray[np.int64], step_seconds: float
+    query: Timeline, item: Timeline, rows: NDArray[np.int64], columns: NDArray[np.int64], step_seconds: float
 ) -> tuple[float, float, float, float]:
     """From when to when, on both sides: (query start, query end, item start, item end) of a path of frame pairs.
 
@@ -156,7 +163,7 @@ def _speed(query_seconds: Floats, item_seconds: Floats) -> float:
     return 1.0 if abs(slope - 1) <= uncertain else min(2.0, max(0.5, slope))
 
 
-def _grid_step(query: Side, item: Side) -> float:
+def _grid_step(query: Timeline, item: Timeline) -> float:
     """The usual distance of the query's frames; more where the grid would grow beyond MAX_CELLS."""
     spans: list[float] = [side.start_seconds[-1] - side.start_seconds[0] for side in (query, item)]
     sampled = query.start_seconds if len(query.start_seconds) > 1 else item.start_seconds
@@ -164,22 +171,16 @@ def _grid_step(query: Side, item: Side) -> float:
     return max(usual, float(np.sqrt(spans[0] * spans[1] / MAX_CELLS)), max(spans) / MAX_CELLS, 1e-3)
 
 
-def _likeness(cosines: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 for identical frames, 0 for the background, but never asking for more than MAX_FLOOR half-way to 1."""
-    usual = np.minimum(background, 2 * MAX_FLOOR - 1)
-    return np.asarray((cosines - usual) / (1 - usual), np.float32)
-
-
-def _confidence(likeness: float, telling_seconds: float) -> float:
+def _confidence(mean_likeness: float, telling_seconds: float) -> float:
     """Likeness beyond half-way to identical, discounted where only few telling frames speak for it."""
-    return float(np.clip(2 * likeness - 1, 0, 1) * (1 - np.exp(-telling_seconds / SURE_SECONDS)))
+    return float(np.clip(2 * mean_likeness - 1, 0, 1) * (1 - np.exp(-telling_seconds / SURE_SECONDS)))
 
 
 def _gain(
-    likeness: NDArray[np.float32], row_weights: NDArray[np.float32], column_weights: NDArray[np.float32]
+    alike: NDArray[np.float32], row_weights: NDArray[np.float32], column_weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(Q, T) in -1..1: above 0 where two frames are more than half-way from the background to identical."""
-    gain = np.clip(2 * likeness - 1, -1, 1)
+    """alike (Q, T) -> (Q, T) in -1..1: above 0 where two frames are more than half-way to identical."""
+    gain = np.clip(2 * alike - 1, -1, 1)
     return np.asarray(gain * row_weights[:, None] * column_weights[None, :], np.float32)
 
 

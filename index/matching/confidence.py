@@ -1,31 +1,37 @@
-"""How sure is a hit: what vectors say, and what pixels say where they were looked at, as a chance in 0..1.
+"""Confidence: what vectors, pixels and the other hits say, as the chance in 0..1 that a hit is right.
 
 Curves of one input each, learned by benchmarks/sureness.py on edited copies among other pictures and films, and judged
 there on others. Arithmetic; opens nothing.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import exp, log
 
+import numpy as np
+
+from .alignment import Segment
+from .calibration import Calibration, Curve
 from .evidence import Evidence
 
 SURE = 0.5  # from here on a hit is more likely right than not
 CERTAIN = 0.999  # no chance is 0 or 1, so that it has odds
+PIXELS = Curve(-4.50, 2.11, 0.02)  # of the correlation of pixels, which no encoder changes
+FURTHER = 1.5  # times as long a stretch of the query
 
 
-def of_frame(likeness: float, pixels: float | None = None) -> float:
+def of_frame(likeness: float, pixels: float | None, calibration: Calibration) -> float:
     """The chance that a frame shows the very picture that was asked for, or a copy of it.
 
     likeness  by vectors: 0 as any two frames of the collection, 1 identical
     pixels    correlation with the query, -1..1, where it was looked at: then likeness adds nothing
     """
-    if pixels is not None:
-        return _logistic(_of_pixels(pixels))
-    return _logistic(-4.75 + 1.41 * _nearness(likeness, 0.005))
+    return _chance(_odds(calibration.frame, likeness) if pixels is None else _odds(PIXELS, pixels))
 
 
-def of_stretch(likely: float) -> float:
-    """The chance that two stretches show the same footage. likely: what align.align says by vectors alone, 0..1."""
-    return _logistic(-5.89 + 11.50 * likely)
+def of_stretch(likely: float, calibration: Calibration) -> float:
+    """The chance that two stretches show the same footage. likely: what alignment says by vectors alone, 0..1."""
+    return _chance(_odds(calibration.stretch, likely))
 
 
 def with_pixels(chance: float, evidence: Evidence) -> float:
@@ -36,20 +42,52 @@ def with_pixels(chance: float, evidence: Evidence) -> float:
     """
     odds = log(chance / (1 - chance))
     if evidence.motion is not None:
-        return _logistic(odds - 2.5 + 5.0 * evidence.motion)
+        return _chance(odds - 2.5 + 5.0 * evidence.motion)
     if evidence.variant in ("crop", "letterbox"):
-        return _logistic(odds + 4.0)
-    return _logistic(odds + min(0.0, _of_pixels(evidence.pixels)))
+        return _chance(odds + 4.0)
+    return _chance(odds + min(0.0, _odds(PIXELS, evidence.pixels)))
 
 
-def _of_pixels(correlation: float) -> float:
-    return -4.50 + 2.11 * _nearness(correlation, 0.02)
+def discount_rivals(
+    items: Sequence[Sequence[Segment]], variety: Callable[[Segment], float], calibration: Calibration
+) -> list[list[Segment]]:
+    """The segments of each item, with less confidence where they are still, or another item shows the stretch better.
+
+    Two scenes of one place are alike, but only one is the footage; copies are about equally alike and stay sure.
+    Better is much more alike; or, where this one is but a still scene, which any second of such a scene is like, about
+    as alike and as a part of a longer stretch. variety: how much the clip changes within a segment, 0..1.
+    """
+    found = [(segment, owner) for owner, segments in enumerate(items) for segment in segments]
+    told: list[list[Segment]] = [[] for _ in items]
+    for segment, owner in found:
+        rivals = [s for s, other in found if other != owner and _same_part(s, segment)]
+        lead = max((s.likeness for s in rivals), default=segment.likeness) - segment.likeness
+        discount = float(np.clip(1 - lead / calibration.clearly_less, 0, 1))
+        if any(_goes_further(rival, segment, calibration) for rival in rivals):
+            discount *= variety(segment)
+        else:
+            discount *= calibration.still_confidence + (1 - calibration.still_confidence) * variety(segment)
+        told[owner].append(replace(segment, confidence=segment.confidence * discount))
+    return told
 
 
-def _nearness(agreement: float, least: float) -> float:
-    """Grows by one for each e-fold nearer to 1."""
-    return -log(1 - min(max(agreement, 0.0), 1.0) + least)
+def _goes_further(a: Segment, b: Segment, calibration: Calibration) -> bool:
+    """Whether a, about as alike as b, is clearly the longer one in the query."""
+    lasts_a, lasts_b = (s.query_end_seconds - s.query_start_seconds for s in (a, b))
+    return lasts_a >= FURTHER * lasts_b and a.likeness >= b.likeness - calibration.about_as_alike
 
 
-def _logistic(x: float) -> float:
-    return min(max(1 / (1 + exp(-x)), 1 - CERTAIN), CERTAIN)
+def _same_part(a: Segment, b: Segment) -> bool:
+    """Whether a covers most of b's stretch of the query."""
+    both = min(a.query_end_seconds, b.query_end_seconds) - max(a.query_start_seconds, b.query_start_seconds)
+    return both > 0.5 * (b.query_end_seconds - b.query_start_seconds)
+
+
+def _odds(curve: Curve, value: float) -> float:
+    """Logarithm of the odds."""
+    x = value if curve.least is None else -log(1 - min(max(value, 0.0), 1.0) + curve.least)
+    return curve.offset + curve.slope * x
+
+
+def _chance(odds: float) -> float:
+    return min(max(1 / (1 + exp(-odds)), 1 - CERTAIN), CERTAIN)

@@ -1,11 +1,13 @@
-"""What pixels say about a stretch of a clip and the stretch of a film it was laid on. Compares no vectors.
+"""What pixels say about two stretches that alignment laid on each other. Compares no vectors.
 
 A few moments of both are decoded and compared, and so is how they change from one moment to the next: two takes of one
 scene look alike, but nothing moves in them at the same time.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,15 +20,20 @@ from ...media.reader import Source
 from ..catalog.items import Item
 from .alignment import Segment
 from .pixels import SAME, Variant, correlation, small_grey, variant_among
-from .verification import COMPARED_SIDE, pictures_around
 
+COMPARED_SIDE = 192  # pixels of the shorter side, below which no picture is shrunk
+AROUND_SECONDS = 0.6  # of the other side around a moment: sampled times are that uncertain
+AROUND_FPS = 10.0
 ROUNDS = ((0.25, 0.75), (0.5,))  # where in a stretch is looked; the second round where the first one leaves doubt
 UNCLEAR = (0.15, 0.6)  # motion between these leaves doubt: of other takes it is near 0, of the same one 0.7 and more
 MOVES = 4.0  # of 255: least spread of a change between two moments, below which nothing moves
 CROPS_EVERY = 3  # of the pictures around a moment: crops are dear to look for
+PICTURES_KEPT = 16  # of one file, 200 kB each: hits of one clip are mostly looked at at the same moments of it
+AGREE_AT = (0.25, 0.5, 0.75)  # where in a shared stretch two items are compared
 
-Picture = NDArray[np.uint8]
+Picture = NDArray[np.uint8]  # (H, W, 3)
 Pictures = list[Picture]
+PictureAt = Callable[[float], Picture]  # the picture that the query shows at a second
 
 
 @dataclass(frozen=True)
@@ -43,22 +50,77 @@ class Evidence:
     variant: Variant | None
 
 
-def evidence_of(source: Source, item: Item, segment: Segment, limits: MediaLimits, decoder: Decoder) -> Evidence | None:
-    """source: the clip whose seconds are the query's in `segment`; None where one of the two cannot be read."""
+def pictures_of(source: Source, limits: MediaLimits, decoder: Decoder) -> PictureAt:
+    """What a file shows at a second; the moments asked for last are decoded once. Raises as decoder.frame_at does."""
+
+    @lru_cache(PICTURES_KEPT)
+    def picture_at(seconds: float) -> Picture:
+        picture: Picture = decoder.frame_at(source, seconds, limits, COMPARED_SIDE).data[0]
+        return picture
+
+    return picture_at
+
+
+def evidence_of(
+    picture_at: PictureAt, item: Item, segment: Segment, limits: MediaLimits, decoder: Decoder
+) -> Evidence | None:
+    """picture_at: of the query's side of `segment`; None where one of the two cannot be read."""
     looked: dict[float, tuple[Picture, Pictures]] = {}
     try:
         for shares in ROUNDS:
             for share in shares:
-                here = segment.query_start_seconds + share * (segment.query_end_seconds - segment.query_start_seconds)
-                there = segment.start_seconds + share * (segment.end_seconds - segment.start_seconds)
-                wanted = decoder.frame_at(source, here, limits, COMPARED_SIDE).data[0]
-                looked[share] = wanted, pictures_around(item, there, limits, decoder)
+                looked[share] = _both_at(share, picture_at, item, segment, limits, decoder)
             evidence = compared(*zip(*(looked[share] for share in sorted(looked)), strict=True))
             if _is_clear(evidence):
                 break
     except (MediaError, NotFound, InvalidRequest):  # gone or changed since it was indexed: the vectors stand
         return None
     return evidence
+
+
+def agreement(a: Item, b: Item, segment: Segment, limits: MediaLimits, decoder: Decoder) -> tuple[bool, Variant | None]:
+    """Whether pixels of a (the query's side) and b agree at most of AGREE_AT, and how.
+
+    (True, None) when a file cannot be read to tell.
+    """
+    shares = AGREE_AT if a.kind == "video" else (0.0,)
+    picture_at = pictures_of(a.path, limits, decoder)
+    told: list[Variant | None] = []
+    try:
+        for share in shares:
+            if told and 2 * max(Counter(told).values()) > len(shares):
+                break  # whatever the rest says
+            told.append(variant_among(*_both_at(share, picture_at, b, segment, limits, decoder))[0])
+    except (MediaError, NotFound, InvalidRequest):  # gone or changed since it was indexed: the vectors stand
+        return True, None
+    ranked = Counter(variant for variant in told if variant is not None).most_common()
+    if 2 * sum(count for _, count in ranked) < len(shares):
+        return False, None
+    return True, ranked[0][0]
+
+
+def _both_at(
+    share: float, picture_at: PictureAt, item: Item, segment: Segment, limits: MediaLimits, decoder: Decoder
+) -> tuple[Picture, Pictures]:
+    """The query's picture at this share of the segment, and the item's around the same place."""
+    query_seconds = segment.query_start_seconds + share * (segment.query_end_seconds - segment.query_start_seconds)
+    item_seconds = segment.start_seconds + share * (segment.end_seconds - segment.start_seconds)
+    return picture_at(query_seconds), _pictures_around(item, item_seconds, limits, decoder)
+
+
+def _pictures_around(item: Item, seconds: float, limits: MediaLimits, decoder: Decoder) -> Pictures:
+    """The item's pictures around a second, as sampled times are uncertain; a picture is itself at any."""
+    if item.kind == "image":
+        return [decoder.frame_at(item.path, 0.0, limits, COMPARED_SIDE).data[0]]
+    frames = decoder.read_frames(
+        item.path,
+        AROUND_FPS,
+        limits,
+        start_seconds=max(0.0, seconds - AROUND_SECONDS),
+        end_seconds=seconds + AROUND_SECONDS,
+        shorter_side=COMPARED_SIDE,
+    )
+    return [picture for chunk in frames for picture in chunk.data]
 
 
 def _is_clear(evidence: Evidence) -> bool:

@@ -1,101 +1,67 @@
-"""What a search may answer: only what a filter lets through, and only what earlier pages have not shown.
+"""Cursors: the next page of a search holds nothing that earlier pages held, whatever was added or deleted since.
 
-A cursor pins the view of its first page: vectors that came later are left out, items that were shown do not come
-again, and whatever is deleted in between moves nothing. It carries all of that itself; nobody remembers it.
+A cursor pins the collection as the first page saw it: vectors that came later are left out, items that were shown do
+not come again, and whatever is deleted in between moves nothing. It carries all of that itself; nobody remembers it.
 """
 
 import base64
 import binascii
-import hashlib
 import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ...errors import InvalidRequest
-from ..catalog.filters import Filter
 from ..catalog.frames import first_vector_ids, version
 from ..collection import Collection
-from ..vectors.id_ranges import Allowed
 
 MAX_CURSOR_BYTES = 8 << 20  # unpacked: some hundred thousand items
 
 
 @dataclass(frozen=True)
-class View:
-    """The collection as the first page saw it: nothing after last_vector_id, and not again the items shown.
-
-    shown  the first vector id of each, since vector ids are never given twice
-    """
+class Cursor:
+    """Nothing after last_vector_id, and not again the items shown: the first vector id of each."""
 
     last_vector_id: int
     shown: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Scope:
-    """filter: which items; view: what later pages leave out. None: no limits."""
-
-    filter: Filter | None = None
-    view: View | None = None
-
-
-EVERYTHING = Scope()
-
-
-def allowed_vectors(collection: Collection, scope: Scope) -> Allowed | None:
-    """The vectors of the items in scope; None when all are."""
-    if scope == EVERYTHING:
-        return None
-    allowed = collection.allowed(scope.filter)
-    return allowed if scope.view is None else allowed.until(scope.view.last_vector_id).without(scope.view.shown)
-
-
-def view_now(collection: Collection) -> View:
+def first_cursor(collection: Collection) -> Cursor:
     """The collection as it is, with nothing shown."""
-    return View(_last_vector_id(collection))
-
-
-def question(*parts: Any) -> str:
-    """A name for what is asked: equal for equal parts, so that a cursor knows the search it belongs to."""
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
-
-
-def write_cursor(collection: Collection, view: View, item_ids: Iterable[str], asked: str) -> str:
-    """The cursor of the page after the one that showed these items too."""
     with collection.catalog.read() as db:
-        shown = sorted({*view.shown, *first_vector_ids(db, item_ids)})
+        return Cursor(version(db).last_vector_id)
+
+
+def write_cursor(collection: Collection, cursor: Cursor, item_ids: Iterable[str], request_digest: str) -> str:
+    """The text of the cursor after a page at `cursor` that showed these items."""
+    with collection.catalog.read() as db:
+        shown = sorted({*cursor.shown, *first_vector_ids(db, item_ids)})
     steps = np.diff(shown, prepend=0).tolist()
-    told = json.dumps([collection.created_at, asked, view.last_vector_id, steps], separators=(",", ":"))
-    return base64.urlsafe_b64encode(zlib.compress(told.encode(), 9)).decode()
+    fields = [collection.created_at, request_digest, cursor.last_vector_id, steps]
+    text = json.dumps(fields, separators=(",", ":"))
+    return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def read_cursor(collection: Collection, cursor: str, asked: str) -> View:
-    """The view that a cursor pins. InvalidRequest for one of another search, or of a collection that is gone."""
+def read_cursor(collection: Collection, text: str, request_digest: str) -> Cursor:
+    """What write_cursor wrote. InvalidRequest for one of another search, or of a collection that is gone."""
     try:
-        packed = base64.b64decode(cursor.encode(), b"-_", validate=True)
-        text = zlib.decompressobj().decompress(packed, MAX_CURSOR_BYTES)
-        created_at, question, last_vector_id, steps = json.loads(text)
+        packed = base64.b64decode(text.encode(), b"-_", validate=True)
+        unpacked = zlib.decompressobj().decompress(packed, MAX_CURSOR_BYTES)
+        created_at, digest, last_id, steps = json.loads(unpacked)
         shown = np.cumsum(np.array(steps, np.int64)).tolist()
-        view = View(int(last_vector_id), tuple(shown))
+        cursor = Cursor(int(last_id), tuple(shown))
     except (binascii.Error, zlib.error, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidRequest("That cursor is not one we gave. Search again without a cursor.") from error
-    if created_at != collection.created_at or view.last_vector_id > _last_vector_id(collection):
+    if created_at != collection.created_at or cursor.last_vector_id > first_cursor(collection).last_vector_id:
         raise InvalidRequest(
             f"The cursor has expired: it is of another collection than {collection.name!r} is now (made anew, "
             "restored, or an alias that was switched). Search again without a cursor."
         )
-    if question != asked:
+    if digest != request_digest:
         raise InvalidRequest(
             "The cursor belongs to another search: send the same query, target, filter and times as for the first "
             "page. Only the limit may change."
         )
-    return view
-
-
-def _last_vector_id(collection: Collection) -> int:
-    with collection.catalog.read() as db:
-        return version(db).last_vector_id
+    return cursor

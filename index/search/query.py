@@ -1,206 +1,231 @@
-"""A file as a query: the pixels, then the vectors, of a picture, a clip, or one moment of a film. Searches nothing."""
+"""What is looked for: a picture, a region of it, a clip, an item or a vector; and what the encoder makes of it.
 
-from collections.abc import Iterator
-from contextlib import closing
+A file is decoded once: what reranking compares comes of the same decoding as what the encoder sees. Searches nothing.
+"""
+
+import hashlib
 from dataclasses import dataclass
-from pathlib import Path
-from time import perf_counter
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InvalidRequest, MediaTooLarge
-from ...export.engine import Engine
-from ...media.decoding import HERE, Decoder
+from ...errors import InvalidRequest
 from ...media.frames import Frames
+from ...media.info import SNIFF_BYTES, MediaInfo, sniff_image
 from ...media.informativeness import informativeness
-from ...media.insets import find_inset, glances
-from ...media.limits import MediaLimits
-from ...media.preprocess import enough_side, to_pixels
-from ...media.reader import MediaInfo, Source
-from ...media.spec import InputSpec
-from .rerank import PICTURE
+from ...media.preprocess import enough_side
+from ...media.reader import Source
+from ..catalog.items import Moments
+from ..collection import Collection
+from ..matching import PictureAt, pictures_of
+from .decoding import Decoded, decode, decode_moment, mirrored, picture_side
+from .regions import Region
+from .tools import Floats, Tools
+
+Target = Literal["frame", "clip"]
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A file as the engine wants it: pixels (T, S, S, 3) uint8 of frames shown at seconds (T,) float64.
-
-    picture  (P, P, 3) uint8, the only frame in the finer size that rerank.py compares; None for a clip, and where that
-             was not asked for
-    inset    (T, S, S, 3) uint8 of the film that runs within the frames (media.insets); None where there is none
-    """
-
-    info: MediaInfo
-    pixels: NDArray[np.uint8]
-    seconds: NDArray[np.float64]
-    picture: NDArray[np.uint8] | None
-    inset: NDArray[np.uint8] | None = None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Query:
-    """vectors (Q, D) float32, seconds (Q,) float64, informative (Q,) float32 in 0..1, and times taken.
+    """Exactly one of source, item_id and vector (D,) float32.
 
-    mirrored  (Q, D) float32 of a clip's frames with left and right exchanged; None for a single frame
-    end_seconds  when the clip, or the part of it, ends; None where the file does not say
-    inset     (Q, D) float32 of the film that runs within a clip's frames; None where there is none
+    region  the part of the source's pictures that is looked for
+    start_seconds, end_seconds  the part of the source or the item, in time
+    target  frame: each item's one best moment; clip: stretches aligned in time. By default a picture is looked for as
+            a frame and a video as a clip. A frame with a start and no end is what is shown then, else the mean of all
+    sha256  of the source, where it is known
     """
 
-    target: Literal["frame", "clip"]
-    vectors: NDArray[np.float32]
-    seconds: NDArray[np.float64]
-    informative: NDArray[np.float32]
-    picture: NDArray[np.uint8] | None
-    timing: dict[str, float]
-    mirrored: NDArray[np.float32] | None = None
+    source: Source | None = None
+    item_id: str | None = None
+    vector: Floats | None = None
+    region: Region | None = None
+    start_seconds: float | None = None
     end_seconds: float | None = None
-    inset: NDArray[np.float32] | None = None
+    target: Target | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for what contradicts itself."""
+        given = sum(part is not None for part in (self.source, self.item_id, self.vector))
+        if given != 1:
+            raise InvalidRequest(f"Give exactly one file, item or vector to look for; got {given} of them.")
+        first, last = self.start_seconds or 0.0, self.end_seconds
+        if last is not None and last <= first:
+            raise InvalidRequest(
+                f"The end, {last:g} s, must come after the start, {first:g} s (end_seconds, start_seconds)."
+            )
+        if self.vector is not None and self.target == "clip":
+            raise InvalidRequest("One embedding is one frame: target clip needs an item, an image or a file.")
+        if self.region is not None and self.source is None:
+            raise InvalidRequest("A region can only be looked for in a picture or a clip that is sent.")
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it is the one frame that is shown at the start."""
+        return self.target == "frame" and self.start_seconds is not None and self.end_seconds is None
+
+    def digest(self) -> str:
+        """A name for what is looked for, equal for equal queries."""
+        part = self.region, self.start_seconds, self.end_seconds, self.target
+        return f"{self._subject()} {part}"
+
+    def _subject(self) -> str:
+        if self.item_id is not None:
+            return f"item {self.item_id}"
+        if self.vector is not None:
+            return digest_of(self.vector)
+        if self.sha256 is not None:
+            return self.sha256
+        if isinstance(self.source, bytes):
+            return hashlib.sha256(self.source).hexdigest()
+        assert self.source is not None
+        with self.source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def decode(
-    source: Source,
-    spec: InputSpec,
-    *,
-    start_seconds: float = 0.0,
-    end_seconds: float | None = None,
-    frames_per_second: float = 2.0,
-    max_query_seconds: float = 120.0,
-    limits: MediaLimits,
-    decoder: Decoder = HERE,
-    finer: InputSpec | None = None,
-    look_within: bool = False,
-) -> Decoded:
-    """A picture, or the part of a video from start to end. Raises MediaError, InvalidRequest.
+@dataclass(frozen=True, eq=False)
+class EmbeddedQuery:
+    """A query's frames as vectors (Q, D) float32, shown at seconds (Q,) float64 ascending.
 
-    finer: of a single frame a picture of this size is made too, from a decoding of its own, so that the pixels are the
-    same with and without. look_within: an inset is looked for; where there is one the video is decoded twice.
+    target       frame: one picture, the mean of the vectors; clip: frames in the order of time
+    informative  (Q,) float32 in 0..1, near 0 for black and flat frames; None: all count the same
+    mirrored     (Q, D) of a clip's frames with left and right exchanged; None where only vectors are known
+    inset        (Q, D) of a film that runs within a clip's frames; None where there is none
+    end_seconds  when the clip, or the part of it, ends; None where that is not known
+    picture      (H, W, 3) uint8, the only frame of a file; None for a clip, an item and a vector
+    picture_at   what the query shows at a second; None where there is no file
+    item_id      the item that the query was taken from: it is not its own answer
     """
-    told: list[MediaInfo] = []
 
-    def on_info(info: MediaInfo) -> None:
-        told.append(info)
-        last = info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
-        _check_span(last - start_seconds, max_query_seconds)
+    target: Target
+    vectors: Floats
+    seconds: NDArray[np.float64]
+    informative: Floats | None = None
+    mirrored: Floats | None = None
+    inset: Floats | None = None
+    end_seconds: float | None = None
+    picture: NDArray[np.uint8] | None = None
+    picture_at: PictureAt | None = None
+    item_id: str | None = None
 
-    def read() -> Iterator[Frames]:
-        found = decoder.read_frames(
-            source,
-            frames_per_second,
-            limits,
-            start_seconds=start_seconds,
-            end_seconds=end_seconds,
-            shorter_side=enough_side(spec),
-            on_info=on_info,
-        )
-        with closing(found):
-            for frames in found:
-                _check_span(float(frames.seconds[-1]) - start_seconds, max_query_seconds)
-                yield frames
+    @property
+    def as_frame(self) -> Floats:
+        """The whole query as one vector (D,): the mean of its frames."""
+        return np.asarray(self.vectors.mean(axis=0), np.float32)
 
-    pixels: list[NDArray[np.uint8]] = []
-    seconds: list[NDArray[np.float64]] = []
-    small: list[NDArray[np.uint8]] = []
-    for frames in read():
-        pixels.append(to_pixels(frames, spec))
-        seconds.append(frames.seconds)
-        if look_within:
-            small.append(glances(frames))
-    shown = np.concatenate(seconds)
-    inset = None
-    if small and len({glance.shape[1:] for glance in small}) == 1 and (where := find_inset(np.concatenate(small))):
-        within = np.concatenate([to_pixels(where.cut_out(frames), spec) for frames in read()])
-        inset = within if len(within) == len(shown) else None
-    picture = None
-    if finer is not None and len(shown) == 1:
-        frame = decoder.frame_at(source, float(shown[0]), limits, enough_side(finer))
-        picture = to_pixels(frame, finer)[0]
-    return Decoded(told[0], np.concatenate(pixels), shown, picture, inset)
+    def digest(self) -> str:
+        """As Query.digest."""
+        return f"{self.target} {digest_of(self.vectors)} {digest_of(self.seconds)}"
 
 
-def decode_moment(
-    source: Source, spec: InputSpec, seconds: float, limits: MediaLimits, decoder: Decoder = HERE
-) -> Decoded:
-    """The one frame shown at that second; a picture is itself at any second. Raises MediaError, InvalidRequest."""
-    info = decoder.probe(source, limits)
-    if info.kind == "video" and 0 < info.duration_seconds <= seconds:
-        raise InvalidRequest(
-            f"The start, {seconds:g} s, lies beyond the end of the video, {info.duration_seconds:g} s."
-        )
-    side = max(enough_side(spec), enough_side(PICTURE))
-    frames = decoder.frame_at(source, seconds if info.kind == "video" else 0.0, limits, side)
-    return Decoded(info, to_pixels(frames, spec), frames.seconds, to_pixels(frames, PICTURE)[0])
+def digest_of(numbers: NDArray[np.floating]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(numbers).tobytes()).hexdigest()
 
 
-def embed_query(
-    engine: Engine,
-    path: Path,
-    *,
-    target: Literal["frame", "clip"] | None = None,
-    start_seconds: float | None = None,
-    end_seconds: float | None = None,
-    frames_per_second: float = 2.0,
-    max_query_seconds: float = 120.0,
-    limits: MediaLimits | None = None,
-    decoder: Decoder = HERE,
-) -> Query:
-    """The file, or the part of it from start_seconds to end_seconds, as a query.
-
-    A picture is looked for as a frame, a video as a clip, unless `target` says otherwise; a frame of a video
-    is the one shown at start_seconds. Raises MediaError, InvalidRequest.
-    """
-    limits = limits or MediaLimits()
-    began = perf_counter()
-    first = start_seconds or 0.0
-    if end_seconds is not None and end_seconds <= first:
-        raise InvalidRequest(f"The end, {end_seconds:g} s, must come after the start, {first:g} s.")
-    if target == "frame":
-        decoded = decode_moment(path, engine.spec, first, limits, decoder)
-    else:
-        decoded = decode(
-            path,
-            engine.spec,
-            start_seconds=first,
-            end_seconds=end_seconds,
-            frames_per_second=frames_per_second,
-            max_query_seconds=max_query_seconds,
-            limits=limits,
-            decoder=decoder,
-            finer=PICTURE,
-            look_within=True,
-        )
-    target = target or ("clip" if decoded.info.kind == "video" else "frame")
-    ready = perf_counter()
-    vectors = engine.embed(decoded.pixels)
-    turned = engine.embed(mirrored(decoded.pixels)) if target == "clip" else None
-    inset = None if decoded.inset is None or target != "clip" else engine.embed(decoded.inset)
-    timing = {"decode_ms": _ms(ready - began), "engine_ms": _ms(perf_counter() - ready)}
-    informative = informativeness(decoded.pixels)
-    ends = end_of(decoded.info, end_seconds)
-    return Query(target, vectors, decoded.seconds, informative, decoded.picture, timing, turned, ends, inset)
+def embed_query(collection: Collection, query: Query, tools: Tools) -> EmbeddedQuery:
+    """The query as the collection's model sees it. Raises NotFound, InvalidRequest, MediaError."""
+    if query.vector is not None:
+        return EmbeddedQuery("frame", query.vector[None], np.zeros(1))
+    if query.item_id is not None:
+        return _embedded_item(collection, query.item_id, query, tools)
+    assert query.source is not None
+    return _embedded_file(collection, query.source, query, tools)
 
 
-def end_of(info: MediaInfo, end_seconds: float | None) -> float | None:
+def frames_between(moments: Moments, start_seconds: float = 0.0, end_seconds: float | None = None) -> Moments:
+    """The frames shown from start_seconds on and before end_seconds; at least the one shown at the start."""
+    if end_seconds is not None and end_seconds <= start_seconds:
+        raise InvalidRequest(f"The end, {end_seconds:g} s, must come after the start, {start_seconds:g} s.")
+    starts = moments.start_seconds
+    # The frame that is shown at start_seconds begins at or before it.
+    first = max(0, int(np.searchsorted(starts, start_seconds + 1e-3, side="right")) - 1)
+    last = len(starts) if end_seconds is None else max(first + 1, int(np.searchsorted(starts, end_seconds)))
+    return moments.part(first, last)
+
+
+def _embedded_item(collection: Collection, item_id: str, query: Query, tools: Tools) -> EmbeddedQuery:
+    """By the stored frames of the item."""
+    item = collection.get(item_id)
+    moments = frames_between(collection.moments_of(item.id), query.start_seconds or 0.0, query.end_seconds)
+    if query.is_moment:
+        moments = moments.part(0, 1)
+    return EmbeddedQuery(
+        query.target or ("clip" if item.kind == "video" else "frame"),
+        moments.vectors,
+        moments.start_seconds,
+        moments.informative,
+        end_seconds=float(moments.end_seconds[-1]),
+        picture_at=pictures_of(item.path, tools.limits, tools.decoder),
+        item_id=item.id,
+    )
+
+
+def _embedded_file(collection: Collection, source: Source, query: Query, tools: Tools) -> EmbeddedQuery:
+    with tools.stage("decode_ms"):
+        decoded = _decoded(collection, source, query, tools)
+    target = query.target or ("clip" if decoded.info.kind == "video" else "frame")
+    is_clip = target == "clip"
+    batches = [decoded.pixels]
+    if is_clip:
+        batches += [mirrored(decoded.pixels), *([] if decoded.inset is None else [decoded.inset])]
+    vectors, *others = tools.embed(batches)
+    picture = decoded.picture
+    return EmbeddedQuery(
+        target,
+        vectors,
+        decoded.seconds,
+        informativeness(decoded.pixels) if is_clip else None,
+        mirrored=others[0] if is_clip else None,
+        inset=others[1] if len(others) > 1 else None,
+        end_seconds=_end_of(decoded.info, query.end_seconds),
+        picture=picture,
+        picture_at=_pictures_at(source, query.region, tools) if picture is None else lambda seconds: picture,
+    )
+
+
+def _decoded(collection: Collection, source: Source, query: Query, tools: Tools) -> Decoded:
+    spec = collection.spec
+    if query.is_moment:
+        return decode_moment(source, spec, query.start_seconds or 0.0, tools, query.region)
+    # A file that begins like a picture is one, or a short animation.
+    is_single = query.target == "frame" or sniff_image(_first_bytes(source)) is not None
+    return decode(
+        source,
+        spec,
+        tools,
+        start_seconds=query.start_seconds or 0.0,
+        end_seconds=query.end_seconds,
+        shorter_side=picture_side(spec) if is_single else enough_side(spec),
+        region=query.region,
+        seek_inset=query.target != "frame",
+    )
+
+
+def _pictures_at(source: Source, region: Region | None, tools: Tools) -> PictureAt:
+    """What a clip shows at a second, in its region."""
+    whole = pictures_of(source, tools.limits, tools.decoder)
+    if region is None:
+        return whole
+    return lambda seconds: region.cut_from(Frames(whole(seconds)[None], np.array([seconds]))).data[0]
+
+
+def _first_bytes(source: Source) -> bytes:
+    """What tells a picture from a video; nothing of a file that cannot be read, as the decoder says why."""
+    if isinstance(source, bytes):
+        return source[:SNIFF_BYTES]
+    try:
+        if not source.is_file():  # a pipe would wait
+            return b""
+        with source.open("rb") as file:
+            return file.read(SNIFF_BYTES)
+    except (OSError, ValueError):
+        return b""
+
+
+def _end_of(info: MediaInfo, end_seconds: float | None) -> float | None:
     """When the part of a video up to end_seconds (None: all) ends; None for a picture or an unknown duration."""
     if info.kind == "image" or info.duration_seconds <= 0:
         return None
     return info.duration_seconds if end_seconds is None else min(end_seconds, info.duration_seconds)
-
-
-def mirrored(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """pixels (N, S, S, 3) with left and right exchanged."""
-    return np.ascontiguousarray(pixels[:, :, ::-1])
-
-
-def _check_span(span_seconds: float, max_query_seconds: float) -> None:
-    if span_seconds > max_query_seconds:
-        raise MediaTooLarge(
-            f"The clip lasts {span_seconds:.1f} s; a query may last {max_query_seconds:g} s (max_query_seconds). "
-            "Choose a part of it with a start and an end (start_seconds, end_seconds).",
-            "max_query_seconds",
-        )
-
-
-def _ms(seconds: float) -> float:
-    return round(1000 * seconds, 3)

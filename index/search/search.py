@@ -1,272 +1,160 @@
-"""Search: a frame's or a clip's vectors in, hits out. One hit an item, best first.
+"""Search: one request in, one result out, for HTTP, the command line and Python.
 
-Candidates come from FAISS; what is answered is computed again from the stored vectors. Knows no files and no
-engines: who has a picture embeds it first.
+query       decode and embed what is looked for (query.py)
+candidates  the items with the nearest vectors (candidates.py)
+ranking     hits by all of their stored vectors (ranking.py)
+rerank      the best hits by their pixels (rerank.py)
+cursor      where the next page goes on (cursor.py)
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
-from ..catalog.items import Item, Moments
-from ..catalog.packing import unit_length
+from ..catalog.filters import Filter
 from ..collection import Collection
-from ..matching import confidence
-from ..matching.alignment import Segment, Side, align
-from ..matching.rarity import rarity
-from ..matching.rivals import told_apart, variety
+from ..matching import Calibration
+from ..vectors.id_ranges import Allowed
 from ..vectors.plan import Effort
-from .cursor import EVERYTHING, Scope, allowed_vectors
-from .shots import shots_of
+from .candidates import candidates, checked
+from .cursor import Cursor, first_cursor, read_cursor, write_cursor
+from .query import EmbeddedQuery, Query, Target, embed_query
+from .ranking import Hit, clip_hits, frame_hits, variants_of
+from .rerank import RERANKED, rerank
+from .tools import Tools
 
 MAX_PROBES = 48  # frames of a clip that look for candidates; all of them are aligned
-FEW_PROBES = 3  # of them, that look for the last items where a few hold nearly all of the nearest frames
-DEEPER = 8  # times as many frames are asked for where those found are of too few items
 SPARE_CANDIDATES = 8  # items aligned beyond the limit, since candidates are ranked more coarsely
-MAX_MOMENTS = 5
-MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
 
 
-Way = Literal["plain", "mirrored", "inset"]  # which pictures a clip's frames are: they as they are, or made of them
-Ways = dict[Way, NDArray[np.float32]]
+@dataclass(frozen=True, eq=False)
+class SearchRequest:
+    """What is looked for, and among what.
+
+    limit   hits on a page
+    filter  which items may be found
+    rerank  whether the pixels of the best hits are compared
+    exact   whether every vector is compared, however many there are
+    cursor  next_cursor of the page before: all else but the limit must be as it was then
+    """
+
+    query: Query | EmbeddedQuery
+    limit: int = 10
+    filter: Filter | None = None
+    rerank: bool = True
+    exact: bool = False
+    cursor: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise InvalidRequest(f"limit must be at least 1, got {self.limit}.")
+
+    def digest(self) -> str:
+        """A name for what is asked: equal for requests that are pages of one search."""
+        asked = f"{self.query.digest()} {self.filter} {self.rerank} {self.exact}"
+        return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
-class Hit:
-    """An item that was found, and the seconds where it is most like the query.
+class SearchResult:
+    """hits, best first; next_cursor: of the next page, None on the last one; plan: how it was found."""
 
-    score     cosine of the best frame; for a clip as align.align says
-    segments  the best stretch first, then others, distinct in time; at least one, at most five. For a frame: one a shot
-    confidence  the chance that this is where the query was seen, 0..1 (matching/confidence.py)
+    hits: list[Hit]
+    target: Target
+    next_cursor: str | None
+    plan: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as HTTP and `--json` give them."""
+        return {"data": [hit_dict(hit) for hit in self.hits], "plan": self.plan, "next_cursor": self.next_cursor}
+
+
+def search(collection: Collection, request: SearchRequest, tools: Tools | None = None) -> SearchResult:
+    """Where was this seen? min(limit, items that may be found) hits.
+
+    tools: needed for a source, and to compare pixels. Raises InvalidRequest, NotFound, MediaError.
     """
+    tools = tools or Tools()
+    digest = request.digest()
+    cursor = first_cursor(collection) if request.cursor is None else read_cursor(collection, request.cursor, digest)
+    query = request.query
+    query = embed_query(collection, query, tools) if isinstance(query, Query) else query
+    effort = Effort(request.exact)
+    wanted = request.limit + 1  # one more tells whether there is another page
+    with tools.stage("index_ms"):
+        collection.index.refresh()
+        allowed = _allowed(collection, request, cursor)
+        looked_at = max(wanted, RERANKED) if request.rerank else wanted
+        hits = find(collection, query, looked_at, allowed, effort, tools.calibration)
+    with tools.stage("refine_ms"):
+        hits = rerank(collection, hits, query, tools) if request.rerank else hits
+    page, rest = hits[: request.limit], hits[request.limit :]
+    following = write_cursor(collection, cursor, [hit.item.id for hit in page], digest) if rest else None
+    plan = {"target": query.target, "query_frames": len(query.vectors), **effort.to_dict()}
+    return SearchResult(page, query.target, following, plan)
 
-    item: Item
-    score: float
-    start_seconds: float
-    end_seconds: float
-    segments: list[Segment]
-    confidence: float
 
-
-def search_frame(
+def find(
     collection: Collection,
-    vector: NDArray[np.float32],
+    query: EmbeddedQuery,
     limit: int,
-    scope: Scope = EVERYTHING,
-    effort: Effort | None = None,
+    allowed: Allowed | None,
+    effort: Effort,
+    calibration: Calibration,
 ) -> list[Hit]:
-    """vector (D,) float32 -> the min(limit, items in scope) items with the most similar frame, best first.
-
-    effort: how sure the candidates must be, and what it took. Raises InvalidRequest for a vector or a limit that makes
-    no sense.
-    """
-    query = _checked(collection, vector[None], limit)
-    hits = []
-    loaded = _load(collection, _candidates(collection, query, limit, scope, effort))
+    """The best `limit` items that are allowed (None: all are), by vectors; not the one the query was taken from."""
+    wanted = limit if query.item_id is None else limit + 1
     mean = collection.index.mean()
-    usual = float(query[0] @ mean)
-    for item, moments in loaded:
-        cosines = np.clip(moments.vectors @ query[0], -1, 1)
-        best = int(cosines.argmax())
-        hits.append(
-            Hit(
-                item,
-                float(cosines[best]),
-                float(moments.start_seconds[best]),
-                float(moments.end_seconds[best]),
-                _strong_moments(cosines, moments, mean, usual),
-                confidence.of_frame(_likeness(cosines[best], usual)),
-            )
-        )
-    return _best(hits, limit)
+    if query.target == "clip":
+        query = _checked_clip(collection, query)
+        variants = list(variants_of(query).values())
+        most = min(MAX_PROBES // len(variants), len(query.vectors))
+        probes = np.unique(np.linspace(0, len(query.vectors) - 1, most).astype(np.int64))
+        asked = np.concatenate([vectors[probes] for vectors in variants])
+        found = candidates(collection, asked, wanted + SPARE_CANDIDATES, allowed, effort)
+        hits = clip_hits(query, found, mean, wanted, calibration)
+    else:
+        vectors = checked(collection, query.as_frame[None])
+        found = candidates(collection, vectors, wanted, allowed, effort)
+        hits = frame_hits(vectors[0], found, mean, calibration)
+    return [hit for hit in hits if hit.item.id != query.item_id][:limit]
 
 
-def search_clip(
-    collection: Collection,
-    vectors: NDArray[np.float32],
-    seconds: NDArray[np.float64],
-    limit: int,
-    informative: NDArray[np.float32] | None = None,
-    mirrored: NDArray[np.float32] | None = None,
-    end_seconds: float | None = None,
-    scope: Scope = EVERYTHING,
-    effort: Effort | None = None,
-    inset: NDArray[np.float32] | None = None,
-) -> list[Hit]:
-    """vectors (Q, D) float32 of a clip's frames, seconds (Q,) float64 ascending -> items, best first.
-
-    informative (Q,) in 0..1 lets black and flat frames of the clip weigh less, and so do frames that many more items
-    hold than hold the rest of the clip: a shared intro is no sign of the same footage (matching/rarity.py). mirrored
-    (Q, D), vectors of the same frames with left and right exchanged, lets a mirrored copy be found and called one, and
-    inset (Q, D), of a film that runs within the same frames, that film; end_seconds says when the last frame ends,
-    where that is known. Finds min(limit, items in scope) items; those in which nothing runs along score near 0. Raises
-    InvalidRequest as search_frame does.
-    """
-    query = _checked(collection, vectors, limit)
-    given: dict[Way, NDArray[np.float32] | None] = {"mirrored": mirrored, "inset": inset}
-    ways: Ways = {"plain": query}
-    ways |= {way: _checked(collection, other, limit) for way, other in given.items() if other is not None}
-    most = min(MAX_PROBES // len(ways), len(query))
-    probes = np.unique(np.linspace(0, len(query) - 1, most).astype(np.int64))
-    asked = np.concatenate([way[probes] for way in ways.values()])
-    names = _candidates(collection, asked, limit + SPARE_CANDIDATES, scope, effort)
-    mean = collection.index.mean()
-    loaded = _load(collection, names)
-    found = list(_similarities(list(ways.values()), [moments for _, moments in loaded]))
-    telling = np.ones(len(query)) if informative is None else informative
-    side = clip_side(seconds, telling * rarity(list(ways.values()), mean, found), end_seconds)
-    hits = []
-    for (item, moments), similarities in zip(loaded, found, strict=True):
-        segments = _aligned(ways, similarities, mean, side, moments)
-        best = segments[0]
-        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments, best.confidence))
-    hits = _best(hits, limit)
-    told = told_apart([hit.segments for hit in hits], lambda segment: variety(query, mean, seconds, segment))
-    return [_with_chances(hit, segments) for hit, segments in zip(hits, told, strict=True)]
+def hit_dict(hit: Hit) -> dict[str, Any]:
+    """One hit as plain values. The path stays out: it is nobody's business over HTTP."""
+    item = hit.item
+    return {
+        "id": item.id,
+        "uri": item.uri,
+        "name": item.name,
+        "kind": item.kind,
+        "mime": item.mime,
+        "score": hit.score,
+        "confidence": hit.confidence,
+        "start_seconds": hit.start_seconds,
+        "end_seconds": hit.end_seconds,
+        "segments": [asdict(segment) for segment in hit.segments],
+        "metadata": item.metadata,
+    }
 
 
-def clip_side(
-    seconds: NDArray[np.float64],
-    informative: NDArray[np.float32] | NDArray[np.float64],
-    end_seconds: float | None = None,
-) -> Side:
-    """The query's side of an alignment: each frame stands until the next one, the last at most as long as is usual."""
-    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
-    end = float(seconds[-1]) + step
-    if end_seconds is not None and end_seconds > seconds[-1]:
-        end = min(end, end_seconds)
-    return Side(seconds, np.append(seconds[1:], end), _weights(informative))
+def _checked_clip(collection: Collection, query: EmbeddedQuery) -> EmbeddedQuery:
+    """The query with vectors of unit length. Raises InvalidRequest."""
+
+    def unit(vectors: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        return None if vectors is None else checked(collection, vectors)
+
+    vectors = checked(collection, query.vectors)
+    return replace(query, vectors=vectors, mirrored=unit(query.mirrored), inset=unit(query.inset))
 
 
-def side_of(moments: Moments) -> Side:
-    """An item's side of an alignment."""
-    return Side(moments.start_seconds, moments.end_seconds, _weights(moments.informative))
-
-
-def _similarities(ways: list[NDArray[np.float32]], items: list[Moments]) -> Iterator[list[NDArray[np.float32]]]:
-    """For each item the cosines (Q, T) of each way: one large product, since many small ones cost more."""
-    if not items:
-        return
-    every = np.concatenate([moments.vectors for moments in items])
-    ends = np.cumsum([len(moments.vectors) for moments in items])[:-1]
-    yield from map(list, zip(*(np.split(way @ every.T, ends, axis=1) for way in ways), strict=True))
-
-
-def _aligned(
-    ways: Ways,
-    similarities: list[NDArray[np.float32]],
-    mean: NDArray[np.float32],
-    query: Side,
-    moments: Moments,
-) -> list[Segment]:
-    """similarities: the cosines (Q, T) of each way. The way whose frames find the more similar ones is aligned."""
-    found = [float(query.weights @ similarity.max(axis=1)) for similarity in similarities]
-    best = int(np.argmax(found))  # the plain one where they tie
-    way, vectors = list(ways.items())[best]
-    segments = align(similarities[best], vectors @ mean, query, side_of(moments))
-    return [replace(segment, mirrored=way == "mirrored", inset=way == "inset") for segment in segments]
-
-
-def _with_chances(hit: Hit, segments: list[Segment]) -> Hit:
-    """The hit with these segments, and what chance they have."""
-    sure = [with_chance(segment) for segment in segments]
-    return replace(hit, segments=sure, confidence=max(segment.confidence for segment in sure))
-
-
-def with_chance(segment: Segment) -> Segment:
-    """A segment of alignment.align with the chance in the place of its confidence."""
-    return replace(segment, confidence=confidence.of_stretch(segment.confidence))
-
-
-def _likeness(cosine: float, usual: float) -> float:
-    """1 for the very picture, 0 for a cosine that any two frames of the collection have."""
-    return float((cosine - usual) / max(1 - usual, 1e-3))
-
-
-def _checked(collection: Collection, vectors: NDArray[np.float32], limit: int) -> NDArray[np.float32]:
-    """vectors (Q, D) with unit length, fit to be compared."""
-    if limit < 1:
-        raise InvalidRequest(f"limit must be at least 1, got {limit}.")
-    dim = collection.spec.dim
-    if vectors.ndim != 2 or len(vectors) == 0 or vectors.shape[1] != dim:
-        raise InvalidRequest(
-            f"The collection {collection.name!r} compares vectors of {dim} numbers, got "
-            f"{vectors.shape[-1]}. Embed the query with its model, {collection.model!r}."
-        )
-    if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-        raise InvalidRequest("A query vector must hold finite numbers that are not all zero.")
-    return unit_length(vectors)
-
-
-def _candidates(
-    collection: Collection, query: NDArray[np.float32], wanted: int, scope: Scope, effort: Effort | None
-) -> list[str]:
-    """query (Q, D) -> ids of min(wanted, items in scope) items, those that the frames find most similar first.
-
-    For Q = 1 and an exact effort these are exactly the items with the most similar frame.
-    """
-    index, effort = collection.index, effort or Effort()
-    index.refresh()
-    allowed = allowed_vectors(collection, scope)
-    frames = len(index) if allowed is None else min(len(index), len(allowed))
-    k = 16 + (4 * wanted if len(query) == 1 else wanted)  # the frames of a clip find different items
-    best: list[str] = []
-    while frames:
-        scores, vector_ids = index.search(query, min(k, frames), allowed, effort)
-        owners = collection.owners(vector_ids)
-        names = list(dict.fromkeys(owners.values()))
-        if len(names) >= wanted or k >= frames:
-            return list(dict.fromkeys([*best, *_ranked(scores, vector_ids, owners, names)]))[:wanted]
-        k *= DEEPER
-        if len(query) > FEW_PROBES:
-            best = best or _ranked(scores, vector_ids, owners, names)
-            query = query[:: -(-len(query) // FEW_PROBES)]
-    return []
-
-
-def _ranked(
-    scores: NDArray[np.float32], vector_ids: NDArray[np.int64], owners: dict[int, str], names: list[str]
-) -> list[str]:
-    """names by the sum over query frames of their best cosine (the row's lowest where they have none)."""
-    place = {name: i for i, name in enumerate(names)}
-    best = np.repeat(scores.min(axis=1)[:, None], len(names), axis=1)
-    known = np.array([place[owners[i]] if i in owners else -1 for i in vector_ids.ravel().tolist()])
-    rows = np.repeat(np.arange(len(scores)), scores.shape[1])
-    held = known >= 0
-    np.maximum.at(best, (rows[held], known[held]), scores.ravel()[held])
-    return [names[i] for i in np.argsort(-best.sum(axis=0), kind="stable")]
-
-
-def _load(collection: Collection, item_ids: list[str]) -> list[tuple[Item, Moments]]:
-    """The items with their frames; those deleted in the meantime are left out."""
-    items = collection.get_many(item_ids)
-    moments = collection.moments_of_many(list(items))
-    return [(items[item_id], moments[item_id]) for item_id in item_ids if item_id in moments]
-
-
-def _strong_moments(
-    cosines: NDArray[np.float32], moments: Moments, mean: NDArray[np.float32], usual: float
-) -> list[Segment]:
-    """One moment a shot: its frames nearly as similar as the best, the top quarter from the median to the best."""
-    best = cosines.max()
-    strong = np.flatnonzero(cosines >= best - (best - np.median(cosines)) / 4)
-    cuts = np.flatnonzero(np.diff(shots_of(moments, mean)[strong])) + 1
-    segments = []
-    for part in np.split(strong, cuts):
-        score = float(cosines[part].max())
-        likeness = _likeness(score, usual)
-        start, end = float(moments.start_seconds[part[0]]), float(moments.end_seconds[part[-1]])
-        segments.append(Segment(0.0, 0.0, start, end, score, likeness, confidence.of_frame(likeness)))
-    return sorted(segments, key=lambda segment: -segment.score)[:MAX_MOMENTS]
-
-
-def _weights(informative: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(informative, MIN_WEIGHT, 1).astype(np.float64)
-
-
-def _best(hits: list[Hit], limit: int) -> list[Hit]:
-    return sorted(hits, key=lambda hit: -hit.score)[:limit]
+def _allowed(collection: Collection, request: SearchRequest, cursor: Cursor) -> Allowed | None:
+    """The vectors of the items that may be found; None when all may."""
+    if request.filter is None and request.cursor is None:
+        return None
+    allowed = collection.allowed(request.filter)
+    return allowed if request.cursor is None else allowed.until(cursor.last_vector_id).without(cursor.shown)

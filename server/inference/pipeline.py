@@ -10,8 +10,9 @@ import contextvars
 import itertools
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TypeVar
@@ -21,14 +22,12 @@ from numpy.typing import NDArray
 
 from ...errors import Overloaded
 from ...export.explanation import SHOWN_SIDE, Explanation, explain
-from ...index.search.query import Decoded, decode, decode_moment, mirrored
-from ...index.search.rerank import PICTURE
+from ...index.search import Decoded, Stage, Tools, decode
 from ...media.decoding import HERE, Decoder
 from ...media.informativeness import informativeness
 from ...media.limits import MediaLimits
 from ...media.preprocess import enough_side
 from ...media.reader import MediaInfo, Source
-from ...media.spec import InputSpec
 from .batcher import Batcher, EmbedResult
 from .request_context import ClientDisconnected, RequestContext
 
@@ -42,18 +41,12 @@ class Embedded:
     """A file as vectors (T, D) float32 of unit length, of frames shown at seconds (T,) float64.
 
     pixels       (T, S, S, 3) uint8 that they were made of
-    picture      (P, P, 3) uint8, the only frame in the size of index.refine; None for a clip and in embed_many
-    mirrored     (T, D) float32 of a clip's frames with left and right exchanged, where they were asked for
-    inset        (T, D) float32 of a film that runs within a clip's frames, where it was asked for and there is one
     """
 
     info: MediaInfo
     vectors: NDArray[np.float32]
     seconds: NDArray[np.float64]
     pixels: NDArray[np.uint8]
-    picture: NDArray[np.uint8] | None
-    mirrored: NDArray[np.float32] | None = None
-    inset: NDArray[np.float32] | None = None
 
     @property
     def clip(self) -> NDArray[np.float32]:
@@ -91,8 +84,9 @@ class Pipeline:
         self.engine = batcher.engine
         self.limits = limits
         self.decoder = decoder
-        self.frames_per_second = frames_per_second
-        self.max_query_seconds = max_query_seconds
+        self._tools = Tools(
+            limits=limits, decoder=decoder, frames_per_second=frames_per_second, max_query_seconds=max_query_seconds
+        )
         self.max_requests = max_requests
         self.on_done = on_done
         self.active = 0
@@ -149,36 +143,19 @@ class Pipeline:
         self.on_done(context)
         return result
 
-    def embed_query(
-        self,
-        source: Source,
-        context: RequestContext,
-        start_seconds: float | None = None,
-        end_seconds: float | None = None,
-        as_clip: bool = False,
-        finer: InputSpec | None = PICTURE,
-    ) -> Embedded:
-        """A picture or a short clip (or a part of a film) as vectors of its frames. Runs inside `run`.
+    def tools(self, context: RequestContext) -> Tools:
+        """What a search works with inside `run`: its stages are timed, its pixels wait for the engine like others."""
 
-        finer: the size of `picture`; None where nobody looks at it.
-        as_clip: frames of a video are embedded mirrored as well, so that a mirrored copy can be found, and so is a film
-        that runs within them.
-        """
-        with context.stage("decode_ms"), self.batcher.expecting():
-            decoded = self._decode(source, start_seconds or 0.0, end_seconds, finer, as_clip)
-        if not as_clip or decoded.info.kind != "video":
-            return self._embedded(decoded, context)
-        ways = [decoded.pixels, mirrored(decoded.pixels), decoded.inset]
-        answers = [self.batcher.submit(pixels, context.cancelled) for pixels in ways if pixels is not None]
-        embedded, turned, *within = [self._arrived(decoded, answer, context) for answer in answers]
-        inset = within[0].vectors if within else None
-        return replace(embedded, mirrored=turned.vectors, inset=inset)
+        @contextmanager
+        def stage(name: Stage) -> Iterator[None]:
+            with context.stage(name), self.batcher.expecting() if name == "decode_ms" else nullcontext():
+                yield
 
-    def embed_moment(self, source: Source, seconds: float, context: RequestContext) -> Embedded:
-        """The one frame shown at that second; a picture is itself at any second. Runs inside `run`."""
-        with context.stage("decode_ms"), self.batcher.expecting():
-            decoded = decode_moment(source, self.engine.spec, seconds, self.limits, self.decoder)
-        return self._embedded(decoded, context)
+        def embed(batches: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+            answers = [self.batcher.submit(pixels, context.cancelled) for pixels in batches]
+            return [self._arrived(answer, context) for answer in answers]
+
+        return replace(self._tools, embed=embed, stage=stage)
 
     def embed_many(self, sources: Iterable[Source], context: RequestContext) -> Iterator[Embedded]:
         """Each source as vectors, in order. Runs inside `run`.
@@ -190,8 +167,8 @@ class Pipeline:
         first = list(itertools.islice(rest, 2))
         if len(first) == 1:
             with context.stage("decode_ms"), self.batcher.expecting():
-                decoded = self._decode(first[0], 0.0, None)
-            yield self._embedded(decoded, context)
+                decoded = self._decode(first[0])
+            yield self._embedded(decoded, self.batcher.submit(decoded.pixels, context.cancelled), context)
             return
         rest = itertools.chain(first, rest)
         decoding: deque[Future[tuple[Decoded, float]]] = deque()
@@ -206,9 +183,9 @@ class Pipeline:
                 context.check()
                 embedding.append((decoded, self.batcher.submit(decoded.pixels, context.cancelled)))
                 while sum(len(each.pixels) for each, _ in embedding) > 2 * self.engine.max_batch:
-                    yield self._arrived(*embedding.popleft(), context)
+                    yield self._embedded(*embedding.popleft(), context)
             while embedding:
-                yield self._arrived(*embedding.popleft(), context)
+                yield self._embedded(*embedding.popleft(), context)
         finally:
             for started in decoding:
                 started.cancel()
@@ -217,7 +194,7 @@ class Pipeline:
         def timed(source: Source) -> tuple[Decoded, float]:
             began = perf_counter()
             with self.batcher.expecting():
-                return self._decode(source, 0.0, None), perf_counter() - began
+                return self._decode(source), perf_counter() - began
 
         for source in itertools.islice(sources, count):
             yield self._decoders.submit(timed, source)
@@ -240,37 +217,19 @@ class Pipeline:
             with context.stage("engine_ms"):
                 return explain(engine, *frames)
 
-    def _embedded(self, decoded: Decoded, context: RequestContext) -> Embedded:
-        return self._arrived(decoded, self.batcher.submit(decoded.pixels, context.cancelled), context)
+    def _embedded(self, decoded: Decoded, answer: "Future[EmbedResult]", context: RequestContext) -> Embedded:
+        return Embedded(decoded.info, self._arrived(answer, context), decoded.seconds, decoded.pixels)
 
-    def _arrived(self, decoded: Decoded, answer: "Future[EmbedResult]", context: RequestContext) -> Embedded:
-        """What the engine made of a file, waited for."""
+    def _arrived(self, answer: "Future[EmbedResult]", context: RequestContext) -> NDArray[np.float32]:
+        """What the engine made of pixels, waited for."""
         try:
             found = answer.result()
         except CancelledError as error:
             raise ClientDisconnected from error
         context.add("queue_ms", found.queue_seconds)
         context.add("engine_ms", found.engine_seconds)
-        return Embedded(decoded.info, found.vectors, decoded.seconds, decoded.pixels, decoded.picture)
+        return found.vectors
 
-    def _decode(
-        self,
-        source: Source,
-        start_seconds: float,
-        end_seconds: float | None,
-        finer: InputSpec | None = None,
-        look_within: bool = False,
-    ) -> Decoded:
+    def _decode(self, source: Source) -> Decoded:
         """At most max_query_seconds of a file, at the pipeline's frames per second."""
-        return decode(
-            source,
-            self.engine.spec,
-            start_seconds=start_seconds,
-            end_seconds=end_seconds,
-            frames_per_second=self.frames_per_second,
-            max_query_seconds=self.max_query_seconds,
-            limits=self.limits,
-            decoder=self.decoder,
-            finer=finer,
-            look_within=look_within,
-        )
+        return decode(source, self.engine.spec, self._tools)

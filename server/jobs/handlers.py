@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...export.engine import Engine
-from ...index.duplicates.finder import find_duplicates
-from ...index.duplicates.report import report_dict
+from ...index.duplicates import find_duplicates, report_dict
 from ...index.ingest.folder import index_folder
 from ...index.ingest.options import IngestOptions
 from ...index.ingest.pipeline import ingest_file
@@ -16,6 +15,7 @@ from ...index.ingest.reembed import reembed, switch
 from ...index.ingest.scan import walk
 from ...index.library import Library
 from ...index.paths import printable
+from ...index.search import Tools
 from ..media_input.library_roots import is_inside
 from ..uploads.files import upload_uri
 from .job_run import JobRun
@@ -59,8 +59,9 @@ def ingest_upload(context: JobContext, run: JobRun) -> None:
 
 def search_duplicates(context: JobContext, run: JobRun) -> None:
     """Looks for duplicates in the whole collection; the result is their report."""
-    found = find_duplicates(run.collection, context.options.limits, context.options.decoder, run.report)
-    run.succeed(found.compared, found.compared, report_dict(run.collection, found))
+    tools = Tools(limits=context.options.limits, decoder=context.options.decoder)
+    found = find_duplicates(run.collection, tools, run.report)
+    run.succeed(found.compared, found.compared, report_dict(run.collection.name, found))
 
 
 def reembed_collection(context: JobContext, run: JobRun) -> None:

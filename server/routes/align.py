@@ -5,7 +5,7 @@ from time import perf_counter
 from anyio import to_thread
 from fastapi import APIRouter
 
-from ...index.search.pairwise import align_items
+from ...index.search import Tools, align_items
 from ..dependencies import ServicesDependency
 from ..schemas.search import AlignAnswer, AlignRequest, Segment
 
@@ -26,8 +26,7 @@ def align_now(name: str, body: AlignRequest, services: ServicesDependency) -> Al
         body.b,
         (body.a_start_seconds, body.a_end_seconds),
         (body.b_start_seconds, body.b_end_seconds),
-        services.limits,
-        services.decoder,
+        Tools(limits=services.limits, decoder=services.decoder),
     )
     schemas = [Segment.model_validate(segment, from_attributes=True) for segment in segments]
     return AlignAnswer(a=body.a, b=body.b, segments=schemas, timing={"index_ms": 1000 * (perf_counter() - began)})

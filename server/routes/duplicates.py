@@ -7,11 +7,12 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from ...index.catalog import jobs as index
 from ...index.catalog.dismissals import dismiss, dismissed_items, undo
-from ...index.duplicates.report import content_security_policy, report_csv, report_html
+from ...index.duplicates import content_security_policy, report_csv, report_html
 from ..dependencies import ServicesDependency
 from ..jobs.kinds import DUPLICATES
 from ..schemas.duplicates import Dismissal, Dismissals, DismissedItem, DismissedPair, Duplicates
 from ..schemas.jobs import Accepted, Jobs
+from ..urls import item_urls
 from .jobs import job_schema
 
 router = APIRouter(prefix="/v1/collections/{name}/duplicates", tags=["duplicates"])
@@ -75,4 +76,5 @@ def report(
         here_is = f"/v1/collections/{name}"
         page = report_html(found, lambda item: f"{here_is}/items/{item}/media", f"{here_is}/duplicates/dismiss")
         return HTMLResponse(page, headers={"content-security-policy": content_security_policy()})
-    return JSONResponse(found)
+    items = {item_id: {**item, **item_urls(name, item_id)} for item_id, item in found["items"].items()}
+    return JSONResponse({**found, "items": items})

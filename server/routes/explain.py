@@ -49,37 +49,39 @@ BODY = {
 
 
 @router.post("/explain", response_model=Explanation, openapi_extra={"requestBody": BODY})
-async def explained(name: str, request: Request, here: ServicesDependency) -> Response:
+async def explained(name: str, request: Request, services: ServicesDependency) -> Response:
     """Which parts of the query and of the hit are alike: a heat map over each, and its numbers."""
-    collection = await to_thread.run_sync(here.library.open_for, name, here.engine)
+    collection = await to_thread.run_sync(services.library.open_for, name, services.engine)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        async with read_form(request, here.incoming, keeps=False) as form:
+        async with read_form(request, services.incoming, keeps=False) as form:
             form.only(*FORM_FIELDS)
-            wish = parsed(ExplainRequest.model_validate_strings, dict(form.fields))
-            return await answered(here, request, collection, wish, form.one_file().source)
-    wish = parsed(ExplainRequest.model_validate_json, await request.body())
-    if (wish.item is None) == (wish.image is None):
+            body = parsed(ExplainRequest.model_validate_strings, dict(form.fields))
+            return await respond(services, request, collection, body, form.one_file().source)
+    body = parsed(ExplainRequest.model_validate_json, await request.body())
+    if (body.item is None) == (body.image is None):
         raise InvalidRequest("Give exactly one of item and image, which is what was looked for, and the hit.")
-    (image,) = await here.fetcher.fill_in([wish.image])
-    return await answered(here, request, collection, wish, image)
+    (image,) = await services.fetcher.fill_in([body.image])
+    return await respond(services, request, collection, body, image)
 
 
-async def answered(
-    here: Services, request: Request, collection: Collection, wish: ExplainRequest, media: Any
+async def respond(
+    services: Services, request: Request, collection: Collection, body: ExplainRequest, media: Any
 ) -> Response:
-    """The whole trip of one explanation, in a worker thread. media: as in search.py."""
+    """The whole explanation, in a worker thread. media: as in search.py."""
 
     def work(context: RequestContext) -> Explanation:
-        found = present_file(collection, collection.get(wish.hit))
-        why = here.pipeline.explain(query_of(collection, wish, media), wish.seconds, found, wish.hit_seconds, context)
+        found = present_file(collection, collection.get(body.hit))
+        why = services.pipeline.explain(
+            query_of(collection, body, media), body.seconds, found, body.hit_seconds, context
+        )
         return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=Timing(**context.timing))
 
-    return JSONResponse((await run_in_pipeline(here, request, work)).model_dump())
+    return JSONResponse((await run_in_pipeline(services, request, work)).model_dump())
 
 
-def query_of(collection: Collection, wish: ExplainRequest, media: Any) -> Source:
-    if wish.item is not None:
-        return present_file(collection, collection.get(wish.item))
+def query_of(collection: Collection, body: ExplainRequest, media: Any) -> Source:
+    if body.item is not None:
+        return present_file(collection, collection.get(body.item))
     return media if isinstance(media, Path) else media_bytes(media, "image")
 
 

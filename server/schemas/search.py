@@ -27,7 +27,7 @@ class SearchRequest(Request):
     )
     exact: bool = Field(False, description="compare every vector, however many there are")
     min_recall: float | None = Field(
-        None, ge=0, le=1, description="share of the true nearest vectors that must be found; the server's own if null"
+        None, description="no longer taken: leave it out", json_schema_extra={"deprecated": True}
     )
     filter: JsonValue = Field(None, description="a Filter; its faults are told with their place")
     cursor: str | None = Field(

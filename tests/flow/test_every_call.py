@@ -55,7 +55,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, int]]
             "POST", f"{C}/search", json={"query": {"item": "v", "start_seconds": 1, "end_seconds": 3}, "target": "clip"}
         )
         call("POST", f"{C}/search", json={"image": url, "limit": 1, "exact": True})
-        call("POST", f"{C}/search", files={"file": film}, data={"target": "clip", "min_recall": "0.9"})
+        call("POST", f"{C}/search", files={"file": film}, data={"target": "clip", "exact": "true"})
         job_of(call("POST", f"{C}/scan", json={"path": str(folder / "library")}))
         report = job_of(call("POST", f"{C}/duplicates")).rpartition("/")[2]
         call("GET", f"{C}/duplicates/{report}")

@@ -24,7 +24,7 @@ from vicmae.index import cli
 from vicmae.index.backup.exchange import export_vectors, import_vectors
 from vicmae.index.backup.snapshot import create, restore, verify_snapshot
 from vicmae.index.backup.verify import verify
-from vicmae.index.duplicates.finder import find_duplicates
+from vicmae.index.duplicates import find_duplicates
 from vicmae.index.library import Library
 from vicmae.index.vectors import merge_policy
 from vicmae.server.auth.keys import Keys

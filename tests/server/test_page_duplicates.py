@@ -12,8 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from served import added, finished_job, served
 
 from vicmae.export.engine import FakeEngine
-from vicmae.index.duplicates.finder import find_duplicates
-from vicmae.index.duplicates.report import report_dict, report_html
+from vicmae.index.duplicates import find_duplicates, report_dict, report_html
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
 from vicmae.media.sandbox import Sandbox
@@ -198,7 +197,7 @@ def test_a_report_in_a_file_needs_no_server(page: Page, folder: Path, tmp_path: 
         for name in ("film.mp4", "part.mp4"):
             ingest_file(collection, engine, folder / name)
         found = find_duplicates(collection)
-        html = report_html(report_dict(collection, found), lambda item_id: found.items[item_id].path.as_uri())
+        html = report_html(report_dict(collection.name, found), lambda item_id: found.items[item_id].path.as_uri())
     (tmp_path / "report.html").write_text(html)
     page.goto((tmp_path / "report.html").as_uri())
     expect(page.get_by_role("button", name="Not a duplicate")).to_have_count(0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_items import ENGINE, new_item, unit_vectors
 from made_media import write_image
+from made_queries import search_frame
 from served import added, problem, send, served
 
 from vicmae.errors import Conflict, InvalidRequest, ModelMismatch, NotFound
@@ -19,7 +20,6 @@ from vicmae.index.backup.exchange import export_vectors, import_vectors
 from vicmae.index.backup.verify import verify
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.search.search import search_frame
 from vicmae.server.client import AsyncClient, Client
 
 SUFFIXES = [".npz", ".parquet"]

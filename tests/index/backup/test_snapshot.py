@@ -12,6 +12,7 @@ import pytest
 import typer
 from made_items import ENGINE, new_item, unit_vectors
 from made_media import write_image
+from made_queries import search_frame
 from served import ITEMS, SEARCH, added, problem, send, served
 from typer.testing import CliRunner
 
@@ -23,7 +24,6 @@ from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.ingest.reader import Task
 from vicmae.index.library import Library
-from vicmae.index.search.search import search_frame
 
 
 @pytest.fixture

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_items import ENGINE, new_item, unit_vectors
+from made_queries import search_clip, search_frame
 
 from vicmae.errors import InvalidRequest
 from vicmae.index.catalog.filters import MAX_CONDITIONS, MAX_DEPTH, parse_filter, read_filter
 from vicmae.index.catalog.items import Item
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.search.cursor import Scope
-from vicmae.index.search.search import search_clip, search_frame
 
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(["", "a", "ab", "b", "ü", "100%", "_"]), st.integers(-2, 2), st.booleans(), st.just(0.5)
@@ -117,9 +116,9 @@ def test_search_and_list_give_what_brute_force_gives(
         closest = {
             item.id: float((collection.vectors_of(item.id)[0] @ query).max()) for item in items if item.id in passing
         }
-        hits = search_frame(collection, query, limit, Scope(filter))
+        hits = search_frame(collection, query, limit, filter)
         assert [hit.item.id for hit in hits] == sorted(closest, key=lambda name: -closest[name])[:limit]
-        clip_hits = search_clip(collection, unit_vectors(8, 3), np.arange(3) / 2, limit, scope=Scope(filter))
+        clip_hits = search_clip(collection, unit_vectors(8, 3), np.arange(3) / 2, limit, filter=filter)
         assert len(clip_hits) == min(limit, len(passing))
         assert {hit.item.id for hit in clip_hits} <= passing
 
@@ -130,10 +129,10 @@ def test_every_hit_is_found_though_all_others_are_nearer(collection: Collection)
     for seed in range(8):
         collection.add(new_item(seed, 50, vectors=near[seed * 50 : seed * 50 + 50], metadata={"near": True}))
     far = {collection.add(new_item(100 + seed, 2, metadata={"near": False})).id for seed in range(3)}
-    wanted = Scope(parse_filter({"must_not": {"key": "metadata.near", "match": {"value": True}}}))
+    wanted = parse_filter({"must_not": {"key": "metadata.near", "match": {"value": True}}})
     assert {hit.item.id for hit in search_frame(collection, query[0], 3, wanted)} == far
     clip = query.repeat(4, axis=0)
-    assert {hit.item.id for hit in search_clip(collection, clip, np.arange(4) / 2, 3, scope=wanted)} == far
+    assert {hit.item.id for hit in search_clip(collection, clip, np.arange(4) / 2, 3, filter=wanted)} == far
 
 
 def test_columns_can_be_asked(collection: Collection) -> None:

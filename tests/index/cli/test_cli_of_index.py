@@ -164,7 +164,7 @@ def test_a_video_is_looked_for_as_a_clip(run: Run, media: Path) -> None:
     frame = json.loads(run(*words, "--frame", "--json", "--top", "1"))
     plan = frame["plan"]
     assert (plan["target"], plan["query_frames"], plan["index"], plan["recall_estimate"]) == ("frame", 1, "exact", 1.0)
-    exact = json.loads(run(*words, "--frame", "--json", "--top", "1", "--exact", "--min-recall", "0.5"))
+    exact = json.loads(run(*words, "--frame", "--json", "--top", "1", "--exact"))
     assert exact["data"] == frame["data"] and exact["plan"] == plan
     assert frame["data"][0]["start_seconds"] == pytest.approx(5, abs=0.5)
 
@@ -182,6 +182,8 @@ def test_questions_that_make_no_sense_are_told(run: Run, media: Path, monkeypatc
         run("search", media / "film.mp4", "--start", "5", "--end", "5")
     with pytest.raises(InvalidRequest, match="begins at 50"):
         run("search", media / "film.mp4", "--start", "50")
+    with pytest.raises(InvalidRequest, match="--exact"):
+        run("search", media / "a.png", "--min-recall", "0.9")
     run("search", media / "a.png", "--top", "0", code=2)
     monkeypatch.setenv("VICMAE_MAX_QUERY_SECONDS", "3")
     with pytest.raises(MediaTooLarge, match="max_query_seconds"):

@@ -8,9 +8,10 @@ import pytest
 from made_items import ENGINE, new_item, unit_vectors
 
 from vicmae.index.collection import Collection
-from vicmae.index.duplicates import blocking, cells
+from vicmae.index.duplicates import blocking
 from vicmae.index.duplicates.blocking import candidate_pairs
 from vicmae.index.library import Library
+from vicmae.index.matching import DEFAULT_CALIBRATION
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 
 
 def proposed(collection: Collection) -> list[tuple[str, str]]:
-    return candidate_pairs(collection, collection.items(1000)[0])
+    return candidate_pairs(collection, collection.items(1000)[0], DEFAULT_CALIBRATION)
 
 
 @pytest.mark.parametrize(("batch", "block"), [(1, 7), (3, 1000), (128, 8192)])
@@ -28,7 +29,7 @@ def test_batches_and_blocks_change_nothing(
     collection: Collection, monkeypatch: pytest.MonkeyPatch, batch: int, block: int
 ) -> None:
     monkeypatch.setattr(blocking, "BATCH_ITEMS", batch)
-    monkeypatch.setattr(cells, "BLOCK_ROWS", block)
+    monkeypatch.setattr(blocking, "BLOCK_ROWS", block)
     items = [collection.add(new_item(seed, 20)) for seed in range(8)]
     copies = [collection.add(new_item(100 + seed, 20, vectors=unit_vectors(seed, 20))) for seed in (2, 5)]
     wanted = sorted((min(a.id, b.id), max(a.id, b.id)) for a, b in ((items[2], copies[0]), (items[5], copies[1])))
@@ -45,20 +46,20 @@ def test_cells_find_the_copies_that_comparing_everything_finds(
         noisy = unit_vectors(seed, 30) + 0.2 * unit_vectors(900 + seed, 30)
         collection.add(new_item(100 + seed, 30, vectors=noisy))
     in_one_cell = proposed(collection)
-    monkeypatch.setattr(cells, "ONE_CELL_ROWS", 100)
+    monkeypatch.setattr(blocking, "ONE_CELL_ROWS", 100)
     assert proposed(collection) == in_one_cell
     assert len(in_one_cell) == 10
 
 
 def test_every_probe_meets_its_own_vector(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells, "ONE_CELL_ROWS", 20)
-    monkeypatch.setattr(cells, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(blocking, "ONE_CELL_ROWS", 20)
+    monkeypatch.setattr(blocking, "BLOCK_ROWS", 16)
     places = {collection.add(new_item(seed, 25)).id: seed for seed in range(8)}
     probes = np.concatenate([unit_vectors(seed, 25) for seed in range(8)])
     met = np.zeros((len(probes), 8), np.float32)
-    with cells.in_cells(collection, places) as found:
+    with blocking.cells_of(collection, places) as found:
         assert len(found.centres) == 29
-        for rows, vectors, owners in found.met(probes):
+        for rows, vectors, owners in found.near(probes):
             np.maximum.at(met, (rows[:, None], owners[None, :]), probes[rows] @ vectors.T)
     assert (met[np.arange(200), np.repeat(np.arange(8), 25)] > 0.999).all()
 

@@ -14,11 +14,10 @@ from PIL import ImageOps
 from vicmae.errors import InvalidRequest, NotFound
 from vicmae.index.catalog.dismissals import dismiss
 from vicmae.index.collection import Collection
-from vicmae.index.duplicates.finder import Found, find_duplicates
-from vicmae.index.duplicates.report import report_csv, report_dict, report_html
+from vicmae.index.duplicates import Found, find_duplicates, report_csv, report_dict, report_html
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.search.pairwise import align_items
+from vicmae.index.search import align_items
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_a_part_tells_where_it_lies_in_the_film(films: tuple[Collection, Found])
 
 def test_reports_hold_every_pair_and_no_markup_of_names(films: tuple[Collection, Found]) -> None:
     collection, found = films
-    report = report_dict(collection, found)
+    report = report_dict(collection.name, found)
     pairs = [pair for group in report["groups"] for pair in group["pairs"]]
     rows = report_csv(report).splitlines()
     assert len(rows) == 1 + sum(max(1, len(pair["segments"])) for pair in pairs + report["shared"])

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from made_media import picture, write_animation
+from made_queries import search_clip, search_frame
 
 from vicmae.index.catalog.items import Moments
 from vicmae.index.ingest.folding import SAME_COSINE, fold
 from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.search.search import search_clip, search_frame
 
 
 @st.composite

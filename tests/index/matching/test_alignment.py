@@ -6,22 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vicmae.index.matching.alignment import Segment, Side, align
+from vicmae.index.matching import DEFAULT_CALIBRATION, Segment, Timeline, align
 
 Matrix = NDArray[np.float32]
 
 
-def side(count: int, step_seconds: float = 0.5, weights: NDArray[np.float64] | None = None) -> Side:
+def side(count: int, step_seconds: float = 0.5, weights: NDArray[np.float64] | None = None) -> Timeline:
     starts = np.arange(count, dtype=np.float64) * np.float64(step_seconds)
-    return Side(starts, starts + step_seconds, np.ones(count) if weights is None else weights)
+    return Timeline(starts, starts + step_seconds, np.ones(count) if weights is None else weights)
 
 
 def noise(rows: int, columns: int, level: float = 0.2, seed: int = 0) -> Matrix:
     return np.random.default_rng(seed).uniform(-level, level, (rows, columns)).astype(np.float32)
 
 
-def found(similarity: Matrix, query: Side, item: Side, background: float = 0.0) -> list[Segment]:
-    return align(similarity, np.full(len(similarity), background, np.float32), query, item)
+def found(similarity: Matrix, query: Timeline, item: Timeline, background: float = 0.0) -> list[Segment]:
+    return align(similarity, np.full(len(similarity), background, np.float32), query, item, DEFAULT_CALIBRATION)
 
 
 @settings(max_examples=40, deadline=None)
@@ -139,7 +139,7 @@ def test_uninformative_frames_do_not_decide() -> None:
 def test_frames_at_a_varying_rate_are_laid_on_one_grid() -> None:
     rng = np.random.default_rng(1)
     starts = np.cumsum(rng.uniform(0.3, 0.7, 100))
-    item = Side(starts, np.append(starts[1:], starts[-1] + 0.5), np.ones(100))
+    item = Timeline(starts, np.append(starts[1:], starts[-1] + 0.5), np.ones(100))
     true_start = starts[40]
     query = side(12)
     nearest = np.abs(starts[None] - (true_start + query.start_seconds[:, None])).argmin(axis=1)
@@ -153,7 +153,7 @@ def test_frames_at_a_varying_rate_are_laid_on_one_grid() -> None:
 def test_a_pair_of_long_films_stays_within_memory() -> None:
     """Six hours against two minutes: more coarsely, but found."""
     starts = np.arange(0, 21_600, 2.0)
-    item = Side(starts, starts + 2, np.ones(len(starts)))
+    item = Timeline(starts, starts + 2, np.ones(len(starts)))
     query = side(1200, 0.1)
     similarity = np.zeros((1200, len(starts)), np.float32)
     rows = np.arange(1200)
@@ -174,7 +174,7 @@ def test_ends_lie_on_the_line_and_not_on_the_samples() -> None:
     """A clip that begins a quarter of a step after a sampled frame: neither side ends where its frames do."""
     rows = np.arange(12)
     ends = np.append(rows[1:], 11.4).astype(np.float64)
-    query = Side(rows.astype(np.float64), ends, np.ones(12))
+    query = Timeline(rows.astype(np.float64), ends, np.ones(12))
     similarity = noise(12, 50)
     similarity[rows, 20 + rows] = 0.95
     best = found(similarity, query, side(50, 1.0))[0]

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_decoders import CountingDecoder
 from made_media import frame_of, picture, write_video
 from numpy.typing import NDArray
 
 from vicmae.index.catalog.items import Item
-from vicmae.index.matching.alignment import Segment
-from vicmae.index.matching.evidence import compared, evidence_of
+from vicmae.index.matching import Segment, pictures_of
+from vicmae.index.matching.evidence import PICTURES_KEPT, compared, evidence_of
 from vicmae.media.decoding import HERE
 from vicmae.media.limits import MediaLimits
 
@@ -77,21 +78,29 @@ def item_at(path: Path, kind: str) -> Item:
 def test_a_clip_is_compared_where_it_was_laid(film: Item, tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.mp4", 5, seconds=10)
     limits = MediaLimits()
-    right = evidence_of(clip, film, Segment(2.0, 8.0, 2.0, 8.0, 1.0), limits, HERE)
-    late = evidence_of(clip, film, Segment(2.0, 6.0, 4.0, 8.0, 1.0), limits, HERE)
+    shown = pictures_of(clip, limits, HERE)
+    right = evidence_of(shown, film, Segment(2.0, 8.0, 2.0, 8.0, 1.0), limits, HERE)
+    late = evidence_of(shown, film, Segment(2.0, 6.0, 4.0, 8.0, 1.0), limits, HERE)
     assert right is not None and right.variant == "same" and right.motion is not None and right.motion > 0.7
     assert late is not None and late.variant is None and (late.motion is None or late.motion < 0.3)
 
 
 def test_a_picture_stands_at_any_second(film: Item, tmp_path: Path) -> None:
     frame_of(5, 1.0).save(tmp_path / "frame.png")
-    found = evidence_of(
-        film.path, item_at(tmp_path / "frame.png", "image"), Segment(1.0, 1.0, 0, 0, 1.0), MediaLimits(), HERE
-    )
+    limits, still = MediaLimits(), item_at(tmp_path / "frame.png", "image")
+    found = evidence_of(pictures_of(film.path, limits, HERE), still, Segment(1.0, 1.0, 0, 0, 1.0), limits, HERE)
     assert found is not None and found.variant == "same" and found.motion is None
 
 
 def test_a_file_that_is_gone_says_nothing(film: Item, tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.mp4", 5, seconds=2)
     film.path.unlink()
-    assert evidence_of(clip, film, Segment(0, 1, 0, 1, 1.0), MediaLimits(), HERE) is None
+    limits = MediaLimits()
+    assert evidence_of(pictures_of(clip, limits, HERE), film, Segment(0, 1, 0, 1, 1.0), limits, HERE) is None
+
+
+def test_a_moment_is_decoded_once_however_many_items_it_is_compared_with(film: Item) -> None:
+    counting = CountingDecoder()
+    picture_at = pictures_of(film.path, MediaLimits(), counting)
+    pictures = [picture_at(second) for second in (1.0, 2.0, 1.0, 2.0, 1.0)]
+    assert counting.decoded == 2 and pictures[0] is pictures[2] and PICTURES_KEPT >= 2

@@ -6,7 +6,7 @@ from made_media import picture
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from vicmae.index.matching.pixels import variant_of
+from vicmae.index.matching import variant_of
 
 SEEDS = range(6)
 

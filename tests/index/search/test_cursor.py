@@ -11,11 +11,11 @@ from made_items import ENGINE, new_item, unit_vectors
 from vicmae.errors import InvalidRequest
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.search.cursor import Scope, View, question, read_cursor, view_now, write_cursor
-from vicmae.index.search.search import search_frame
+from vicmae.index.search import Query, SearchRequest, search
+from vicmae.index.search.cursor import Cursor, first_cursor, read_cursor, write_cursor
 
 QUERY = unit_vectors(900, 1)[0]
-ASKED = question("QUERY")
+DIGEST = SearchRequest(Query(vector=QUERY)).digest()
 
 
 @pytest.fixture
@@ -26,17 +26,14 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 
 def pages(collection: Collection, limits: list[int], between: Callable[[int], None]) -> Iterator[list[str]]:
     """The ids of each page of a search; between(n) happens after the n-th."""
-    view = view_now(collection)
-    scope = Scope()
+    cursor: str | None = None
     for number, limit in enumerate(limits):
-        page = [hit.item.id for hit in search_frame(collection, QUERY, limit, scope)]
-        yield page
-        if not page:
+        page = search(collection, SearchRequest(Query(vector=QUERY), limit, cursor=cursor))
+        yield [hit.item.id for hit in page.hits]
+        if page.next_cursor is None:
             return
-        cursor = write_cursor(collection, view, page, ASKED)
+        cursor = page.next_cursor
         between(number)
-        view = read_cursor(collection, cursor, ASKED)
-        scope = Scope(view=view)
 
 
 @settings(max_examples=25)
@@ -52,7 +49,7 @@ def test_pages_continue_the_first_ranking(
         collection = library.create("c", ENGINE)
         for seed, count in enumerate(frames):
             collection.add(new_item(seed, count))
-        ranking = [hit.item.id for hit in search_frame(collection, QUERY, 100)]
+        ranking = [hit.item.id for hit in search(collection, SearchRequest(Query(vector=QUERY), 100)).hits]
         deleted: set[str] = set()
         chance, places = st.booleans(), st.integers(0, 100)
 
@@ -90,13 +87,13 @@ def test_a_replaced_item_does_not_come_again(collection: Collection) -> None:
 
 def test_a_cursor_is_held_to_its_search(collection: Collection, tmp_path: Path) -> None:
     item = collection.add(new_item(1))
-    cursor = write_cursor(collection, view_now(collection), [item.id], ASKED)
-    assert read_cursor(collection, cursor, ASKED) == View(4, (1,))
+    cursor = write_cursor(collection, first_cursor(collection), [item.id], DIGEST)
+    assert read_cursor(collection, cursor, DIGEST) == Cursor(4, (1,))
     with pytest.raises(InvalidRequest, match="another search"):
-        read_cursor(collection, cursor, question("other"))
+        read_cursor(collection, cursor, "other")
     with Library(tmp_path / "other") as library:
         with pytest.raises(InvalidRequest, match="expired"):
-            read_cursor(library.create("c", ENGINE), cursor, ASKED)
+            read_cursor(library.create("c", ENGINE), cursor, DIGEST)
 
 
 @pytest.mark.parametrize(
@@ -104,4 +101,4 @@ def test_a_cursor_is_held_to_its_search(collection: Collection, tmp_path: Path) 
 )
 def test_nonsense_is_no_cursor(collection: Collection, cursor: str) -> None:
     with pytest.raises(InvalidRequest, match="cursor"):
-        read_cursor(collection, cursor, ASKED)
+        read_cursor(collection, cursor, DIGEST)

@@ -1,23 +1,24 @@
-"""vicmae.index.search.rerank_clip: what is not the same footage is no longer believed, and what is comes first."""
+"""vicmae.index.search.rerank, of clips: what is not the same footage is no longer believed, and what is comes first."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_decoders import CountingDecoder
 from made_media import write_video
 
 from vicmae.export.engine import FakeEngine
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.search.query import embed_query
-from vicmae.index.search.rerank_clip import MAX_LOOKED, refine_clip
-from vicmae.index.search.search import Hit, search_clip
-from vicmae.media.decoding import HERE, Decoder
+from vicmae.index.matching import pictures_of
+from vicmae.index.search import Hit, Query, SearchRequest, Tools, search, tools_of
+from vicmae.index.search.rerank import MAX_STRETCHES, rerank_clip
 from vicmae.media.limits import MediaLimits
 
 ENGINE = FakeEngine()
+TOOLS = tools_of(ENGINE)
 
 
 @pytest.fixture
@@ -33,15 +34,17 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 
 
 def found(collection: Collection, clip: Path, start: float, end: float) -> list[Hit]:
-    query = embed_query(ENGINE, clip, start_seconds=start, end_seconds=end)
-    return search_clip(
-        collection, query.vectors, query.seconds, 5, query.informative, query.mirrored, query.end_seconds
-    )
+    query = Query(source=clip, start_seconds=start, end_seconds=end)
+    return search(collection, SearchRequest(query, 5, rerank=False), TOOLS).hits
+
+
+def reranked(hits: list[Hit], clip: Path, tools: Tools = TOOLS) -> list[Hit]:
+    return rerank_clip(hits, pictures_of(clip, MediaLimits(), tools.decoder), tools)
 
 
 def test_footage_that_is_there_is_surer_than_before(collection: Collection, tmp_path: Path) -> None:
     before = found(collection, tmp_path / "film.mp4", 3, 7)
-    after = refine_clip(before, tmp_path / "film.mp4", MediaLimits())
+    after = reranked(before, tmp_path / "film.mp4")
     assert {hit.item.name for hit in after[:2]} == {"film.mp4", "copy.webm"}
     assert min(hit.confidence for hit in after[:2]) > 0.9
     assert [hit.confidence for hit in after[:2]] >= [hit.confidence for hit in before[:2]]
@@ -55,7 +58,7 @@ def test_what_only_looks_alike_goes_behind_what_is_the_same(collection: Collecti
     right, wrong = hits["film.mp4"], hits["other.mp4"]
     stretch = replace(right.segments[0], score=1.0, confidence=0.6)
     fooled = replace(wrong, segments=[stretch], score=1.0, confidence=0.6)
-    after = refine_clip([fooled, right], tmp_path / "film.mp4", MediaLimits())
+    after = reranked([fooled, right], tmp_path / "film.mp4")
     assert [hit.item.name for hit in after] == ["film.mp4", "other.mp4"]
     assert after[0].confidence > 0.9 and after[1].confidence < 0.5
 
@@ -64,14 +67,14 @@ def test_a_mirrored_copy_is_called_so(collection: Collection, tmp_path: Path) ->
     """The shipped model gives a picture and its mirror image one vector: only pixels know."""
     hits = found(collection, tmp_path / "film.mp4", 3, 7)[:1]
     wrongly = [replace(hit, segments=[replace(s, mirrored=True) for s in hit.segments]) for hit in hits]
-    assert not refine_clip(wrongly, tmp_path / "film.mp4", MediaLimits())[0].segments[0].mirrored
+    assert not reranked(wrongly, tmp_path / "film.mp4")[0].segments[0].mirrored
 
 
 def test_files_that_are_gone_stay_as_they_were_found(collection: Collection, tmp_path: Path) -> None:
     before = found(collection, tmp_path / "copy.webm", 3, 7)
     for name in ("film.mp4", "other.mp4"):
         (tmp_path / name).unlink()
-    after = {hit.item.name: hit for hit in refine_clip(before, tmp_path / "copy.webm", MediaLimits())}
+    after = {hit.item.name: hit for hit in reranked(before, tmp_path / "copy.webm")}
     for hit in before:
         if hit.item.name != "copy.webm":
             assert after[hit.item.name].confidence == hit.confidence
@@ -79,18 +82,14 @@ def test_files_that_are_gone_stay_as_they_were_found(collection: Collection, tmp
 
 def test_only_a_few_stretches_are_looked_at(collection: Collection, tmp_path: Path) -> None:
     (hit,) = [hit for hit in found(collection, tmp_path / "film.mp4", 3, 7) if hit.item.name == "film.mp4"]
-    looks: list[float] = []
-
-    class Counting(type(HERE)):  # type: ignore[misc]
-        def frame_at(self, *args: object, **more: object) -> object:
-            looks.append(0.0)
-            return super().frame_at(*args, **more)
-
-    counting: Decoder = Counting()
-    many = [replace(hit, confidence=0.5) for _ in range(3 * MAX_LOOKED)]
-    assert len(refine_clip(many, tmp_path / "film.mp4", MediaLimits(), counting)) == len(many)
-    assert 0 < len(looks) <= 3 * MAX_LOOKED
+    counting = CountingDecoder()
+    many = [replace(hit, confidence=0.5) for _ in range(3 * MAX_STRETCHES)]
+    assert len(reranked(many, tmp_path / "film.mp4", replace(TOOLS, decoder=counting))) == len(many)
+    of_items = 3 * MAX_STRETCHES
+    assert 0 < counting.decoded <= of_items + 2 * 3, (
+        "the clip's moments are decoded once, or once by each of two threads"
+    )
 
 
 def test_no_hits_stay_none(tmp_path: Path) -> None:
-    assert refine_clip([], tmp_path / "nothing.mp4", MediaLimits()) == []
+    assert reranked([], tmp_path / "nothing.mp4") == []

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from made_media import frame_of, picture, scene_at, write_image, write_video
+from made_queries import search_clip, search_frame
 from numpy.typing import NDArray
 
 from vicmae.errors import InvalidRequest
@@ -19,8 +20,15 @@ from vicmae.index.catalog.packing import unit_length
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.search.query import embed_query
-from vicmae.index.search.search import Hit, search_clip, search_frame
+from vicmae.index.search import (
+    Hit,
+    Query,
+    SearchRequest,
+    SearchResult,
+    embed_query,
+    search,
+    tools_of,
+)
 from vicmae.index.vectors.plan import IndexOptions
 
 FILM_SECONDS = 60.0
@@ -44,6 +52,11 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collection
         for seed in range(90, 94):
             ingest_file(collection, ENGINE, write_image(folder / f"{seed}.png", seed))
         yield collection, folder
+
+
+def asked(collection: Collection, path: Path, **more: Any) -> SearchResult:
+    """By the vectors of a file."""
+    return search(collection, SearchRequest(Query(source=path, **more), 3, rerank=False), tools_of(ENGINE))
 
 
 @settings(max_examples=20, deadline=None)
@@ -210,8 +223,7 @@ def test_five_seconds_of_a_film_are_found_within_a_second(
     films: tuple[Collection, Path], name: str, start: float
 ) -> None:
     collection, folder = films
-    query = embed_query(ENGINE, folder / name, start_seconds=start, end_seconds=start + 5)
-    hits = search_clip(collection, query.vectors, query.seconds, 3, query.informative)
+    hits = asked(collection, folder / name, start_seconds=start, end_seconds=start + 5).hits
     assert hits[0].item.name == name
     assert hits[0].start_seconds == pytest.approx(start, abs=1)
     assert hits[0].end_seconds == pytest.approx(start + 5, abs=1)
@@ -222,8 +234,7 @@ def test_a_clip_encoded_again_is_found(films: tuple[Collection, Path], tmp_path:
     """Seconds 0 to 6 of film1, smaller, at another rate, in another codec."""
     collection, _ = films
     clip = write_video(tmp_path / "again.mkv", NAMES["film1.mp4"], 6.0, fps=13, size=(96, 72), codec="mpeg4")
-    query = embed_query(ENGINE, clip)
-    best = search_clip(collection, query.vectors, query.seconds, 3, query.informative)[0]
+    best = asked(collection, clip).hits[0]
     assert best.item.name == "film1.mp4"
     assert best.start_seconds == pytest.approx(0, abs=1) and best.end_seconds == pytest.approx(6, abs=1)
 
@@ -240,12 +251,12 @@ def test_a_film_shown_within_another_one_is_found(films: tuple[Collection, Path]
             picture[40:160, 120:280] = scene_at(NAMES["film2.mp4"], 20 + i / 10, (160, 120))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
-    query = embed_query(ENGINE, clip)
+    query = embed_query(collection, Query(source=clip), tools_of(ENGINE))
     assert query.inset is not None and query.inset.shape == query.vectors.shape
-    best = search_clip(collection, query.vectors, query.seconds, 3, query.informative, inset=query.inset)[0]
+    best = search_clip(collection, query.vectors, query.seconds, 3, informative=query.informative, inset=query.inset)[0]
     assert best.item.name == "film2.mp4" and best.segments[0].confidence > 0.5
     assert best.start_seconds == pytest.approx(20, abs=1) and best.end_seconds == pytest.approx(30, abs=1)
-    without = search_clip(collection, query.vectors, query.seconds, 3, query.informative)[0]
+    without = search_clip(collection, query.vectors, query.seconds, 3, informative=query.informative)[0]
     assert without.segments[0].confidence < 0.3
 
 
@@ -255,8 +266,7 @@ def test_a_frame_of_a_film_is_found_within_a_second(
 ) -> None:
     collection, _ = films
     frame_of(NAMES["film2.mp4"], second, fps=10).save(tmp_path / "frame.png")
-    query = embed_query(ENGINE, tmp_path / "frame.png")
-    best = search_frame(collection, query.vectors[0], 3)[0]
+    best = asked(collection, tmp_path / "frame.png").hits[0]
     assert best.item.name == "film2.mp4"
     assert best.start_seconds - 0.5 <= second <= best.end_seconds + 0.5
 
@@ -264,8 +274,7 @@ def test_a_frame_of_a_film_is_found_within_a_second(
 def test_a_picture_finds_itself(films: tuple[Collection, Path], tmp_path: Path) -> None:
     collection, _ = films
     picture(91).save(tmp_path / "again.jpg")
-    query = embed_query(ENGINE, tmp_path / "again.jpg")
-    best = search_frame(collection, query.vectors[0], 3)[0]
+    best = asked(collection, tmp_path / "again.jpg").hits[0]
     assert best.item.name == "91.png" and best.score > 0.99
     assert (best.start_seconds, best.end_seconds) == (0, 0)
 

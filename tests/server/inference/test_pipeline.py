@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from made_media import write_image, write_video
 
-from vicmae.errors import InvalidRequest, MediaError, MediaTooLarge, Overloaded
+from vicmae.errors import InvalidRequest, MediaError, Overloaded
 from vicmae.export.engine import FakeEngine
 from vicmae.media.limits import MediaLimits
+from vicmae.media.preprocess import to_pixels
+from vicmae.media.reader import frame_at
 from vicmae.server.inference.batcher import Batcher
 from vicmae.server.inference.pipeline import Pipeline
 from vicmae.server.inference.request_context import ClientDisconnected, RequestContext
@@ -71,36 +73,16 @@ def test_company_does_not_change_a_vector(tmp_path: Path, batcher: Batcher) -> N
     paths.insert(1, write_video(tmp_path / "v.mp4", seconds=4))
     together = list(line.embed_many(paths, RequestContext()))
     for path, embedded in zip(paths, together, strict=True):
-        alone = line.embed_query(path, RequestContext())
+        (alone,) = line.embed_many([path], RequestContext())
         np.testing.assert_allclose(embedded.vectors, alone.vectors, atol=1e-6)
         np.testing.assert_array_equal(embedded.seconds, alone.seconds)
         assert embedded.informative.shape == embedded.seconds.shape
         assert np.linalg.norm(embedded.clip) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_part_holds_only_its_seconds(tmp_path: Path, batcher: Batcher) -> None:
-    embedded = pipeline(batcher).embed_query(write_video(tmp_path / "v.mp4"), RequestContext(), 2.0, 4.0)
-    assert embedded.seconds.min() >= 2 and embedded.seconds.max() < 4 and len(embedded.seconds) == 4
-
-
-def test_the_length_that_counts_is_that_of_the_part(tmp_path: Path, batcher: Batcher) -> None:
-    line, video = pipeline(batcher, max_query_seconds=3.0), write_video(tmp_path / "v.mp4")
-    with pytest.raises(MediaTooLarge, match="start_seconds"):
-        line.embed_query(video, RequestContext())
-    assert len(line.embed_query(video, RequestContext(), 1.0, 3.0).seconds) == 4
-    assert len(line.embed_query(video, RequestContext(), 4.0).seconds) == 4
-
-
-def test_a_moment_is_one_frame(tmp_path: Path, batcher: Batcher) -> None:
-    moment = pipeline(batcher, max_query_seconds=1.0).embed_moment(
-        write_video(tmp_path / "v.mp4"), 3.27, RequestContext()
-    )
-    assert moment.vectors.shape == (1, 192) and moment.seconds[0] == pytest.approx(3.25, abs=0.01)
-
-
 def test_every_station_is_timed(tmp_path: Path, batcher: Batcher) -> None:
     context = RequestContext()
-    pipeline(batcher).embed_query(write_image(tmp_path / "a.png", 1), context)
+    list(pipeline(batcher).embed_many([write_image(tmp_path / "a.png", 1)], context))
     assert context.timing["decode_ms"] > 0 and context.timing["engine_ms"] > 0 and context.timing["index_ms"] == 0
 
 
@@ -111,7 +93,7 @@ def test_a_trip_whose_caller_left_ends_at_its_next_station(tmp_path: Path, batch
     def work(context: RequestContext) -> None:
         began.set()
         assert gone.wait(10) and context.cancelled.wait(10)
-        line.embed_query(picture, context)
+        list(line.embed_many([picture], context))
 
     async def visit() -> None:
         async def disconnected() -> None:
@@ -132,3 +114,14 @@ def test_one_bad_file_among_many_fails_the_trip_and_nothing_else(tmp_path: Path,
     with pytest.raises(MediaError):
         list(line.embed_many([*good[:5], tmp_path / "bad.png", *good[5:]], RequestContext()))
     assert len(list(line.embed_many(good, RequestContext()))) == 12
+
+
+def test_a_search_is_timed_and_embedded_by_the_engine_of_all(tmp_path: Path, batcher: Batcher) -> None:
+    context, path = RequestContext(), write_image(tmp_path / "a.png", 1)
+    tools = pipeline(batcher).tools(context)
+    with tools.stage("decode_ms"):
+        pixels = to_pixels(frame_at(path, 0.0), batcher.engine.spec)
+    one, other = tools.embed([pixels, pixels])
+    np.testing.assert_allclose(one, batcher.engine.embed(pixels), atol=1e-6)
+    np.testing.assert_array_equal(one, other)
+    assert context.timing["decode_ms"] > 0 and context.timing["engine_ms"] > 0

@@ -57,10 +57,16 @@ def test_the_plan_says_how_it_was_found(client: httpx.Client, folder: Path) -> N
     assert (plan["index"], plan["recall_estimate"], plan["vectors"]) == ("exact", 1.0, 12)
     assert "allowed" not in plan
     assert found(client, item="p0", filter=FILMS)["plan"]["allowed"] == 6
-    exact = found(client, item="p0", exact=True, min_recall=0.5)
-    assert names(exact) == names(found(client, item="p0"))
-    assert names(send(client, folder / "0.png", SEARCH, exact="true", min_recall="0.9").json())[0] == "p0"
-    assert problem(client.post(SEARCH, json={"item": "p0", "min_recall": 2}), 422)
+    assert names(found(client, item="p0", exact=True)) == names(found(client, item="p0"))
+    assert names(send(client, folder / "0.png", SEARCH, exact="true").json())[0] == "p0"
+
+
+def test_who_still_asks_for_a_recall_is_told_what_to_say_instead(client: httpx.Client, folder: Path) -> None:
+    for answer in (
+        client.post(SEARCH, json={"item": "p0", "min_recall": 0.5}),
+        send(client, folder / "0.png", SEARCH, min_recall="0.9"),
+    ):
+        assert '"exact": true' in problem(answer, 400)["detail"]
 
 
 def test_a_wrong_filter_is_told_with_its_place(client: httpx.Client, folder: Path) -> None:

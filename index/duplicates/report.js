@@ -1,31 +1,4 @@
-"""The HTML of the duplicates report: a page and its script, as text that report.py fills."""
-
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Duplicates</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.5rem }
-.pair { border: 1px solid #8885; border-radius: .6rem; padding: .8rem 1rem; margin: .8rem 0 }
-.sides { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem }
-.sides video, .sides img { width: 100%; max-height: 20rem; object-fit: contain; background: #0003 }
-.name { overflow-wrap: anywhere; margin: .3rem 0 } .quiet { opacity: .7 } .flipped { transform: scaleX(-1) }
-button { font: inherit; padding: .25rem .7rem; margin: .4rem .4rem 0 0 }
-.gone > :not(:last-child) { opacity: .35 }
-@media (max-width: 40rem) { .sides { grid-template-columns: 1fr } }
-</style>
-<h1>Duplicates</h1>
-<p id="summary"></p>
-<main id="main"></main>
-<script type="application/json" id="data">@DATA@</script>
-<script>@SCRIPT@</script>
-</html>
-"""
-
-SCRIPT = """"use strict";
+"use strict";
 const report = JSON.parse(document.getElementById("data").textContent);
 const words = {
   exact: "the same bytes", copy: "a copy", subclip: "the left one lies within the right one",
@@ -129,4 +102,3 @@ document.getElementById("summary").textContent =
   `${report.groups.length} groups of duplicates, ${report.shared.length} pairs that only share something, `
   + `in “${report.collection}”.`
   + (report.dismissed_pairs ? ` ${report.dismissed_pairs} dismissed pairs are left out.` : "");
-"""

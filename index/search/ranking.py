@@ -1,0 +1,184 @@
+"""Ranking: candidates in, hits out, by their stored vectors. One hit an item, best first. Knows no files.
+
+Candidates come from FAISS; what is answered is computed again from the stored vectors.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..catalog.items import Item, Moments
+from ..matching import (
+    Calibration,
+    Segment,
+    Timeline,
+    align,
+    discount_rivals,
+    likeness,
+    of_frame,
+    of_stretch,
+    rarity,
+    shots_of,
+    variety,
+)
+from .candidates import Candidates
+from .query import EmbeddedQuery
+
+MAX_MOMENTS = 5
+MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
+
+Floats = NDArray[np.float32]
+Variant = Literal["plain", "mirrored", "inset"]  # which pictures of a clip's frames: they as they are, or made of them
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An item that was found, and the seconds where it is most like the query.
+
+    score     cosine of the best frame; for a clip as alignment.align says
+    segments  the best stretch first, then others, distinct in time; at least one, at most five. For a frame: one a shot
+    confidence  the chance that this is where the query was seen, 0..1 (matching/confidence.py)
+    """
+
+    item: Item
+    score: float
+    start_seconds: float
+    end_seconds: float
+    segments: list[Segment]
+    confidence: float
+
+
+def frame_hits(vector: Floats, candidates: Candidates, mean: Floats, calibration: Calibration) -> list[Hit]:
+    """vector (D,) of unit length, mean (D,) of all frames -> a hit for each candidate, best first."""
+    background = vector @ mean
+    hits = []
+    for item, moments in candidates:
+        cosines = np.clip(moments.vectors @ vector, -1, 1)
+        alike = likeness(cosines, background, calibration)
+        best = int(cosines.argmax())
+        hits.append(
+            Hit(
+                item,
+                float(cosines[best]),
+                float(moments.start_seconds[best]),
+                float(moments.end_seconds[best]),
+                _strong_moments(cosines, alike, moments, mean, calibration),
+                of_frame(float(alike[best]), None, calibration),
+            )
+        )
+    return best_first(hits)
+
+
+def clip_hits(
+    query: EmbeddedQuery, candidates: Candidates, mean: Floats, limit: int, calibration: Calibration
+) -> list[Hit]:
+    """query, whose vectors have unit length -> the best `limit` candidates as hits, best first.
+
+    Black and flat frames of the clip weigh less, and so do frames that many more items hold than hold the rest of the
+    clip: a shared intro is no sign of the same footage. Items in which nothing runs along score near 0.
+    """
+    variants = variants_of(query)
+    every = list(variants.values())
+    similarities = list(_similarities(every, [moments for _, moments in candidates]))
+    informative = np.ones(len(query.seconds), np.float32) if query.informative is None else query.informative
+    weights = informative * rarity(every, mean, similarities, calibration)
+    clip = clip_timeline(query.seconds, weights, query.end_seconds)
+    hits = []
+    for (item, moments), found in zip(candidates, similarities, strict=True):
+        segments = _aligned(variants, found, mean, clip, moments, calibration)
+        best = segments[0]
+        hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments, best.confidence))
+    hits = best_first(hits)[:limit]
+
+    def variety_of(segment: Segment) -> float:
+        is_shown = (query.seconds >= segment.query_start_seconds) & (query.seconds < segment.query_end_seconds)
+        return variety(query.vectors[is_shown], mean, calibration)
+
+    told = discount_rivals([hit.segments for hit in hits], variety_of, calibration)
+    return [_with_chances(hit, segments, calibration) for hit, segments in zip(hits, told, strict=True)]
+
+
+def variants_of(query: EmbeddedQuery) -> dict[Variant, Floats]:
+    """The vectors (Q, D) of a clip's frames as they are, and of the pictures made of them."""
+    given: dict[Variant, Floats | None] = {"plain": query.vectors, "mirrored": query.mirrored, "inset": query.inset}
+    return {variant: vectors for variant, vectors in given.items() if vectors is not None}
+
+
+def clip_timeline(
+    seconds: NDArray[np.float64],
+    informative: Floats | NDArray[np.float64],
+    end_seconds: float | None = None,
+) -> Timeline:
+    """A clip's side of an alignment: each frame stands until the next one, the last at most as long as is usual."""
+    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    end = float(seconds[-1]) + step
+    if end_seconds is not None and end_seconds > seconds[-1]:
+        end = min(end, end_seconds)
+    return Timeline(seconds, np.append(seconds[1:], end), _weights(informative))
+
+
+def item_timeline(moments: Moments) -> Timeline:
+    """An item's side of an alignment."""
+    return Timeline(moments.start_seconds, moments.end_seconds, _weights(moments.informative))
+
+
+def with_chance(segment: Segment, calibration: Calibration) -> Segment:
+    """A segment of alignment.align with the chance in the place of its confidence."""
+    return replace(segment, confidence=of_stretch(segment.confidence, calibration))
+
+
+def best_first(hits: list[Hit]) -> list[Hit]:
+    return sorted(hits, key=lambda hit: -hit.score)
+
+
+def _similarities(variants: list[Floats], items: list[Moments]) -> Iterator[list[Floats]]:
+    """For each item the cosines (Q, T) of each variant: one large product, since many small ones cost more."""
+    if not items:
+        return
+    every = np.concatenate([moments.vectors for moments in items])
+    ends = np.cumsum([len(moments.vectors) for moments in items])[:-1]
+    yield from map(list, zip(*(np.split(vectors @ every.T, ends, axis=1) for vectors in variants), strict=True))
+
+
+def _aligned(
+    variants: dict[Variant, Floats],
+    similarities: list[Floats],
+    mean: Floats,
+    clip: Timeline,
+    moments: Moments,
+    calibration: Calibration,
+) -> list[Segment]:
+    """similarities: the cosines (Q, T) of each variant. That whose frames find the more similar ones is aligned."""
+    found = [float(clip.weights @ similarity.max(axis=1)) for similarity in similarities]
+    best = int(np.argmax(found))  # the plain one where they tie
+    variant, vectors = list(variants.items())[best]
+    segments = align(similarities[best], vectors @ mean, clip, item_timeline(moments), calibration)
+    return [replace(segment, mirrored=variant == "mirrored", inset=variant == "inset") for segment in segments]
+
+
+def _with_chances(hit: Hit, segments: list[Segment], calibration: Calibration) -> Hit:
+    """The hit with these segments, and what chance they have."""
+    sure = [with_chance(segment, calibration) for segment in segments]
+    return replace(hit, segments=sure, confidence=max(segment.confidence for segment in sure))
+
+
+def _strong_moments(
+    cosines: Floats, alike: Floats, moments: Moments, mean: Floats, calibration: Calibration
+) -> list[Segment]:
+    """One moment a shot: its frames nearly as similar as the best, the top quarter from the median to the best."""
+    best = cosines.max()
+    strong = np.flatnonzero(cosines >= best - (best - np.median(cosines)) / 4)
+    cuts = np.flatnonzero(np.diff(shots_of(moments.vectors, mean, calibration)[strong])) + 1
+    segments = []
+    for part in np.split(strong, cuts):
+        score, nearest = float(cosines[part].max()), float(alike[part].max())
+        start, end = float(moments.start_seconds[part[0]]), float(moments.end_seconds[part[-1]])
+        segments.append(Segment(0.0, 0.0, start, end, score, nearest, of_frame(nearest, None, calibration)))
+    return sorted(segments, key=lambda segment: -segment.score)[:MAX_MOMENTS]
+
+
+def _weights(informative: Floats | NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(informative, MIN_WEIGHT, 1).astype(np.float64)

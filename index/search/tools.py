@@ -1,0 +1,45 @@
+"""What a search works with beside the collection: an engine, a decoder, limits, calibration."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InvalidRequest
+from ...export.engine import Engine
+from ...media.decoding import HERE, Decoder
+from ...media.limits import MediaLimits
+from ..matching import DEFAULT_CALIBRATION, Calibration
+
+Stage = Literal["decode_ms", "engine_ms", "index_ms", "refine_ms"]
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]  # (N, S, S, 3)
+
+
+def _no_engine(batches: Sequence[Pixels]) -> list[Floats]:
+    raise InvalidRequest("A file can only be looked for with an engine that embeds it.")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a search works with beside the collection.
+
+    embed   pixels (N, S, S, 3) uint8, several at once -> vectors (N, D) float32 of unit length for each
+    stage   a context around each stage of a search, for who measures its time or wants to end it early
+    """
+
+    embed: Callable[[Sequence[Pixels]], list[Floats]] = _no_engine
+    limits: MediaLimits = MediaLimits()
+    decoder: Decoder = HERE
+    frames_per_second: float = 2.0
+    max_query_seconds: float = 120.0
+    calibration: Calibration = DEFAULT_CALIBRATION
+    stage: Callable[[Stage], AbstractContextManager[None]] = lambda stage: nullcontext()
+
+
+def tools_of(engine: Engine) -> Tools:
+    """An engine of this process, and the defaults."""
+    return Tools(lambda batches: [engine.embed(pixels) for pixels in batches])
