@@ -4,7 +4,6 @@ Writes are on disk when a method returns. Reading files and making vectors is in
 search/search.py's. Any thread may use one Collection.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -21,6 +20,7 @@ from .catalog.filters import Filter
 from .catalog.identity import read_identity
 from .catalog.items import UPLOADS_FOLDER, Item, Moments, NewItem
 from .catalog.ledger import LedgerRow
+from .paths import printable
 from .vectors.gpu import Card
 from .vectors.id_ranges import Allowed
 from .vectors.index import VectorIndex
@@ -209,8 +209,3 @@ class Collection:
     def _forget_upload(self, item: Item) -> None:
         if item_table.is_upload(self.catalog, item.path):
             item.path.unlink(missing_ok=True)
-
-
-def printable(path: Path) -> str:
-    """The path for people and JSON: bytes of a file name that are no text become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")

@@ -91,7 +91,7 @@ def _text(found: "Found", collection: str, form: ReportFormat | None) -> str:
 
 def _write(text: str, out: Path | None) -> None:
     """To the file, or to stdout."""
-    from ..collection import printable
+    from ..paths import printable
 
     if out is None:
         typer.echo(text, nl=False)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..collection import printable
 from ..matching import SURE
+from ..paths import printable
 from ..search import Hit
 
 HIT_COLUMNS = ("#", "sure", "score", "time", "file")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog.items import Item
-from ..collection import printable
+from ..paths import printable
 from .finder import Found, Pair
 
 PAGE, SCRIPT = (Path(__file__).with_name(name) for name in ("report.html", "report.js"))

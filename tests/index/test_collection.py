@@ -13,8 +13,9 @@ from made_items import DIM, ENGINE, new_item, unit_vectors
 
 from vicmae.errors import InvalidRequest, NotFound
 from vicmae.index.catalog.ledger import LedgerRow, read_ledger
-from vicmae.index.collection import Collection, printable
+from vicmae.index.collection import Collection
 from vicmae.index.library import Library
+from vicmae.index.paths import printable
 
 
 @pytest.fixture
