@@ -30,11 +30,11 @@ from rich.table import Table
 
 from vicmae.export.choice import open_engine
 from vicmae.media.decoding import HERE
-from vicmae.media.frames import Shown
+from vicmae.media.frames import TimedFrame
 from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import to_pixels
 from vicmae.media.reader import read_frames
-from vicmae.media.sampling import Cells, sample
+from vicmae.media.sampling import SamplingGrid, sample
 from vicmae.media.sandbox import Sandbox
 from vicmae.media.video import VideoMedium
 from vicmae.settings import SHIPPED_BUNDLE
@@ -111,7 +111,7 @@ def keys(path: Path) -> int:
     return sum(len(f) for f in read_frames(path, RATE, shorter_side=256, sampling="keyframes"))
 
 
-def picked(choose: Callable[[VideoMedium], Iterator[Shown]]) -> Reading:
+def picked(choose: Callable[[VideoMedium], Iterator[TimedFrame]]) -> Reading:
     """Decodes what is wanted, and shows nothing."""
 
     def read(path: Path) -> int:
@@ -128,7 +128,7 @@ def by_seeking(seconds: list[float]) -> Reading:
         for second in seconds:
             with path.open("rb") as file:
                 medium = VideoMedium(file, file.read(64), LIMITS)
-                next(sample(medium.shown(second), Cells(1.0, second)))
+                next(sample(medium.shown(second), SamplingGrid(1.0, second)))
         return len(seconds)
 
     return read
@@ -215,11 +215,11 @@ def main() -> None:
         found = drift(film)
         ways: dict[str, dict[str, float]] = {}
         for rate in (0.1, 0.5, 1.0):
-            cells = Cells(rate)
+            grid = SamplingGrid(rate)
             seconds = np.arange(0, given.seconds, 1 / rate).tolist()
             some: dict[str, Reading] = {
-                f"{rate:g}/s everything": picked(lambda medium, c=cells: sample(medium.shown(0.0), c)),  # type: ignore[misc]
-                f"{rate:g}/s planned": picked(lambda medium, c=cells: sample(medium.shown_for(c), c)),  # type: ignore[misc]
+                f"{rate:g}/s everything": picked(lambda medium, c=grid: sample(medium.shown(0.0), c)),  # type: ignore[misc]
+                f"{rate:g}/s planned": picked(lambda medium, c=grid: sample(medium.frames_for(c), c)),  # type: ignore[misc]
                 f"{rate:g}/s seeking": by_seeking(seconds),
             }
             ways |= timed(some, film, max(1, given.rounds // 2), sandbox)

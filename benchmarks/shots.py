@@ -36,7 +36,7 @@ from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import enough_side, to_pixels
 from vicmae.media.reader import MEDIA_SUFFIXES, read_frames
 from vicmae.media.sampling import Sampling
-from vicmae.media.shots import GLANCE_SIDE, SHORTEST_SHOT_SECONDS, mark_cuts
+from vicmae.media.shots import SHORTEST_SHOT_SECONDS, SMALL_SIDE, mark_cuts
 from vicmae.media.video import VideoMedium
 from vicmae.settings import SHIPPED_BUNDLE
 
@@ -71,7 +71,7 @@ def join(clips: list[Path], path: Path, dice: random.Random) -> list[float]:
 
 def ours(path: Path) -> Found:
     with path.open("rb") as file:
-        medium = VideoMedium(file, b"", MediaLimits(), shorter_side=2 * GLANCE_SIDE)
+        medium = VideoMedium(file, b"", MediaLimits(), shorter_side=2 * SMALL_SIDE)
         return [m.seconds for m in mark_cuts(medium.shown(0.0)) if m.begins_shot][1:], 0.5 / FPS
 
 

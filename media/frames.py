@@ -37,7 +37,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Shown:
+class TimedFrame:
     """A decoded picture that is not RGB yet: most are passed over, and only the chosen ones pay for `render`.
 
     seconds  presentation time from the start of the file

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from ..errors import CorruptMedia, MediaError, MediaTooLarge, UnsupportedMedia
-from .frames import Picture, Shown
+from .frames import Picture, TimedFrame
 from .gif import gif_delays
 from .info import MediaInfo
 from .limits import MediaLimits
-from .sampling import Cells
+from .sampling import SamplingGrid
 
 pillow_heif.register_heif_opener(thumbnails=False)
 # Oddities in the metadata of a picture that can be read are no news to anybody.
@@ -69,19 +69,19 @@ class ImageMedium:
     def duration_seconds(self) -> float | None:
         return self.info.duration_seconds if self._animated else None
 
-    def shown(self, start_seconds: float) -> Iterator[Shown]:
+    def shown(self, start_seconds: float) -> Iterator[TimedFrame]:
         """The picture at 0.0, or every frame of the animation; start_seconds changes nothing here."""
         if not self._animated:
-            yield Shown(0.0, self._render_later(self._image))
+            yield TimedFrame(0.0, self._render_later(self._image))
             return
         for second, _ in self._walk():
-            yield Shown(second, self._render_later(self._image.copy()))
+            yield TimedFrame(second, self._render_later(self._image.copy()))
 
-    def shown_for(self, cells: Cells) -> Iterator[Shown]:
+    def frames_for(self, grid: SamplingGrid) -> Iterator[TimedFrame]:
         """All of `shown`: a frame of an animation is only known after those before it."""
-        return self.shown(cells.start_seconds)
+        return self.shown(grid.start_seconds)
 
-    def key_frames(self, start_seconds: float) -> Iterator[Shown]:
+    def key_frames(self, start_seconds: float) -> Iterator[TimedFrame]:
         """The first picture: the others are changes to it."""
         return itertools.islice(self.shown(start_seconds), 1)
 

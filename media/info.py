@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from .frames import Shown
-from .sampling import Cells
+from .frames import TimedFrame
+from .sampling import SamplingGrid
 
 Kind = Literal["image", "video"]
 
@@ -44,13 +44,13 @@ class Medium(Protocol):
     def duration_seconds(self) -> float | None:
         """Of a film or an animation, by its header; None for a picture."""
 
-    def shown(self, start_seconds: float) -> Iterator[Shown]:
+    def shown(self, start_seconds: float) -> Iterator[TimedFrame]:
         """Frames in presentation order, beginning at or before start_seconds where there is one."""
 
-    def shown_for(self, cells: Cells) -> Iterator[Shown]:
+    def frames_for(self, grid: SamplingGrid) -> Iterator[TimedFrame]:
         """Some of them, in order: at least those that sampling.sample takes for these cells."""
 
-    def key_frames(self, start_seconds: float) -> Iterator[Shown]:
+    def key_frames(self, start_seconds: float) -> Iterator[TimedFrame]:
         """Those that can be decoded without any other, in order, beginning like `shown`."""
 
 

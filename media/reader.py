@@ -16,11 +16,11 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import CorruptMedia, InvalidRequest, NotFound, UnsupportedMedia
-from .frames import Frames, Picture, Shown
+from .frames import Frames, Picture, TimedFrame
 from .images import ImageMedium
 from .info import SNIFF_BYTES, Kind, MediaInfo, Medium, sniff_image
 from .limits import MediaLimits
-from .sampling import Cells, Sampling, sample, sample_shots, sample_with_cuts, shown_at
+from .sampling import Sampling, SamplingGrid, sample, sample_shots, sample_with_cuts, shown_at
 from .shots import mark_cuts
 from .video import VideoMedium
 
@@ -99,9 +99,9 @@ def read_frames(
         length = min(end, medium.duration_seconds or 0.0) - start_seconds
         if sampling in ("rate", "auto"):
             limits.check_frames(math.floor(max(length, 0.0) * frames_per_second))
-        cells = Cells(frames_per_second, start_seconds, end)
+        grid = SamplingGrid(frames_per_second, start_seconds, end)
         came = False
-        for frames in _chunks(_chosen(medium, sampling, cells), chunk, limits):
+        for frames in _chunks(_chosen(medium, sampling, grid), chunk, limits):
             came = True
             yield frames
         if not came:
@@ -122,17 +122,17 @@ def frame_at(
         return _frames([shown.render()], [shown.seconds])
 
 
-def _chosen(medium: Medium, sampling: Sampling, cells: Cells) -> Iterator[Shown]:
+def _chosen(medium: Medium, sampling: Sampling, grid: SamplingGrid) -> Iterator[TimedFrame]:
     match sampling:
         case "rate":
-            yield from sample(medium.shown_for(cells), cells)
+            yield from sample(medium.frames_for(grid), grid)
         case "keyframes":
-            yield from sample(medium.key_frames(cells.start_seconds), cells)
+            yield from sample(medium.key_frames(grid.start_seconds), grid)
         case "shots":
-            found = sample_shots(mark_cuts(medium.shown(cells.start_seconds)), cells)
+            found = sample_shots(mark_cuts(medium.shown(grid.start_seconds)), grid)
             yield from (marked.frame for marked in found)
         case "auto":
-            found = sample_with_cuts(mark_cuts(medium.shown(cells.start_seconds)), cells)
+            found = sample_with_cuts(mark_cuts(medium.shown(grid.start_seconds)), grid)
             yield from (marked.frame for marked in found)
 
 
@@ -173,7 +173,7 @@ def _file(source: Source, limits: MediaLimits) -> Iterator[BinaryIO]:
         yield file
 
 
-def _chunks(chosen: Iterable[Shown], chunk: int, limits: MediaLimits) -> Iterator[Frames]:
+def _chunks(chosen: Iterable[TimedFrame], chunk: int, limits: MediaLimits) -> Iterator[Frames]:
     pictures: list[Picture] = []
     seconds: list[float] = []
     count = 0

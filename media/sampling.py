@@ -41,7 +41,7 @@ M = TypeVar("M", bound=Marked)
 
 
 @dataclass(frozen=True)
-class Cells:
+class SamplingGrid:
     """The cells of a window, start_seconds <= seconds < end_seconds, each 1 / frames_per_second long."""
 
     frames_per_second: float
@@ -75,7 +75,7 @@ class Cells:
         return (places if before is None else [before, *places]), last_cell
 
 
-def sample(frames: Iterable[T], cells: Cells, also: Callable[[T], bool] = lambda _: False) -> Iterator[T]:
+def sample(frames: Iterable[T], grid: SamplingGrid, also: Callable[[T], bool] = lambda _: False) -> Iterator[T]:
     """The first frame of each cell and, within the window, those that `also` says, in order; lazily.
 
     frames are in presentation order. When no frame begins within the window, the one that is shown at
@@ -83,9 +83,9 @@ def sample(frames: Iterable[T], cells: Cells, also: Callable[[T], bool] = lambda
     """
     last_cell, before = -1, None
     for frame in frames:
-        if cells.is_past(frame.seconds):
+        if grid.is_past(frame.seconds):
             break
-        cell = cells.of(frame.seconds)
+        cell = grid.of(frame.seconds)
         if cell < 0:
             before = frame
         elif cell > last_cell or also(frame):
@@ -95,18 +95,18 @@ def sample(frames: Iterable[T], cells: Cells, also: Callable[[T], bool] = lambda
         yield before
 
 
-def sample_with_cuts(frames: Iterable[M], cells: Cells) -> Iterator[M]:
+def sample_with_cuts(frames: Iterable[M], grid: SamplingGrid) -> Iterator[M]:
     """What `sample` takes, and the first frame of every shot within the window."""
-    return sample(frames, cells, also=lambda frame: frame.begins_shot)
+    return sample(frames, grid, also=lambda frame: frame.begins_shot)
 
 
-def sample_shots(frames: Iterable[M], cells: Cells) -> Iterator[M]:
+def sample_shots(frames: Iterable[M], grid: SamplingGrid) -> Iterator[M]:
     """The first frame of the window and of every shot in it, and of a long shot one every LONG_SHOT_SECONDS."""
     last_seconds, before = -math.inf, None
     for frame in frames:
-        if cells.is_past(frame.seconds):
+        if grid.is_past(frame.seconds):
             break
-        if cells.of(frame.seconds) < 0:
+        if grid.of(frame.seconds) < 0:
             before = frame
         elif frame.begins_shot or frame.seconds >= last_seconds + LONG_SHOT_SECONDS - _TOLERANCE_SECONDS:
             last_seconds = frame.seconds

@@ -1,4 +1,4 @@
-"""media/hardware.py: a machine without a graphics processor decodes all the same."""
+"""media/video/hardware.py: a machine without a graphics processor decodes all the same."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +7,10 @@ import av
 import pytest
 from made_media import write_video
 
-from vicmae.media import hardware
 from vicmae.media.decoding import HERE, InProcess
 from vicmae.media.limits import MediaLimits
 from vicmae.media.sandbox import Sandbox
+from vicmae.media.video import hardware
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicmae.media.sampling import Cells, sample, sample_ends, shown_at
+from vicmae.media.sampling import SamplingGrid, sample, sample_ends, shown_at
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def times(frames: list[Tick]) -> list[float]:
 @given(gaps, rates)
 def test_first_frame_is_taken_and_every_pick_is_a_true_frame_in_order(gaps: list[float], rate: float) -> None:
     frames = ticks(gaps)
-    picks = list(sample(frames, Cells(rate)))
+    picks = list(sample(frames, SamplingGrid(rate)))
     assert picks[0] == frames[0]
     assert set(picks) <= set(frames)
     assert all(a < b for a, b in zip(times(picks), times(picks)[1:], strict=False))
@@ -41,10 +41,10 @@ def test_first_frame_is_taken_and_every_pick_is_a_true_frame_in_order(gaps: list
 @given(gaps, rates)
 def test_each_cell_that_has_a_frame_gives_exactly_its_first(gaps: list[float], rate: float) -> None:
     frames = ticks(gaps)
-    cells: dict[int, float] = {}
+    grid: dict[int, float] = {}
     for frame in frames:
-        cells.setdefault(math.floor((frame.seconds + 1e-6) * rate), frame.seconds)
-    assert times(list(sample(frames, Cells(rate)))) == list(cells.values())
+        grid.setdefault(math.floor((frame.seconds + 1e-6) * rate), frame.seconds)
+    assert times(list(sample(frames, SamplingGrid(rate)))) == list(grid.values())
 
 
 @given(gaps, rates, st.floats(0.0, 20.0), st.floats(0.05, 20.0))
@@ -52,7 +52,7 @@ def test_a_window_gives_frames_inside_it_or_the_one_shown_at_its_start(
     gaps: list[float], rate: float, start: float, length: float
 ) -> None:
     frames = ticks(gaps)
-    picks = list(sample(frames, Cells(rate, start, start + length)))
+    picks = list(sample(frames, SamplingGrid(rate, start, start + length)))
     assert picks
     inside = [frame for frame in frames if start <= frame.seconds + 1e-6 < start + length]
     if inside:
@@ -64,12 +64,12 @@ def test_a_window_gives_frames_inside_it_or_the_one_shown_at_its_start(
 
 def test_an_even_film_gives_even_samples() -> None:
     frames = [Tick(i / 25) for i in range(100)]
-    assert times(list(sample(frames, Cells(5)))) == pytest.approx([i / 5 for i in range(20)])
+    assert times(list(sample(frames, SamplingGrid(5)))) == pytest.approx([i / 5 for i in range(20)])
 
 
 def test_stamps_rounded_by_the_container_stay_on_the_grid() -> None:
     frames = [Tick(t) for t in (0.0, 0.4999995, 0.9999995)]
-    assert list(sample(frames, Cells(2))) == frames
+    assert list(sample(frames, SamplingGrid(2))) == frames
 
 
 def test_frames_after_the_window_are_never_pulled() -> None:
@@ -79,11 +79,11 @@ def test_frames_after_the_window_are_never_pulled() -> None:
         yield Tick(2.0)
         raise AssertionError("the window ended at 2.0")
 
-    assert times(list(sample(film(), Cells(1, 0.0, 2.0)))) == [0.0, 1.0]
+    assert times(list(sample(film(), SamplingGrid(1, 0.0, 2.0)))) == [0.0, 1.0]
 
 
 def test_nothing_in_nothing_out() -> None:
-    assert list(sample([], Cells(2))) == []
+    assert list(sample([], SamplingGrid(2))) == []
     assert shown_at([], 1.0) is None
 
 

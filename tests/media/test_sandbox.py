@@ -1,4 +1,4 @@
-"""media/sandbox.py: a bad file costs itself and nothing else, whatever it does to the process that decodes it."""
+"""media/sandbox: a bad file costs itself and nothing else, whatever it does to the process that decodes it."""
 
 import os
 import signal

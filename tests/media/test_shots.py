@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from made_media import SHOT_SECONDS, scene_at, write_animation, write_image, write_video
 from numpy.typing import NDArray
 
-from vicmae.media.frames import Shown
+from vicmae.media.frames import TimedFrame
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import read_frames
-from vicmae.media.sampling import LONG_SHOT_SECONDS, Cells, Sampling, sample, sample_shots, sample_with_cuts
+from vicmae.media.sampling import LONG_SHOT_SECONDS, Sampling, SamplingGrid, sample, sample_shots, sample_with_cuts
 from vicmae.media.sandbox import Sandbox
 from vicmae.media.shots import Marked, mark_cuts
 
@@ -22,8 +22,8 @@ SEED = 3
 FPS = 10
 
 
-def shown(pictures: Sequence[NDArray[np.uint8]], fps: float = FPS) -> list[Shown]:
-    return [Shown(i / fps, lambda p=picture: p) for i, picture in enumerate(pictures)]  # type: ignore[misc]
+def shown(pictures: Sequence[NDArray[np.uint8]], fps: float = FPS) -> list[TimedFrame]:
+    return [TimedFrame(i / fps, lambda p=picture: p) for i, picture in enumerate(pictures)]  # type: ignore[misc]
 
 
 def cuts(pictures: Sequence[NDArray[np.uint8]], fps: float = FPS) -> list[int]:
@@ -72,7 +72,7 @@ class Mark(Marked):
     """A frame of no picture."""
 
     def __init__(self, seconds: float, begins_shot: bool) -> None:
-        super().__init__(Shown(seconds, lambda: np.zeros((1, 1, 3), np.uint8)), begins_shot)
+        super().__init__(TimedFrame(seconds, lambda: np.zeros((1, 1, 3), np.uint8)), begins_shot)
 
 
 @st.composite
@@ -90,20 +90,20 @@ rates = st.sampled_from([0.2, 0.5, 1.0, 2.0, 7.5])
 def test_auto_takes_what_rate_takes_or_a_cut_in_its_place(
     film: list[Mark], rate: float, start: float, long: float
 ) -> None:
-    cells = Cells(rate, start, start + long)
-    taken = [m.seconds for m in sample_with_cuts(film, cells)]
+    grid = SamplingGrid(rate, start, start + long)
+    taken = [m.seconds for m in sample_with_cuts(film, grid)]
     assert taken == sorted(set(taken))
-    within = [m for m in film if cells.of(m.seconds) >= 0 and not cells.is_past(m.seconds)]
+    within = [m for m in film if grid.of(m.seconds) >= 0 and not grid.is_past(m.seconds)]
     assert set(taken) >= {m.seconds for m in within if m.begins_shot}
-    assert set(taken) >= {m.seconds for m in sample(film, cells)}
-    assert len(taken) <= len(list(sample(film, cells))) + sum(m.begins_shot for m in within)
+    assert set(taken) >= {m.seconds for m in sample(film, grid)}
+    assert len(taken) <= len(list(sample(film, grid))) + sum(m.begins_shot for m in within)
 
 
 @given(films(), st.floats(0, 20), st.floats(0.1, 50))
 def test_shots_takes_each_first_frame_and_leaves_no_long_gap(film: list[Mark], start: float, long: float) -> None:
-    cells = Cells(1.0, start, start + long)
-    taken = [m.seconds for m in sample_shots(film, cells)]
-    within = [m for m in film if cells.of(m.seconds) >= 0 and not cells.is_past(m.seconds)]
+    grid = SamplingGrid(1.0, start, start + long)
+    taken = [m.seconds for m in sample_shots(film, grid)]
+    within = [m for m in film if grid.of(m.seconds) >= 0 and not grid.is_past(m.seconds)]
     assert set(taken) >= {m.seconds for m in within if m.begins_shot}
     for m in within:
         assert any(t <= m.seconds < t + LONG_SHOT_SECONDS + 1e-5 for t in taken)
@@ -115,8 +115,8 @@ def test_shots_takes_each_first_frame_and_leaves_no_long_gap(film: list[Mark], s
 @given(films(), rates)
 def test_without_cuts_auto_is_rate(film: list[Mark], rate: float) -> None:
     still = [Mark(m.seconds, i == 0) for i, m in enumerate(film)]
-    cells = Cells(rate)
-    assert list(sample_with_cuts(still, cells)) == list(sample(still, cells))
+    grid = SamplingGrid(rate)
+    assert list(sample_with_cuts(still, grid)) == list(sample(still, grid))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""media/video.py: times, turns, containers, codecs, seeking and damage, on films that are made here."""
+"""media/video: times, turns, containers, codecs, seeking and damage, on films that are made here."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -19,10 +19,11 @@ from made_media import (
 from PIL import Image
 
 from vicmae.errors import CorruptMedia, InvalidRequest, MediaError, MediaTooLarge, UnsupportedMedia
-from vicmae.media import film, video
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import Source, frame_at, probe, read_frames
 from vicmae.media.sampling import Sampling
+from vicmae.media.video import container as film
+from vicmae.media.video import medium as video
 
 CONTAINERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "film.mp4": ({}, "h264", "video/mp4"),
@@ -289,11 +290,11 @@ def test_a_film_is_opened_once_to_be_read(tmp_path: Path, monkeypatch: pytest.Mo
     path = write_video(tmp_path / "film.mp4", 1)
     opened: list[object] = []
 
-    def counted(*args: object) -> film.Film:
+    def counted(*args: object) -> film.VideoContainer:
         opened.append(args)
-        return film.open_film(*args)  # type: ignore[arg-type]
+        return film.open_container(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(video, "open_film", counted)
+    monkeypatch.setattr(video, "open_container", counted)
     samplings: tuple[Sampling, ...] = ("rate", "keyframes")
     for sampling in samplings:
         opened.clear()

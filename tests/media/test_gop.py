@@ -1,4 +1,4 @@
-"""media/groups.py and its use: decoding only what is wanted shows, frame for frame, what decoding everything shows."""
+"""media/video/gop.py and its use: decoding only what is wanted shows, frame for frame, what decoding all shows."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_media import scene_at, write_damaged, write_truncated, write_video
 
-from vicmae.media import video
-from vicmae.media.frames import Shown
-from vicmae.media.groups import Irregular, plan
+from vicmae.media.frames import TimedFrame
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import read_frames
-from vicmae.media.sampling import Cells, sample
-from vicmae.media.video import VideoMedium, _expected
+from vicmae.media.sampling import SamplingGrid, sample
+from vicmae.media.video import medium as video
+from vicmae.media.video.gop import IrregularTimestamps, plan_decoding
+from vicmae.media.video.medium import VideoMedium, _expected
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "samples"
 
@@ -37,24 +37,24 @@ class Stamp:
 Picked = list[tuple[float, bytes]]
 
 
-def picked(path: Path, choose: Callable[[VideoMedium], Iterator[Shown]]) -> Picked:
+def picked(path: Path, choose: Callable[[VideoMedium], Iterator[TimedFrame]]) -> Picked:
     """(second, pixels) of the frames that `choose` takes from a film."""
     with path.open("rb") as file:
         medium = VideoMedium(file, file.read(64), MediaLimits())
         return [(shown.seconds, shown.render().tobytes()) for shown in choose(medium)]
 
 
-def everything(cells: Cells) -> Callable[[VideoMedium], Iterator[Shown]]:
-    return lambda medium: sample(medium.shown(cells.start_seconds), cells)
+def everything(grid: SamplingGrid) -> Callable[[VideoMedium], Iterator[TimedFrame]]:
+    return lambda medium: sample(medium.shown(grid.start_seconds), grid)
 
 
-def planned(cells: Cells) -> Callable[[VideoMedium], Iterator[Shown]]:
+def planned(grid: SamplingGrid) -> Callable[[VideoMedium], Iterator[TimedFrame]]:
     """Without the way back to decoding everything."""
-    return lambda medium: sample(medium._planned(cells), cells)
+    return lambda medium: sample(medium._planned(grid), grid)
 
 
-def wanted(cells: Cells) -> Callable[[VideoMedium], Iterator[Shown]]:
-    return lambda medium: sample(medium.shown_for(cells), cells)
+def wanted(grid: SamplingGrid) -> Callable[[VideoMedium], Iterator[TimedFrame]]:
+    return lambda medium: sample(medium.frames_for(grid), grid)
 
 
 def write_film(path: Path, options: dict[str, str], codec: str = "libx264", stamps: list[int] | None = None) -> Path:
@@ -91,10 +91,10 @@ RATES = (0.3, 1.0, 2.0, 7.0, 30.0)
 def test_what_is_wanted_of_a_film_is_what_decoding_everything_gives(tmp_path: Path, name: str) -> None:
     path = write_film(tmp_path / name, {**X264, **FILMS[name]})
     for rate in RATES:
-        cells = Cells(rate)
-        assert picked(path, wanted(cells)) == picked(path, everything(cells))
+        grid = SamplingGrid(rate)
+        assert picked(path, wanted(grid)) == picked(path, everything(grid))
         if rate < 20:
-            assert picked(path, planned(cells)) == picked(path, everything(cells))
+            assert picked(path, planned(grid)) == picked(path, everything(grid))
 
 
 OTHERS = {
@@ -117,8 +117,8 @@ def test_other_codecs_and_containers(tmp_path: Path, name: str) -> None:
         else write_film(tmp_path / name, options, OTHERS[name])
     )
     for rate in (0.4, 1.0, 3.0):
-        cells = Cells(rate)
-        assert picked(path, wanted(cells)) == picked(path, everything(cells))
+        grid = SamplingGrid(rate)
+        assert picked(path, wanted(grid)) == picked(path, everything(grid))
 
 
 def test_a_varying_frame_rate(tmp_path: Path) -> None:
@@ -127,16 +127,16 @@ def test_a_varying_frame_rate(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mkv"):
         path = write_film(tmp_path / name, {**X264, **FILMS["open.mkv"]}, stamps=stamps)
         for rate in (0.5, 1.0, 3.0):
-            cells = Cells(rate)
-            assert picked(path, planned(cells)) == picked(path, everything(cells))
+            grid = SamplingGrid(rate)
+            assert picked(path, planned(grid)) == picked(path, everything(grid))
 
 
 @pytest.mark.parametrize("name", ["closed.mp4", "open.mkv", "open.ts"])
 def test_a_part_of_a_film(tmp_path: Path, name: str) -> None:
     path = write_film(tmp_path / name, {**X264, **FILMS[name]})
     for start, end in ((0.0, 2.0), (1.47, 3.2), (3.0, 3.01), (2.02, 2.04), (5.9, 9.0)):
-        cells = Cells(2.0, start, end)
-        assert picked(path, wanted(cells)) == picked(path, everything(cells))
+        grid = SamplingGrid(2.0, start, end)
+        assert picked(path, wanted(grid)) == picked(path, everything(grid))
 
 
 @pytest.mark.parametrize("name", ["closed.mp4", "open.mkv", "open.ts"])
@@ -148,8 +148,8 @@ def test_damage_falls_back_to_decoding_everything(tmp_path: Path, name: str) -> 
     ):
         # FFmpeg's frame threads leave out now this, now that frame of a damaged stretch, so two readings of the same
         # kind differ now and then as well.
-        readings = {tuple(s for s, _ in picked(broken, everything(Cells(2.0)))) for _ in range(5)}
-        assert any(tuple(s for s, _ in picked(broken, wanted(Cells(2.0)))) in readings for _ in range(5))
+        readings = {tuple(s for s, _ in picked(broken, everything(SamplingGrid(2.0)))) for _ in range(5)}
+        assert any(tuple(s for s, _ in picked(broken, wanted(SamplingGrid(2.0)))) in readings for _ in range(5))
 
 
 def test_key_frames_are_those_of_decoding_everything(tmp_path: Path) -> None:
@@ -167,16 +167,16 @@ def test_key_frames_are_those_of_decoding_everything(tmp_path: Path) -> None:
 def test_odd_films_give_what_decoding_everything_gives(path: Path) -> None:
     if path.name in ("video_mjpeg.mov", "video_truncated.mp4"):
         pytest.skip("not one frame of it can be decoded")
-    cells = Cells(1.0)
+    grid = SamplingGrid(1.0)
     with path.open("rb") as file:
         medium = VideoMedium(file, file.read(64), MediaLimits())
-        for mine, all_of_it in zip(sample(medium.shown_for(cells), cells), read_all(path, cells), strict=True):
+        for mine, all_of_it in zip(sample(medium.frames_for(grid), grid), read_all(path, grid), strict=True):
             assert mine.seconds == all_of_it[0] and mine.render().tobytes() == all_of_it[1]
 
 
-def read_all(path: Path, cells: Cells) -> Iterator[tuple[float, bytes]]:
+def read_all(path: Path, grid: SamplingGrid) -> Iterator[tuple[float, bytes]]:
     with path.open("rb") as file:
-        for shown in sample(VideoMedium(file, file.read(64), MediaLimits()).shown(0.0), cells):
+        for shown in sample(VideoMedium(file, file.read(64), MediaLimits()).shown(0.0), grid):
             yield shown.seconds, shown.render().tobytes()
 
 
@@ -193,7 +193,7 @@ def test_less_than_everything_is_decoded(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(video, "_expected", counted)
     with path.open("rb") as file:
         medium = VideoMedium(file, file.read(64), MediaLimits())
-        assert [shown.seconds for shown in medium.shown_for(Cells(0.5))] == [0.0, 2.0, 4.0]
+        assert [shown.seconds for shown in medium.frames_for(SamplingGrid(0.5))] == [0.0, 2.0, 4.0]
     assert 3 <= len(decoded) <= most
 
 
@@ -212,13 +212,13 @@ def test_the_plan_needs_exactly_what_sampling_takes(
         packets += [Stamp(clock + i) for i in range(before)]
         packets += [Stamp(clock + before + 1 + i) for i in reversed(range(behind))]
         clock += before + 1 + behind
-    cells = Cells(rate, start, start + length)
-    taken = [pts for step in plan(packets, cells, lambda pts: pts / 10) for pts in step.wanted]
-    frames = [Shown(pts / 10, lambda: np.zeros((1, 1, 3), np.uint8)) for pts in range(clock)]
-    expected = [round(f.seconds * 10) for f in sample(frames, cells)]
+    grid = SamplingGrid(rate, start, start + length)
+    taken = [pts for step in plan_decoding(packets, grid, lambda pts: pts / 10) for pts in step.wanted]
+    frames = [TimedFrame(pts / 10, lambda: np.zeros((1, 1, 3), np.uint8)) for pts in range(clock)]
+    expected = [round(f.seconds * 10) for f in sample(frames, grid)]
     assert set(expected) <= set(taken) and taken == sorted(taken)
-    assert [f.seconds for f in sample([frames[pts] for pts in taken], cells)] == [pts / 10 for pts in expected]
-    for step in plan(packets, cells, lambda pts: pts / 10):
+    assert [f.seconds for f in sample([frames[pts] for pts in taken], grid)] == [pts / 10 for pts in expected]
+    for step in plan_decoding(packets, grid, lambda pts: pts / 10):
         inside = {p.pts for p in step.packets[: step.needed]}
         assert set(step.wanted) <= inside and step.packets[0].is_keyframe
 
@@ -235,18 +235,18 @@ def test_the_plan_needs_exactly_what_sampling_takes(
     ],
 )
 def test_stamps_that_allow_no_plan(packets: list[Stamp]) -> None:
-    with pytest.raises(Irregular):
-        list(plan(packets, Cells(1.0), float))
+    with pytest.raises(IrregularTimestamps):
+        list(plan_decoding(packets, SamplingGrid(1.0), float))
 
 
 def test_frames_that_are_not_shown_are_never_wanted() -> None:
     """Edit lists: what lies before the edit is decoded, but not shown."""
     packets = [Stamp(0, True, is_discard=True), Stamp(1, is_discard=True), Stamp(2), Stamp(3)]
-    (step,) = plan(packets, Cells(1.0), float)
+    (step,) = plan_decoding(packets, SamplingGrid(1.0), float)
     assert step.wanted == [2, 3] and step.needed == 4
 
 
 def test_reading_goes_the_short_way(tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.mp4", {**X264, **FILMS["open.mp4"]})
     read = [(s, p.tobytes()) for f in read_frames(path, 1.0) for s, p in zip(f.seconds.tolist(), f.data, strict=True)]
-    assert read == picked(path, everything(Cells(1.0)))
+    assert read == picked(path, everything(SamplingGrid(1.0)))

@@ -17,14 +17,14 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..errors import CorruptMedia
-from .film import Film, open_film
-from .frames import Shown
-from .groups import Irregular, plan
-from .info import MediaInfo
-from .limits import MediaLimits
+from ...errors import CorruptMedia
+from ..frames import TimedFrame
+from ..info import MediaInfo
+from ..limits import MediaLimits
+from ..sampling import SamplingGrid
+from .container import VideoContainer, open_container
+from .gop import IrregularTimestamps, plan_decoding
 from .rendering import renderer
-from .sampling import Cells
 
 _MAX_DAMAGED_IN_A_ROW = 1000
 _SEEK_LEADS_SECONDS = (0.0, 10.0)  # where an index is wrong, the key frame wanted lies further back
@@ -55,8 +55,8 @@ class VideoMedium:
         self._limits = limits
         self._shorter_side = shorter_side
         self._hardware = hardware
-        self._unread: Film | None = None  # at the start of the file, for whoever reads first
-        film = open_film(file, head, limits, hardware)
+        self._unread: VideoContainer | None = None  # at the start of the file, for whoever reads first
+        film = open_container(file, head, limits, hardware)
         stated = film.stated_duration()
         self.duration_seconds = film.scanned_duration() if stated is None else stated
         if stated is None:
@@ -84,7 +84,7 @@ class VideoMedium:
             codec = film.stream.codec.canonical_name
             return MediaInfo("video", width, height, lasts, codec, film.mime(self._head))
 
-    def shown(self, start_seconds: float) -> Iterator[Shown]:
+    def shown(self, start_seconds: float) -> Iterator[TimedFrame]:
         """Frames in presentation order, beginning with a key frame at or before start_seconds."""
         for lead in _SEEK_LEADS_SECONDS:
             if start_seconds - lead <= 0:
@@ -104,7 +104,7 @@ class VideoMedium:
         with self._open() as film:
             yield from self._decode(film, self._shorter_side)
 
-    def shown_for(self, cells: Cells) -> Iterator[Shown]:
+    def frames_for(self, grid: SamplingGrid) -> Iterator[TimedFrame]:
         """Those of `shown` that the cells need, decoding as little as the codec and the stamps allow.
 
         A group of pictures is left once its last wanted frame is out, and of some codecs the frames that no other
@@ -112,15 +112,15 @@ class VideoMedium:
         """
         last = -math.inf
         try:
-            for shown in self._planned(cells):
+            for shown in self._planned(grid):
                 last = shown.seconds
                 yield shown
         except av.error.MemoryError:
             raise
-        except (Irregular, av.FFmpegError):
-            yield from (shown for shown in self.shown(cells.start_seconds) if shown.seconds > last)
+        except (IrregularTimestamps, av.FFmpegError):
+            yield from (shown for shown in self.shown(grid.start_seconds) if shown.seconds > last)
 
-    def key_frames(self, start_seconds: float) -> Iterator[Shown]:
+    def key_frames(self, start_seconds: float) -> Iterator[TimedFrame]:
         """The key frames of `shown`, without decoding the others where the stamps allow it.
 
         Fed with nothing else, a decoder mixes up the key frames that others lean on across, unless it is emptied
@@ -136,20 +136,20 @@ class VideoMedium:
                 return
             except av.error.MemoryError:
                 raise
-            except (Irregular, av.FFmpegError):
+            except (IrregularTimestamps, av.FFmpegError):
                 continue
         yield from (shown for shown in self.shown(start_seconds) if shown.is_key and shown.seconds > last)
 
-    def _planned(self, cells: Cells) -> Iterator[Shown]:
-        with self._at_key_frame(cells.start_seconds) as (film, packets):
-            if cells.frames_per_second >= float(film.stream.average_rate or 0):
-                raise Irregular("every frame is wanted: there is nothing to plan")
+    def _planned(self, grid: SamplingGrid) -> Iterator[TimedFrame]:
+        with self._at_key_frame(grid.start_seconds) as (film, packets):
+            if grid.frames_per_second >= float(film.stream.average_rate or 0):
+                raise IrregularTimestamps("every frame is wanted: there is nothing to plan")
             stream, show = film.stream, self._shower(film)
             context = stream.codec_context
             may_pass_over = stream.codec_context.name in _SAYS_WHAT_IS_LEANT_ON
             expected: deque[int] = deque()
             running = False  # the decoder has all that comes before the next group
-            for step in plan(packets, cells, film.clock()):
+            for step in plan_decoding(packets, grid, film.clock()):
                 expected.extend(step.wanted)
                 leaves = step.needed == 0 or len(step.packets) - step.needed > _SHORT_TAIL
                 for packet in step.packets[: step.needed] if leaves else step.packets:
@@ -163,9 +163,9 @@ class VideoMedium:
                 running = not leaves
             yield from map(show, _expected(stream.decode(None), expected))
             if expected:
-                raise Irregular("a frame did not come out")
+                raise IrregularTimestamps("a frame did not come out")
 
-    def _key_frames(self, start_seconds: float, one_by_one: bool) -> Iterator[Shown]:
+    def _key_frames(self, start_seconds: float, one_by_one: bool) -> Iterator[TimedFrame]:
         with self._at_key_frame(start_seconds) as (film, packets):
             stream, show = film.stream, self._shower(film)
             if self._shrinks_by(stream) >= _BLOCKS_UNSEEN:
@@ -174,17 +174,17 @@ class VideoMedium:
             for packet in packets:
                 if packet.size and packet.is_keyframe and not packet.is_discard:
                     if packet.pts is None or (expected and packet.pts <= expected[-1]):
-                        raise Irregular("key frames without a time, or out of order")
+                        raise IrregularTimestamps("key frames without a time, or out of order")
                     expected.append(packet.pts)
                     yield from map(show, _expected(stream.decode(packet), expected))
                     if one_by_one:
                         yield from map(show, _expected(_emptied(stream), expected))
             yield from map(show, _expected(stream.decode(None), expected))
             if expected:
-                raise Irregular("a key frame did not come out")
+                raise IrregularTimestamps("a key frame did not come out")
 
     @contextmanager
-    def _at_key_frame(self, seconds: float) -> "Iterator[tuple[Film, Iterable[Packet[VideoStream]]]]":
+    def _at_key_frame(self, seconds: float) -> "Iterator[tuple[VideoContainer, Iterable[Packet[VideoStream]]]]":
         """The packets from a key frame at or before that second on; from the first one where there is no such."""
         for lead in _SEEK_LEADS_SECONDS:
             if seconds - lead <= 0:
@@ -201,15 +201,15 @@ class VideoMedium:
         with self._open(timed=True) as film:
             yield film, film.container.demux(film.stream)
 
-    def _shower(self, film: Film) -> Callable[[VideoFrame], Shown]:
+    def _shower(self, film: VideoContainer) -> Callable[[VideoFrame], TimedFrame]:
         """frame -> Shown, for frames whose pts can be trusted."""
         seconds_of, render = film.clock(), renderer(film.stream, self._shorter_side)
 
-        def show(frame: VideoFrame) -> Shown:
+        def show(frame: VideoFrame) -> TimedFrame:
             assert frame.pts is not None
             seconds = seconds_of(frame.pts)
             self._limits.check_duration(seconds)
-            return Shown(seconds, render(frame), frame.key_frame)
+            return TimedFrame(seconds, render(frame), frame.key_frame)
 
         return show
 
@@ -217,20 +217,20 @@ class VideoMedium:
         return min(stream.width, stream.height) / self._shorter_side if self._shorter_side else 1.0
 
     @contextmanager
-    def _open(self, timed: bool = False) -> Iterator[Film]:
+    def _open(self, timed: bool = False) -> Iterator[VideoContainer]:
         """The film from its start, so that nothing lingers from an earlier seek.
 
         timed: Irregular where the container has no presentation times.
         """
-        film, self._unread = self._unread or open_film(self._file, self._head, self._limits, self._hardware), None
+        film, self._unread = self._unread or open_container(self._file, self._head, self._limits, self._hardware), None
         try:
             if timed and not film.has_presentation_times:
-                raise Irregular("AVI has no presentation times")
+                raise IrregularTimestamps("AVI has no presentation times")
             yield film
         finally:
             film.close()
 
-    def _decode(self, film: Film, shorter_side: int | None) -> Iterator[Shown]:
+    def _decode(self, film: VideoContainer, shorter_side: int | None) -> Iterator[TimedFrame]:
         """Every frame that can be decoded from here on, in presentation order, seconds strictly growing."""
         seconds_of = film.clock()
         interval = 1 / float(film.stream.average_rate or 25)
@@ -245,14 +245,14 @@ class VideoMedium:
                 seconds = last + interval
             self._limits.check_duration(seconds)
             last = seconds
-            yield Shown(seconds, render(frame), frame.key_frame)
+            yield TimedFrame(seconds, render(frame), frame.key_frame)
 
 
 def _expected(frames: Iterable[VideoFrame], expected: deque[int]) -> Iterator[VideoFrame]:
     """Those of the frames that were expected next, taken off the list; Irregular when one of these was left out."""
     for frame in frames:
         if frame.pts is None or frame.is_corrupt or (expected and frame.pts > expected[0]):
-            raise Irregular("a frame came out damaged, or another one than expected")
+            raise IrregularTimestamps("a frame came out damaged, or another one than expected")
         if expected and frame.pts == expected[0]:
             expected.popleft()
             yield frame
@@ -265,7 +265,7 @@ def _emptied(stream: VideoStream) -> list[VideoFrame]:
     return frames
 
 
-def _frames(film: Film, stamps: deque[int] | None) -> Iterator[VideoFrame]:
+def _frames(film: VideoContainer, stamps: deque[int] | None) -> Iterator[VideoFrame]:
     """Packet by packet: a damaged packet costs that packet, a damaged container ends the film there."""
     damaged = 0
     packets = film.container.demux(film.stream)

@@ -9,8 +9,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from ..errors import CorruptMedia
-from .frames import Picture
+from ...errors import CorruptMedia
+from ..frames import Picture
 
 _MAX_SQUEEZE = 4.0
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED

@@ -1,6 +1,6 @@
-"""The child of sandbox.py: decodes what it is asked to, within limits that the kernel holds, one call at a time.
+"""The program of a decoding process: decodes what it is asked to, one call at a time, within limits of the kernel.
 
-Run as `python -m vicmae.media.worker`; knows nothing but its two open files: the channel to its parent and the
+Run as `python -m vicmae.media.sandbox.worker`; knows nothing but its two open files: the channel to its parent and the
 memory in which it lays frames. It ends with its parent.
 """
 
@@ -17,12 +17,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidRequest, MediaError, MediaTooLarge, NotFound
-from .decoding import InProcess
-from .info import MediaInfo
-from .limits import MediaLimits
-from .reader import Source
-from .wire import Channel, Message
+from ...errors import InvalidRequest, MediaError, MediaTooLarge, NotFound
+from ..decoding import InProcess
+from ..info import MediaInfo
+from ..limits import MediaLimits
+from ..reader import Source
+from .channel import Channel, Message
 
 _KEPT_BYTES = 64 * 2**20  # of shared memory that stays from one answer to the next
 _MAX_FILE_BYTES = 2**40  # the parent has its own limits

@@ -13,10 +13,10 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from ..errors import CorruptMedia, UnsupportedMedia
+from ...errors import CorruptMedia, UnsupportedMedia
+from ..info import sniff_video
+from ..limits import MediaLimits
 from .hardware import hardware_decoder
-from .info import sniff_video
-from .limits import MediaLimits
 
 # Only containers that hold their pictures themselves: a playlist makes FFmpeg open other files and addresses.
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mxf,dv,nut,rm,wav,mp3,flac,aac,aiff"
@@ -36,7 +36,7 @@ _READ_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Film:
+class VideoContainer:
     """container and stream as FFmpeg gives them; `close` leaves the file itself open."""
 
     container: InputContainer
@@ -103,7 +103,7 @@ class Film:
         self.container.close()
 
 
-def open_film(file: BinaryIO, head: bytes, limits: MediaLimits, hardware: bool) -> Film:
+def open_container(file: BinaryIO, head: bytes, limits: MediaLimits, hardware: bool) -> VideoContainer:
     """From the start of the file, with every thread that pays. Raises UnsupportedMedia, CorruptMedia, MediaTooLarge."""
     max_pixels = {"max_pixels": str(min(limits.max_pixels, 2**31 - 1))}
     options = {"format_whitelist": _CONTAINERS, **max_pixels}
@@ -116,7 +116,7 @@ def open_film(file: BinaryIO, head: bytes, limits: MediaLimits, hardware: bool) 
         raise
     stream.codec_context.options = max_pixels
     stream.thread_type = "AUTO"
-    return Film(container, stream)
+    return VideoContainer(container, stream)
 
 
 def _container(file: BinaryIO, head: bytes, options: dict[str, str], accelerator: HWAccel | None) -> InputContainer:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from .sampling import Cells
+from ..sampling import SamplingGrid
 
 _MAX_GROUP_PACKETS = 5000
 _MAX_GROUP_BYTES = 128 * 2**20
 
 
-class Irregular(Exception):
+class IrregularTimestamps(Exception):
     """The stamps, or the pictures that came out, are not as planned."""
 
 
@@ -36,7 +36,7 @@ P = TypeVar("P", bound=Stamped)
 
 
 @dataclass(frozen=True)
-class Step(Generic[P]):
+class GopStep(Generic[P]):
     """One group, and what of it is wanted.
 
     packets  of the group in decoding order, the key frame first
@@ -51,7 +51,7 @@ class Step(Generic[P]):
     needed: int
 
 
-def plan(packets: Iterable[P], cells: Cells, seconds_of: Callable[[int], float]) -> Iterator[Step[P]]:
+def plan_decoding(packets: Iterable[P], grid: SamplingGrid, seconds_of: Callable[[int], float]) -> Iterator[GopStep[P]]:
     """packets in decoding order, the first one a key frame -> a step for each group, until the window ends.
 
     seconds_of(pts) is the second at which a frame is shown. Raises Irregular, also after some steps: those hold.
@@ -66,15 +66,15 @@ def plan(packets: Iterable[P], cells: Cells, seconds_of: Callable[[int], float])
             seconds = [seconds_of(pts) for pts in shown]
             for second in seconds:
                 if second <= last_second:
-                    raise Irregular("stamps that do not grow")
+                    raise IrregularTimestamps("stamps that do not grow")
                 last_second = second
-            places, last_cell = cells.needed(seconds, last_cell)
+            places, last_cell = grid.needed(seconds, last_cell)
             wanted = [shown[place] for place in places]
             ahead = [pts for pts in wanted if pts in set(leading)]
             own = carried + wanted[: len(wanted) - len(ahead)]
-            yield Step(group, frozenset(_shown_before_key(group)), own, len(group) if ahead else _needed(group, own))
+            yield GopStep(group, frozenset(_shown_before_key(group)), own, len(group) if ahead else _needed(group, own))
             carried = ahead
-            if not carried and seconds and cells.is_past(seconds[-1]):
+            if not carried and seconds and grid.is_past(seconds[-1]):
                 return
         group = following
 
@@ -91,16 +91,16 @@ def _groups(packets: Iterable[P]) -> Iterator[list[P]]:
         if not packet.size:
             continue
         if packet.pts is None:
-            raise Irregular("a packet without a time")
+            raise IrregularTimestamps("a packet without a time")
         if packet.is_keyframe and group:
             yield group
             group, size = [], 0
         elif not group and not packet.is_keyframe:
-            raise Irregular("no key frame at the beginning")
+            raise IrregularTimestamps("no key frame at the beginning")
         group.append(packet)
         size += packet.size
         if len(group) > _MAX_GROUP_PACKETS or size > _MAX_GROUP_BYTES:
-            raise Irregular("a group too long to wait for its end")
+            raise IrregularTimestamps("a group too long to wait for its end")
     if group:
         yield group
 
