@@ -39,7 +39,7 @@ RESULTS = Path(__file__).parent / "results"
 KINDS, SCENES, OBJECTS = "image_cls", "retrieval_ucf_scenes", "retrieval_coil"
 STRANGERS = 50
 STRANGER_SIDE = 128  # as the pictures of the sets
-TURNS = 5
+TURNS = 12
 
 Row = dict[str, Any]
 
