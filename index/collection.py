@@ -5,7 +5,6 @@ search/search.py's. Any thread may use one Collection.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
-from .cache import ByteCache
 from .catalog import frames, item_table
 from .catalog.database import Catalog
 from .catalog.filters import Filter
 from .catalog.identity import read_identity
 from .catalog.items import UPLOADS_FOLDER, Item, Moments, NewItem
 from .catalog.ledger import LedgerRow
-from .paths import printable
+from .frame_reader import FrameReader, FramesCache
 from .vectors.gpu import Card
 from .vectors.id_ranges import Allowed
 from .vectors.index import VectorIndex
 from .vectors.plan import IndexOptions
-
-_SERIALS = count()  # one for each that is opened, since another may come to stand in its folder under its name
-
-# The frames of long videos, with what would be another if they were: reading an hour of them again costs more than all
-# else in a search.
-FramesCache = ByteCache[tuple[int, str], tuple[tuple[object, ...], frames.StoredFrames]]
-CACHE_BYTES = 128 * 2**20  # 80 hours at 2 a second of 192 numbers, were none of them folded
-LONG_FRAMES = 1000  # of an item, from which it is worth keeping: below, reading takes some milliseconds
-
-
-def frames_cache(max_bytes: int = CACHE_BYTES) -> FramesCache:
-    return ByteCache(max_bytes, lambda held: held[1].nbytes)
 
 
 class Collection:
@@ -63,7 +49,7 @@ class Collection:
         self.created_at = identity.created_at
         self.source = identity.source  # the collection that this one is a re-embedding of
         self.index = VectorIndex(catalog, self.spec.dim, options, card)
-        self._cache, self._serial = cache or frames_cache(), next(_SERIALS)
+        self._frames = FrameReader(catalog, self.spec.dim, cache)
 
     @property
     def uploads(self) -> Path:
@@ -143,15 +129,6 @@ class Collection:
         with self.catalog.read() as db:
             return item_table.count_all(db)
 
-    def file_path(self, item: Item) -> Path:
-        """Where the item's bytes are. NotFound when the file has vanished since it was indexed."""
-        if not item.path.is_file():
-            raise NotFound(
-                f"The file of {item.name!r} is no longer at {printable(item.path)}. "
-                "Bring it back, or remove the item with `vicmae index FOLDER --prune`."
-            )
-        return item.path
-
     def moments_of(self, item_id: str) -> Moments:
         """The frames of an item with their times, evenly at its rate, whatever share a vector. Raises NotFound."""
         found = self.moments_of_many([item_id])
@@ -161,28 +138,7 @@ class Collection:
 
     def moments_of_many(self, item_ids: Sequence[str]) -> dict[str, Moments]:
         """As moments_of, of those of the items that exist, by id."""
-        with self.catalog.read() as db:
-            heads = frames.frame_heads(db, item_ids)
-            found: dict[str, frames.StoredFrames] = {}
-            for item_id, head in heads.items():
-                held = self._cache.get((self._serial, item_id))
-                if held is not None and held[0] == head.mark:
-                    found[item_id] = held[1]
-            read = frames.frames_of(db, [item_id for item_id in heads if item_id not in found])
-        for item_id, stored in read.items():
-            found[item_id] = stored
-            if len(stored) >= LONG_FRAMES:
-                self._cache.put((self._serial, item_id), (heads[item_id].mark, stored))
-        return {
-            item_id: found[item_id].unpacked(self.spec.dim).unfolded(head.frames_per_second)
-            for item_id, head in heads.items()
-            if item_id in found
-        }
-
-    def vectors_of(self, item_id: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """vectors (T, D) float32 unit length, start_seconds (T,) float64 of an item. Raises NotFound."""
-        moments = self.moments_of(item_id)
-        return moments.vectors, moments.start_seconds
+        return self._frames.read(item_ids)
 
     def vectors_in_blocks(self, rows: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """All stored vectors as (n,) item ids and (n, D) float32 unit length, n <= rows, oldest first."""

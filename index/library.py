@@ -18,7 +18,8 @@ from .aliases import COLLECTION_NAME, Aliases, check_name
 from .catalog.database import CATALOG_FILE, Catalog
 from .catalog.identity import read_identity, write_identity
 from .catalog.items import UPLOADS_FOLDER
-from .collection import Collection, FramesCache, frames_cache
+from .collection import Collection
+from .frame_reader import FramesCache, frames_cache
 from .vectors.gpu import Card
 from .vectors.plan import IndexOptions
 

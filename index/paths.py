@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from ..errors import NotFound
+
 
 def file_uri(path: Path) -> str:
     """The uri of a file: file:///…, percent-encoded, whatever bytes its name is made of."""
@@ -24,6 +26,16 @@ def is_gone(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def present(path: Path, name: str) -> Path:
+    """path itself, the file of the item of that name; NotFound when it has vanished since it was indexed."""
+    if not path.is_file():
+        raise NotFound(
+            f"The file of {name!r} is no longer at {printable(path)}. "
+            "Bring it back, or remove the item with `vicmae index FOLDER --prune`."
+        )
+    return path
 
 
 def printable(path: Path) -> str:

@@ -30,6 +30,7 @@ LADDER = (
     "library",
     "collection",
     "aliases",
+    "frame_reader",
     "matching",
     "vectors",
     "catalog",

@@ -5,7 +5,6 @@ manifest holds the sha256 of every member. The canaries are stored vectors with 
 snapshot was made: a restored collection must answer the same. The index is not in it; it is made anew.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -14,57 +13,28 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import Conflict, InvalidRequest, NotFound, StorageError
 from ..aliases import check_name
 from ..atomic import atomic_file, scratch_folder
 from ..catalog.copying import copy_catalog, read_copy
-from ..catalog.database import CATALOG_FILE, Catalog, Transaction, now
-from ..catalog.frames import count_vectors, vector_ids, vectors_between, vectors_with_ids
+from ..catalog.database import CATALOG_FILE, Catalog, now
+from ..catalog.frames import count_vectors
 from ..catalog.identity import rename
 from ..catalog.item_table import count_items, upload_names
 from ..catalog.items import UPLOADS_FOLDER
-from ..catalog.packing import unpack_rows
 from ..collection import Collection
 from ..library import Library
+from .canaries import canary_faults, make_canaries
+from .manifest import FORMAT, MANIFEST, Manifest, Member, manifest_dict, manifest_of, open_tar, read_manifest
 from .verify import Verdict, verify
 
-FORMAT = "vicmae-snapshot-1"
-MANIFEST, CANARIES = "manifest.json", "canaries.json"
-CANARY_COUNT, CANARY_NEAREST = 100, 10
-ALIKE = 0.99  # share of the canaries' answers that must be the same, as the index may be approximate
-SCORE_TOLERANCE = 2e-3
+CANARIES = "canaries.json"
 COPY_BYTES = 1 << 20
-MAX_MANIFEST_BYTES = 1 << 30
 MEMBER = re.compile(rf"{re.escape(CATALOG_FILE)}|{re.escape(CANARIES)}|{UPLOADS_FOLDER}/[^/\x00]+")
 TRIES = 3  # uploads may be deleted while they are gathered
-
-
-@dataclass(frozen=True)
-class Member:
-    name: str
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a snapshot says of itself."""
-
-    format: str
-    created_at: str
-    collection: str
-    model: str
-    fingerprint: str
-    items: int
-    frames: int
-    members: tuple[Member, ...]
 
 
 def create(collection: Collection, out: Path) -> Manifest:
@@ -129,17 +99,6 @@ def restore(library: Library, snapshot: Path, name: str | None = None, force: bo
         return library.adopt(folder, name, force)
 
 
-def read_manifest(path: Path) -> Manifest:
-    """What a snapshot says of itself; proves nothing. Raises NotFound, InvalidRequest."""
-    with _opened(path) as tar:
-        return _manifest(tar, path)
-
-
-def manifest_dict(manifest: Manifest) -> dict[str, Any]:
-    """The manifest as JSON holds it."""
-    return {**asdict(manifest), "members": [asdict(member) for member in manifest.members]}
-
-
 def _gather(collection: Collection, scratch: Path) -> None:
     """The catalog at one moment, and the bytes of all uploads that it names."""
     uploads = scratch / UPLOADS_FOLDER
@@ -170,30 +129,11 @@ def _link(source: Path, to: Path) -> None:
 def _described(collection: Collection, scratch: Path) -> Manifest:
     """Writes the canaries, and says what all members hold."""
     with read_copy(scratch / CATALOG_FILE) as db:
-        (scratch / CANARIES).write_text(json.dumps(_canaries(db, collection.spec.dim)))
+        (scratch / CANARIES).write_text(json.dumps(make_canaries(db, collection.spec.dim)))
         items, frames = count_items(db), count_vectors(db)
     paths = [scratch / CATALOG_FILE, scratch / CANARIES, *sorted((scratch / UPLOADS_FOLDER).iterdir())]
     members = tuple(Member(path.relative_to(scratch).as_posix(), path.stat().st_size, _sha256(path)) for path in paths)
     return Manifest(FORMAT, now(), collection.name, collection.model, collection.fingerprint, items, frames, members)
-
-
-def _canaries(db: Transaction, dim: int) -> dict[str, Any]:
-    """Queries near stored vectors, spread evenly over all, and the cosines of their nearest, by exact comparison."""
-    ids = vector_ids(db)
-    count = min(CANARY_COUNT, len(ids))
-    chosen = ids[np.linspace(0, len(ids) - 1, count).astype(int)]
-    queries = unpack_rows(b"".join(raw for _, raw in vectors_with_ids(db, chosen)), dim)
-    nearest = min(CANARY_NEAREST, len(ids))
-    best = np.full((count, 0), -1, np.float32)
-    for _, raw in vectors_between(db, (0, int(ids[-1]))) if count else ():
-        scores = queries @ unpack_rows(raw, dim).T
-        best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :nearest]
-    return {
-        "queries": base64.b64encode(queries.astype("<f4").tobytes()).decode(),
-        "count": count,
-        "dim": dim,
-        "scores": best.round(5).tolist(),
-    }
 
 
 def _write_tar(path: Path, scratch: Path, manifest: Manifest) -> None:
@@ -209,8 +149,8 @@ def _write_tar(path: Path, scratch: Path, manifest: Manifest) -> None:
 
 def _unpacked(path: Path, scratch: Path) -> tuple[Manifest, Verdict]:
     """The members into `scratch`, and what is wrong with them: nothing if the verdict is well."""
-    with _opened(path) as tar:
-        manifest = _manifest(tar, path)
+    with open_tar(path) as tar:
+        manifest = manifest_of(tar, path)
         faults = _extract(tar, manifest, scratch)
     verdict = Verdict(faults=faults)
     if faults:
@@ -264,46 +204,7 @@ def _compared(collection: Collection, manifest: Manifest, canaries: dict[str, An
             yield f"It holds {stats[name]} {name}, its manifest says {wanted}."
     if collection.fingerprint != manifest.fingerprint:
         yield f"Its vectors are of {collection.fingerprint}, its manifest says {manifest.fingerprint}."
-    if not canaries["count"]:
-        return
-    raw = np.frombuffer(base64.b64decode(canaries["queries"]), "<f4").reshape(canaries["count"], canaries["dim"])
-    expected: NDArray[np.float32] = np.array(canaries["scores"], np.float32)
-    collection.index.refresh()
-    scores, _ = collection.index.search(np.ascontiguousarray(raw, np.float32), expected.shape[1])
-    alike = (np.abs(scores - expected) <= SCORE_TOLERANCE).all(axis=1)
-    if alike.mean() < ALIKE:
-        yield f"{int((~alike).sum())} of {len(alike)} canary searches are answered differently than when it was made."
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    if not path.is_file():
-        raise NotFound(f"There is no snapshot {path}.")
-    try:
-        with tarfile.open(path, "r:") as tar:
-            yield tar
-    except tarfile.TarError as error:
-        raise InvalidRequest(f"{path} is no snapshot: expected a file that `vicmae snapshot create` wrote.") from error
-    except OSError as error:
-        raise StorageError(f"{path} cannot be unpacked: {error.strerror or error}.") from error
-
-
-def _manifest(tar: tarfile.TarFile, path: Path) -> Manifest:
-    info = tar.next()
-    refused = InvalidRequest(f"{path} is no snapshot that this vicmae knows: expected {FORMAT} in its manifest.")
-    if info is None or info.name != MANIFEST or not info.isreg() or info.size > MAX_MANIFEST_BYTES:
-        raise refused
-    source = tar.extractfile(info)
-    assert source is not None  # a regular file, as was checked
-    try:
-        told = json.loads(source.read())
-        members = tuple(Member(**member) for member in told.pop("members"))
-        manifest = Manifest(**told, members=members)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise refused from error
-    if manifest.format != FORMAT:
-        raise refused
-    return manifest
+    yield from canary_faults(collection, canaries)
 
 
 def _sha256(path: Path) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .database import Catalog, Transaction
-from .filters import Filter, to_sql
+from .filter_sql import to_sql
+from .filters import Filter
 from .items import Moments, NewItem
 from .packing import pack_vectors, unpack_rows, unpack_vectors
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from ...errors import InvalidRequest
 from .database import Catalog, Transaction, now
-from .filters import Filter, to_sql
+from .filter_sql import to_sql
+from .filters import Filter
 from .frames import insert_frames
 from .items import UPLOADS_FOLDER, Item, NewItem
 from .ledger import LedgerRow, write_ledger

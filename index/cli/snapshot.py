@@ -40,7 +40,8 @@ def create_snapshot(
     as_json: JsonOption = False,
 ) -> None:
     """Write a collection to one file, with its uploads; a server may go on using it meanwhile."""
-    from ..backup.snapshot import create, manifest_dict
+    from ..backup.manifest import manifest_dict
+    from ..backup.snapshot import create
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from ...errors import FileGone, NotFound
 from ...index.catalog import items as index
 from ...index.collection import Collection
+from ...index.paths import present
 from ..dependencies import ServicesDependency
 from ..file_response import RangeFileResponse
 from ..services import Services
@@ -92,6 +93,6 @@ def original(services: Services, name: str, item_id: str) -> RangeFileResponse:
 def present_file(collection: Collection, item: index.Item) -> Path:
     """The item's file; FileGone when it is no longer what was indexed."""
     try:
-        return collection.file_path(item)
+        return present(item.path, item.name)
     except NotFound as error:
         raise FileGone(str(error)) from error

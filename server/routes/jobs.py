@@ -1,6 +1,7 @@
 """Jobs: what runs in the background, how far it is, and ending it early."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 from anyio import sleep, to_thread
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
-from ...errors import NotFound
+from ...errors import NotFound, StorageError
 from ...index.catalog import jobs as index
 from ...index.collection import Collection
 from ..dependencies import ServicesDependency
@@ -29,11 +30,10 @@ REPORTS = (DUPLICATES, REEMBED)  # kinds whose report has an address
 @router.get("")
 def list_jobs(services: ServicesDependency, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
     """The newest jobs of all collections, newest first."""
-    jobs = [
-        job_schema(collection, job)
-        for collection in collections(services)
-        for job in index.list_jobs(collection.catalog, limit)
-    ]
+    jobs: list[Job] = []
+    for collection in services.library.survey()[0]:
+        with suppress(StorageError):  # a damaged collection's are left out; /v1/collections says what it has
+            jobs += [job_schema(collection, job) for job in index.list_jobs(collection.catalog, limit)]
     return Jobs(data=sorted(jobs, key=lambda job: job.created_at, reverse=True)[:limit])
 
 
@@ -85,16 +85,10 @@ def cancel_job(job_id: str, services: ServicesDependency) -> Job:
 
 def find(services: Services, job_id: str) -> tuple[Collection, index.Job]:
     """The job and its collection; NotFound when no collection knows it."""
-    for collection in collections(services):
-        try:
+    for collection in services.library.survey()[0]:
+        with suppress(NotFound, StorageError):
             return collection, index.get_job(collection.catalog, job_id)
-        except NotFound:
-            continue
     raise NotFound(f"There is no job {job_id!r}.")
-
-
-def collections(services: Services) -> list[Collection]:
-    return services.library.survey()[0]
 
 
 def job_schema(collection: Collection, job: index.Job) -> Job:

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 
 from ...errors import InvalidRequest, NotFound, StorageError
 from ...index.backup import snapshot as index
+from ...index.backup.manifest import read_manifest
 from ...index.backup.verify import verify
 from ...index.catalog.database import now
 from ..dependencies import ServicesDependency
@@ -101,7 +102,7 @@ def find(services: Services, name: str) -> Path:
 
 
 def snapshot_schema(path: Path) -> Snapshot:
-    manifest = index.read_manifest(path)
+    manifest = read_manifest(path)
     return Snapshot(
         name=path.name,
         size_bytes=path.stat().st_size,

@@ -181,7 +181,7 @@ def found_world(library: Library, data: Path, known: World) -> World:
         assert verdict.counts["ledger"] == (len(items) if collection.name == "c" else 0)
         everything = np.concatenate([unit_vectors(made.seed, made.frames) for made in held.values()] or [NOTHING])
         for item_id, made in held.items():
-            assert np.allclose(collection.vectors_of(item_id)[0], unit_vectors(made.seed, made.frames), atol=1e-3)
+            assert np.allclose(collection.moments_of(item_id).vectors, unit_vectors(made.seed, made.frames), atol=1e-3)
         query = unit_vectors(5, 2)
         best = -np.sort(-(query @ everything.T), axis=1)[:, :5]
         assert np.allclose(collection.index.search(query, 5)[0][:, : best.shape[1]], best, atol=1e-3)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_items import ENGINE, new_item
 
-from vicmae.index import collection as collections
+from vicmae.index import frame_reader
 from vicmae.index.cache import ByteCache
 from vicmae.index.library import Library
 
@@ -40,7 +40,7 @@ def test_what_is_asked_for_outlives_what_is_not() -> None:
 def test_a_film_read_again_is_the_same_until_it_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: float
 ) -> None:
-    monkeypatch.setattr(collections, "LONG_FRAMES", 20)
+    monkeypatch.setattr(frame_reader, "LONG_FRAMES", 20)
     with Library(tmp_path) as library, Library(tmp_path) as another:
         collection = library.create("c", ENGINE)
         item = collection.add(new_item(1, 40, fps))
@@ -58,7 +58,7 @@ def test_a_film_read_again_is_the_same_until_it_is_replaced(
 
 
 def test_another_collection_of_the_same_name_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collections, "LONG_FRAMES", 20)
+    monkeypatch.setattr(frame_reader, "LONG_FRAMES", 20)
     with Library(tmp_path) as library:
         for seed in (1, 2):
             collection = library.create("c", ENGINE)

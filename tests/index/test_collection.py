@@ -15,7 +15,7 @@ from vicmae.errors import InvalidRequest, NotFound
 from vicmae.index.catalog.ledger import LedgerRow, read_ledger
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.paths import printable
+from vicmae.index.paths import present, printable
 
 
 @pytest.fixture
@@ -35,8 +35,7 @@ def test_an_item_comes_back_as_it_went_in(collection: Collection) -> None:
     assert (moments.vectors * new.vectors).sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert moments.start_seconds.tolist() == new.start_seconds.tolist()
     assert moments.end_seconds.tolist() == new.end_seconds.tolist()
-    vectors, seconds = collection.vectors_of(item.id)
-    assert vectors.shape == (5, DIM) and seconds.shape == (5,)
+    assert moments.vectors.shape == (5, DIM) and moments.start_seconds.shape == (5,)
 
 
 def test_adding_twice_changes_nothing(collection: Collection) -> None:
@@ -128,7 +127,7 @@ def test_deleting_an_upload_deletes_its_bytes_but_a_users_file_stays(collection:
         path.write_bytes(b"x")
     one = collection.add(new_item(1, path=uploaded))
     two = collection.add(new_item(2, path=own))
-    assert collection.file_path(one) == uploaded
+    assert one.path == uploaded
     collection.delete(one.id)
     collection.delete(two.id)
     assert not uploaded.exists() and own.exists()
@@ -151,20 +150,20 @@ def test_uploads_move_with_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "a").rename(tmp_path / "b")
     with Library(tmp_path / "b") as library:
         moved = library.open("c")
-        assert moved.file_path(moved.get(item.id)).read_bytes() == b"x"
+        assert moved.get(item.id).path.read_bytes() == b"x"
 
 
 def test_a_file_name_that_is_no_text_is_kept(collection: Collection, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.png")
     path.write_bytes(b"x")
     item = collection.add(new_item(1, path=path, uri=path.as_uri()))
-    assert collection.file_path(collection.get(item.id)) == path
+    assert collection.get(item.id).path == path
     assert printable(path).endswith("caf\ufffd.png")
 
 
 def test_a_vanished_file_is_told(collection: Collection) -> None:
     with pytest.raises(NotFound, match="no longer at /made/1"):
-        collection.file_path(collection.add(new_item(1)))
+        present(collection.add(new_item(1)).path, "1.mp4")
 
 
 def test_stats_count(collection: Collection) -> None:

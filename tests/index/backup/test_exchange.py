@@ -94,7 +94,7 @@ def test_in_pieces(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert verify(again).faults == []
         for item in collection.items(100)[0]:
             assert again.get(item.id).metadata == item.metadata
-            assert np.allclose(again.vectors_of(item.id)[0], collection.vectors_of(item.id)[0], atol=1e-3)
+            assert np.allclose(again.moments_of(item.id).vectors, collection.moments_of(item.id).vectors, atol=1e-3)
     with np.load(tmp_path / "c.npz", allow_pickle=False) as held:
         assert (np.diff(held["item"]) >= 0).all() and held["item"][-1] == 11
         assert [fact["id"] for fact in json.loads(held["items"].tobytes())][held["item"][-1]] == new_item(11).id

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from vicmae.errors import Conflict, InvalidRequest, NotFound, StorageError
 from vicmae.index import cli
-from vicmae.index.backup.snapshot import create, read_manifest, restore, verify_snapshot
+from vicmae.index.backup.manifest import read_manifest
+from vicmae.index.backup.snapshot import create, restore, verify_snapshot
 from vicmae.index.backup.verify import verify
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_file
@@ -110,7 +111,7 @@ def test_a_snapshot_is_proved_and_restored(library: Library, collection: Collect
     restored = restore(library, tmp_path / "c.tar")
     assert answers(restored) == before
     assert [vars(item) for item in restored.items(100)[0]] == [vars(item) for item in items]
-    assert restored.file_path(restored.get("mine")).stat().st_size == items[0].size_bytes
+    assert restored.get("mine").path.stat().st_size == items[0].size_bytes
     copy = restore(library, tmp_path / "c.tar", "copy")
     assert (copy.name, answers(copy)) == ("copy", before)
     assert {path.name for path in library.folder.iterdir()} == {"c", "copy"}

@@ -114,7 +114,9 @@ def test_search_and_list_give_what_brute_force_gives(
         assert {item.id for item in collection.items(100, filter=filter)[0]} == passing
         query = unit_vectors(7, 1)[0]
         closest = {
-            item.id: float((collection.vectors_of(item.id)[0] @ query).max()) for item in items if item.id in passing
+            item.id: float((collection.moments_of(item.id).vectors @ query).max())
+            for item in items
+            if item.id in passing
         }
         hits = search_frame(collection, query, limit, filter)
         assert [hit.item.id for hit in hits] == sorted(closest, key=lambda name: -closest[name])[:limit]

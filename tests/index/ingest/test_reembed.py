@@ -74,7 +74,7 @@ def test_everything_but_the_vectors_stays(tmp_path: Path) -> None:
         assert target.fingerprint == "other-1"
         assert dismissed(target.catalog) == dismissed(old.catalog)
         library.drop("old")
-        assert target.file_path(target.get("mine")).read_bytes() == (target.uploads / "abc.png").read_bytes()
+        assert target.get("mine").path.read_bytes() == (target.uploads / "abc.png").read_bytes()
 
 
 def test_gone_and_broken_files_are_named(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def test_frame_search_equals_brute_force(
         query = unit_vectors(5000 + seed, 1)[0]
         for place, frames in enumerate(frame_counts):
             item = collection.add(new_item(place, frames, vectors=unit_vectors(seed + place, frames)))
-            vectors, starts = collection.vectors_of(item.id)
-            cosines = vectors @ query
-            best.append((float(cosines.max()), float(starts[cosines.argmax()]), item.id))
+            moments = collection.moments_of(item.id)
+            cosines = moments.vectors @ query
+            best.append((float(cosines.max()), float(moments.start_seconds[cosines.argmax()]), item.id))
         hits = search_frame(collection, query, limit)
         best.sort(reverse=True)
         assert len(hits) == min(limit, len(frame_counts))
