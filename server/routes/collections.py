@@ -7,6 +7,7 @@ from ...index import collection as index
 from ..dependencies import ServicesDependency
 from ..schemas.collections import Collection, Collections, DamagedCollection
 from ..services import Services
+from ..urls import collection_url
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
@@ -34,7 +35,7 @@ def put_collection(name: str, services: ServicesDependency, response: Response) 
         check_collection_count(services)
         collection = services.library.create(name, services.engine)
         response.status_code = 201
-        response.headers["location"] = f"/v1/collections/{name}"
+        response.headers["location"] = collection_url(name)
     return collection_schema(services, collection)
 
 

@@ -22,6 +22,7 @@ from ..schemas.jobs import Accepted
 from ..services import Services
 from ..uploads import service as uploads
 from ..uploads.idempotency import MAX_KEY, StoredResponse
+from ..urls import item_url, item_urls, job_url
 from . import jobs
 
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"])
@@ -141,10 +142,10 @@ def stored_response(collection: Collection, outcome: uploads.UploadOutcome) -> S
     """The answer to an upload: the item, or the job that makes it."""
     if outcome.job is not None:
         accepted = Accepted(job=jobs.job_schema(collection, outcome.job))
-        return StoredResponse(202, f"/v1/jobs/{outcome.job.id}", accepted.model_dump_json())
+        return StoredResponse(202, job_url(outcome.job.id), accepted.model_dump_json())
     assert outcome.item is not None
     item = item_schema(collection, outcome.item)
-    location = f"/v1/collections/{collection.name}/items/{item.id}"
+    location = item_url(collection.name, item.id)
     return StoredResponse(201 if outcome.is_new else 200, location, item.model_dump_json())
 
 
@@ -219,7 +220,6 @@ def check_limit(services: Services, limit: int) -> None:
 
 def item_schema(collection: Collection, item: index.Item) -> Item:
     """An item as the network sees it. Its path stays out: that is nobody's business there."""
-    url = f"/v1/collections/{collection.name}/items/{item.id}"
     return Item(
         id=item.id,
         uri=item.uri,
@@ -235,6 +235,5 @@ def item_schema(collection: Collection, item: index.Item) -> Item:
         sha256=item.sha256,
         metadata=item.metadata,
         created_at=item.created_at,
-        thumbnail_url=f"{url}/thumbnail",
-        media_url=f"{url}/media",
+        **item_urls(collection.name, item.id),
     )

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Annotated
 
 from anyio import sleep, to_thread
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
@@ -14,9 +14,10 @@ from ...index.catalog import jobs as index
 from ...index.collection import Collection
 from ..dependencies import ServicesDependency
 from ..jobs.kinds import DUPLICATES, REEMBED, SCAN
-from ..schemas.jobs import Job, Jobs, Progress
+from ..schemas.jobs import Accepted, Job, Jobs, Progress
 from ..services import Services
 from ..uploads.files import forget_upload
+from ..urls import collection_url, job_url
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -91,6 +92,12 @@ def find(services: Services, job_id: str) -> tuple[Collection, index.Job]:
     raise NotFound(f"There is no job {job_id!r}.")
 
 
+def accepted(collection: Collection, job: index.Job, response: Response) -> Accepted:
+    """The 202 of a request that made a job, or found it at work already; Location names the job."""
+    response.headers["location"] = job_url(job.id)
+    return Accepted(job=job_schema(collection, job))
+
+
 def job_schema(collection: Collection, job: index.Job) -> Job:
     return Job(
         id=job.id,
@@ -112,4 +119,4 @@ def _result_url(collection: Collection, job: index.Job) -> str | None:
     """Where the report of a finished job is; jobs that take in a video have none."""
     if job.kind not in REPORTS or job.state != "succeeded":
         return None
-    return f"/v1/collections/{collection.name}/{job.kind}/{job.id}"
+    return f"{collection_url(collection.name)}/{job.kind}/{job.id}"

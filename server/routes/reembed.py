@@ -6,9 +6,10 @@ from ...index.catalog import jobs as index
 from ...index.ingest.reembed import open_both
 from ..dependencies import ServicesDependency
 from ..jobs.kinds import REEMBED
+from ..jobs.queue import enqueue_once
 from ..schemas.collections import Reembedding, ReembedRequest
 from ..schemas.jobs import Accepted
-from . import jobs
+from .jobs import accepted
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
 
@@ -17,13 +18,8 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
 def reembed(name: str, body: ReembedRequest, services: ServicesDependency, response: Response) -> Accepted:
     """Starts it, or names the job that does it already. The collection of the name stays as it is."""
     source, target = open_both(services.library, name, body.into, services.engine, body.alias)
-    known = (job for job in index.list_jobs(target.catalog, 1000) if job.kind == REEMBED)
-    job = next((job for job in known if job.state in ("queued", "running")), None)
-    if job is None:
-        job = index.add_job(target.catalog, REEMBED, None, {"source": source.name, "alias": body.alias})
-        services.worker.wake()
-    response.headers["location"] = f"/v1/jobs/{job.id}"
-    return Accepted(job=jobs.job_schema(target, job))
+    job = enqueue_once(target, services.worker, REEMBED, {"source": source.name, "alias": body.alias})
+    return accepted(target, job, response)
 
 
 @router.get("/reembed/{job_id}")

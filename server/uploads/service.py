@@ -18,6 +18,7 @@ from ...index.ingest.pipeline import ingest_file
 from ...index.ingest.reader import Task
 from ...media.sampling import Sampling
 from ..jobs.kinds import INGEST
+from ..jobs.queue import active_jobs
 from ..media_input.multipart import Upload
 from ..services import Services
 from .files import forget_upload, upload_uri
@@ -153,8 +154,7 @@ def _check_sampling(known: Item, sampling: Sampling | None) -> None:
 
 
 def _waiting_job(collection: Collection, item_id: str) -> jobs.Job | None:
-    active = (job for job in jobs.list_jobs(collection.catalog, 1000) if job.state in ("queued", "running"))
-    return next((job for job in active if job.item_id == item_id), None)
+    return next((job for job in active_jobs(collection) if job.item_id == item_id), None)
 
 
 def _keep(received: Path, folder: Path) -> Path:
