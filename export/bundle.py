@@ -11,7 +11,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError
 from ..media.spec import InputSpec
-from .card import card_of
 from .drift import Drift
 
 SCHEMA = 1
@@ -113,14 +112,6 @@ def write_manifest(bundle: Path, manifest: Manifest) -> None:
     aside = bundle / (MANIFEST + ".partial")
     aside.write_text(manifest.to_json())
     aside.rename(bundle / MANIFEST)
-
-
-def record_quality(bundle: Path, task: str, scores: dict[str, Any]) -> None:
-    """Adds the scores of one evaluation to the manifest, and writes the card anew."""
-    manifest = read_manifest(bundle)
-    manifest = replace(manifest, quality={**manifest.quality, task: scores})
-    write_manifest(bundle, manifest)
-    (bundle / CARD).write_text(card_of(manifest))
 
 
 def save_canary(bundle: Path, pixels: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:

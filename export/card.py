@@ -1,22 +1,35 @@
 """card.md: a bundle's manifest in words, for the person who decides whether to use the model. Measures nothing."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from .bundle import Manifest
+from .bundle import CARD, Manifest, read_manifest, write_manifest
 
 HOW = {
     "model.onnx": "all in fp32",
     "model.fp16.onnx": "for GPUs; matrices in fp16; LayerNorm, softmax, pooling and unit length in fp32",
-    "model.int8.onnx": "for CPUs through ONNX Runtime; matrices in int8, activations quantised as they come; "
-    "attention's inner products, LayerNorm, softmax and pooling in fp32",
-    "model.int8-static.onnx": "for CPUs through OpenVINO or ONNX Runtime; matrices and their inputs in int8, with "
-    "scales from calibration pictures",
+    "model.int8.onnx": "of an older version, refused: its scales come from the batch, so that a picture's vector "
+    "depends on its neighbours",
+    "model.int8-static.onnx": "for CPUs through ONNX Runtime or OpenVINO; matrices, convolutions and their inputs in "
+    "int8, with scales from calibration pictures",
 }
 
 
-def card_of(manifest: "Manifest") -> str:
+def write_with_card(bundle: Path, manifest: Manifest) -> None:
+    """Writes the manifest of a bundle folder, and its card."""
+    write_manifest(bundle, manifest)
+    (bundle / CARD).write_text(card_of(manifest))
+
+
+def record_quality(bundle: Path, task: str, scores: dict[str, Any]) -> None:
+    """Adds the scores of one evaluation to the manifest, and writes the card anew."""
+    manifest = read_manifest(bundle)
+    write_with_card(bundle, replace(manifest, quality={**manifest.quality, task: scores}))
+
+
+def card_of(manifest: Manifest) -> str:
     """The manifest as Markdown: what it is, how it was trained, how good, how faithful, what not to use it for."""
     spec, p = manifest.spec, manifest.provenance
     lines = [

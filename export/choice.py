@@ -22,6 +22,7 @@ from time import perf_counter
 import numpy as np
 
 from ..errors import BundleError, DriftError, EngineError, InvalidRequest, VicmaeError
+from .batch_invariance import require_batch_invariance
 from .bundle import EngineFile, Manifest, load_canary, read_manifest, require_unaltered
 from .drift import compare, require_within_limits
 from .engine import Engine
@@ -203,7 +204,7 @@ def require_whole(trial: Trial, file_name: str) -> None:
 
 
 def within_limits(trial: Trial, road: Road) -> Start:
-    """Opens one road; its drift report and its canary here are within the limits. Raises EngineError, DriftError."""
+    """Opens one road; its drift report, canary and batches here are within limits. Raises EngineError, DriftError."""
     file = trial.manifest.engines[road.file]
     path = trial.bundle / road.file
     require_within_limits(file.drift, file.precision, f"the drift report of {path}")
@@ -217,6 +218,7 @@ def within_limits(trial: Trial, road: Road) -> Start:
         )
     drift = compare(expected[:CANARY_PICTURES], engine.embed(pixels[:CANARY_PICTURES]), source="canary")
     require_within_limits(drift, road.precision, f"{path} on this machine")
+    require_batch_invariance(engine, pixels[:CANARY_PICTURES], f"{path} on this machine")
     return Start(road, engine, min(drift.min_cosine, file.drift.min_cosine))
 
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..model.encoder import Encoder
-    from .timm_encoder import TimmEncoder
+    from .to_onnx import AnyEncoder
 
 PICTURES_FOR_CALIBRATION = 128
 PICTURES_FOR_LAYERS = 8
@@ -48,8 +47,7 @@ def export(
         list[str] | None,
         typer.Option(
             metavar="PRECISION",
-            help="Write this too, beside fp32: fp16 (GPUs), int8 (CPUs), int8-static (OpenVINO; needs --calibrate). "
-            "May be repeated.",
+            help="Write this too, beside fp32: fp16 (GPUs), int8-static (CPUs; needs --calibrate). May be repeated.",
         ),
     ] = None,
     calibrate: Annotated[
@@ -114,13 +112,13 @@ def export(
 
 def _network(
     checkpoint: Path | None, timm: str | None, size: int | None, provenance: Path | None
-) -> "tuple[Encoder | TimmEncoder, dict[str, Any]]":
+) -> "tuple[AnyEncoder, dict[str, Any]]":
     """The network in eval mode, and the facts for its card."""
     if checkpoint is not None:
-        from ..model.checkpoints import find_checkpoint, load_encoder
+        from ..model.checkpoints import find_checkpoint, load_any_encoder
 
         weights = find_checkpoint(checkpoint)
-        return load_encoder(weights, size), _provenance(weights, provenance)
+        return load_any_encoder(weights, size), _provenance(weights, provenance)
     from .timm_encoder import load_timm
 
     model, _, file = str(timm).partition(":")
@@ -130,7 +128,7 @@ def _network(
 
 
 def _export(
-    encoder: "Encoder | TimmEncoder",
+    encoder: "AnyEncoder",
     name: str | None,
     out: Path,
     facts: dict[str, Any],
@@ -180,9 +178,7 @@ def _export(
         raise typer.Exit(PARTLY)
 
 
-def _explain(
-    encoder: "Encoder | TimmEncoder", file: Path, pictures: "list[NDArray[np.uint8]]", json_output: bool
-) -> None:
+def _explain(encoder: "AnyEncoder", file: Path, pictures: "list[NDArray[np.uint8]]", json_output: bool) -> None:
     """A row a layer, and the first that is outside the limits of the file's precision."""
     from dataclasses import asdict
 

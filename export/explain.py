@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import BundleError
-from ..model.encoder import Encoder
 from .drift import LIMITS
 from .onnx_errors import why_it_does_not_start
-from .timm_encoder import TimmEncoder
-from .to_onnx import EMBEDDING, graph_of
+from .to_onnx import EMBEDDING, AnyEncoder, as_exported, graph_of
 
 VECTORS = "vectors"
 
@@ -46,12 +44,12 @@ def first_bad(layers: list[LayerDrift], precision: str) -> LayerDrift | None:
     return next((layer for layer in layers if layer.is_bad(precision)), None)
 
 
-def explain_drift(encoder: Encoder | TimmEncoder, path: Path, pixels: NDArray[np.uint8]) -> list[LayerDrift]:
+def explain_drift(encoder: AnyEncoder, path: Path, pixels: NDArray[np.uint8]) -> list[LayerDrift]:
     """pixels (N, S, S, 3) uint8 through PyTorch and through the ONNX file `path` -> each layer, in the network's order.
 
     BundleError for a file whose layers have other names: of another network, or not made by `vicmae export`.
     """
-    trained = _torch_layers(graph_of(encoder), pixels)
+    trained = _torch_layers(graph_of(as_exported(encoder)), pixels)
     engine = _file_layers(path, list(trained), pixels)
     shared = [name for name in trained if name in engine]
     if VECTORS not in shared or len(shared) < 2:

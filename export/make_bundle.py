@@ -8,6 +8,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,14 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError, DriftError
 from ..media.spec import InputSpec
-from ..model.encoder import Encoder
-from .bundle import CANARY, CARD, MANIFEST, EngineFile, Manifest, save_canary, sha256_of, write_manifest
-from .card import card_of
+from .batch_invariance import require_batch_invariance
+from .bundle import CANARY, CARD, MANIFEST, EngineFile, Manifest, save_canary, sha256_of
+from .card import write_with_card
 from .drift import Drift, compare, require_within_limits
 from .onnxruntime_engine import OnnxRuntimeEngine
 from .quantize import FILES, Batches, gate_of, write_precision
 from .swap import put_in_place
-from .timm_encoder import TimmEncoder
-from .to_onnx import DATA_SUFFIX, write_onnx
+from .to_onnx import DATA_SUFFIX, AnyEncoder, as_exported, write_onnx
 from .torch_engine import TorchEngine
 
 CANARIES = 8
@@ -47,7 +48,7 @@ def made_up_pixels(spec: InputSpec, count: int, seed: int = 0) -> NDArray[np.uin
 
 
 def export_bundle(
-    encoder: Encoder | TimmEncoder,
+    encoder: AnyEncoder,
     name: str,
     bundle: Path,
     pictures: Iterable[NDArray[np.uint8]] | None = None,
@@ -66,13 +67,13 @@ def export_bundle(
     An engine outside its limits is not written unless `force`, and `serve` refuses it then: without model.onnx there is
     no bundle (DriftError, nothing is touched); of another precision's failure `tell` hears, and the rest is written.
     """
+    encoder = as_exported(encoder)
     with _replacing(bundle) as aside:
-        reference = TorchEngine(encoder, name)
         batches = [made_up_pixels(encoder.spec, 128, seed=1)] if pictures is None else list(pictures)
         if not batches:
             raise BundleError("There is no readable picture to measure the drift on.")
         tell(f"{name}: PyTorch's vectors of {sum(map(len, batches))} pictures")
-        expected = np.concatenate([reference.embed(batch) for batch in batches])
+        reference = Reference(TorchEngine(encoder, name), batches, source)
         engines = {}
         for precision in ("fp32", *precisions):
             path = aside / FILES[precision]
@@ -81,35 +82,68 @@ def export_bundle(
                 write_onnx(encoder, path, patch_tokens)
             else:
                 write_precision(precision, aside / FILES["fp32"], path, calibration or [])
-            engine = OnnxRuntimeEngine(path, encoder.spec, reference.fingerprint, name, gate_of(precision))
-            drift = compare(expected, np.concatenate([engine.embed(batch) for batch in batches]), source)
-            engine.close()
-            try:
-                require_within_limits(drift, gate_of(precision), str(bundle / path.name))
-            except DriftError as error:
-                if precision == "fp32" and not force:
-                    raise
-                if not force:
-                    tell(f"{path.name} is not written. {error}")
-                    for file in _files_of(path):
-                        file.unlink()
-                    continue
-                tell(f"{path.name} is written by --force; serve will refuse it. {error}")
-            engines[path.name] = _engine_file(path, gate_of(precision), drift)
-        canary = made_up_pixels(encoder.spec, CANARIES)
-        save_canary(aside, canary, reference.embed(canary))
-        manifest = Manifest(
-            name=name,
-            fingerprint=reference.fingerprint,
-            spec=encoder.spec,
-            architecture=encoder.config.to_dict(),
-            parameters=sum(p.numel() for p in encoder.parameters()),
-            engines=engines,
-            pooling=reference.pooling,
-            provenance=provenance or {},
-        )
-        write_manifest(aside, manifest)
-        (aside / CARD).write_text(card_of(manifest))
+            drift = _drift_within_limits(reference, path, precision, bundle, force, tell)
+            if drift is None:
+                for file in _files_of(path):
+                    file.unlink()
+            else:
+                engines[path.name] = _engine_file(path, gate_of(precision), drift)
+        return _describe(reference.engine, aside, engines, provenance or {})
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What every engine file is held against: PyTorch's vectors of some batches of pictures."""
+
+    engine: TorchEngine
+    batches: list[NDArray[np.uint8]]
+    source: str
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        return np.concatenate([self.engine.embed(batch) for batch in self.batches])
+
+
+def _drift_within_limits(
+    reference: Reference, path: Path, precision: str, bundle: Path, force: bool, tell: Callable[[str], None]
+) -> Drift | None:
+    """The file's drift report; None where it fails the gate and is not to be written. DriftError if it is fp32."""
+    gate, what = gate_of(precision), str(bundle / path.name)
+    with OnnxRuntimeEngine(
+        path, reference.engine.spec, reference.engine.fingerprint, reference.engine.name, gate
+    ) as engine:
+        vectors = np.concatenate([engine.embed(batch) for batch in reference.batches])
+        drift = compare(reference.vectors, vectors, reference.source)
+        try:
+            require_within_limits(drift, gate, what)
+            require_batch_invariance(engine, made_up_pixels(engine.spec, CANARIES), what)
+        except DriftError as error:
+            if precision == "fp32" and not force:
+                raise
+            if not force:
+                tell(f"{path.name} is not written. {error}")
+                return None
+            tell(f"{path.name} is written by --force; serve will refuse it. {error}")
+    return drift
+
+
+def _describe(
+    reference: TorchEngine, bundle: Path, engines: dict[str, EngineFile], provenance: dict[str, Any]
+) -> Manifest:
+    """Writes canary, manifest and card beside the engine files."""
+    canary = made_up_pixels(reference.spec, CANARIES)
+    save_canary(bundle, canary, reference.embed(canary))
+    manifest = Manifest(
+        name=reference.name,
+        fingerprint=reference.fingerprint,
+        spec=reference.spec,
+        architecture=reference.encoder.config.to_dict(),
+        parameters=sum(p.numel() for p in reference.encoder.parameters()),
+        engines=engines,
+        pooling=reference.pooling,
+        provenance=provenance,
+    )
+    write_with_card(bundle, manifest)
     return manifest
 
 

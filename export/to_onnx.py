@@ -1,8 +1,9 @@
 """A network -> model.onnx. Needs torch; a server never imports this. Knows nothing of bundles and of other precisions.
 
-The exported graph takes uint8 pixels. Mean and standard deviation are folded into the patch embedding, which becomes
-one matrix product, so nobody outside can normalise wrongly. Pooling and unit length are inside too. Tensors carry the
-names of the modules that made them (`blocks.3.mlp.fc2`), so that drift can be followed layer by layer.
+The exported graph takes uint8 pixels; normalisation, pooling and unit length are inside, so nobody outside can do them
+wrongly. With a patch embedding, mean and standard deviation are folded into it, which becomes one matrix product; with
+a convolutional stem they stand before it, because its padding is that of normalised pictures. Tensors carry the names
+of the modules that made them (`blocks.3.mlp.fc2`), so that drift can be followed layer by layer.
 """
 
 import ast
@@ -15,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..model.conv_encoder import ConvEncoder
 from ..model.encoder import Encoder
 from .timm_encoder import TimmEncoder, TimmGraph
+from .weights import rounded_to_half, store_weights
 
 # The newest that TensorRT 10.0 reads (its operators.md: opset 9 to 20) and the first with Gelu as one operator, so that
 # Gelu and LayerNormalization can be kept in fp32 by name; ONNX Runtime reads it on CPU and CUDA since 1.17.
@@ -24,6 +27,8 @@ OPSET = 20
 LARGEST_FILE_BYTES = 1_900_000_000  # protobuf ends at 2 GiB: what is larger keeps its weights in a file beside it
 DATA_SUFFIX = ".data"
 EMBEDDING = "embedding"  # the tokens that enter the first module
+
+AnyEncoder = Encoder | ConvEncoder | TimmEncoder
 
 
 class PooledEncoder(nn.Module):
@@ -69,16 +74,46 @@ class PooledEncoder(nn.Module):
         return (vectors, tokens) if self.patch_tokens else vectors
 
 
-def graph_of(encoder: Encoder | TimmEncoder, patch_tokens: bool = False) -> nn.Module:
+class ConvGraph(nn.Module):
+    """The graph of an encoder with a convolutional stem: pixels (N, S, S, 3) uint8 -> vectors (N, D), unit length.
+
+    With `patch_tokens` also ConvEncoder's tokens (N, L, D). They come first, so that the last tensor of a module that
+    both pass is the one that the vector is made of.
+    """
+
+    def __init__(self, encoder: ConvEncoder, patch_tokens: bool = False) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.patch_tokens = patch_tokens
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        places = self.encoder.places(self.encoder.normalise(pixels))
+        tokens = self.encoder.tokens(places) if self.patch_tokens else None
+        vectors = functional.normalize(self.encoder.project(self.encoder.pool(places)), dim=1)
+        return vectors if tokens is None else (vectors, tokens)
+
+
+def as_exported(encoder: AnyEncoder) -> AnyEncoder:
+    """The network that a bundle is of, in eval mode: one with a convolutional stem has weights that fp16 holds exactly.
+
+    A copy where something is rounded, so that the caller's network stays as it was.
+    """
+    return rounded_to_half(encoder) if isinstance(encoder, ConvEncoder) else encoder.eval()
+
+
+def graph_of(encoder: AnyEncoder, patch_tokens: bool = False) -> nn.Module:
     """The network as it is exported, in eval mode: pixels in, vectors (and patch tokens) out."""
+    if isinstance(encoder, ConvEncoder):
+        return ConvGraph(encoder, patch_tokens).eval()
     graph = TimmGraph if isinstance(encoder, TimmEncoder) else PooledEncoder
     return graph(encoder, patch_tokens).eval()  # type: ignore[arg-type]
 
 
-def write_onnx(encoder: Encoder | TimmEncoder, path: Path, patch_tokens: bool = False) -> None:
+def write_onnx(encoder: AnyEncoder, path: Path, patch_tokens: bool = False) -> None:
     """Exports the pooled encoder with a dynamic batch; weights inside the one file, or beside it where it is too large.
 
-    Input `pixels`, outputs `vectors` and, if wished, `patch_tokens`.
+    Input `pixels`, outputs `vectors` and, if wished, `patch_tokens`. The weights of an encoder with a convolutional
+    stem are stored in fp16 under the names of its state dict (weights.py), so it must be one that as_exported gives.
     """
     size = encoder.spec.size
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
@@ -100,6 +135,8 @@ def write_onnx(encoder: Encoder | TimmEncoder, path: Path, patch_tokens: bool = 
     model = program.model_proto
     name_layers(model)
     forget_origins(model)
+    if isinstance(encoder, ConvEncoder):
+        store_weights(model, {name: weight.numpy(force=True) for name, weight in encoder.state_dict().items()})
     save(model, path)
 
 

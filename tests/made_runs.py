@@ -124,21 +124,30 @@ def write_bundle(folder: Path) -> Path:
 
 
 def write_bundle_of_many(folder: Path) -> Path:
-    """The same with int8 files beside the fp32 one: model.int8.onnx (dynamic) and model.int8-static.onnx (QDQ)."""
-    write_bundle(folder)
-    for name, content in _int8_files().items():
+    """The same with two int8 files beside the fp32 one, model.int8.onnx and model.int8-static.onnx; scales static."""
+    static = {name: _int8_file(dynamic=False) for name in ("model.int8.onnx", "model.int8-static.onnx")}
+    return _with_files(write_bundle(folder), static)
+
+
+def write_bundle_with_dynamic_scales(folder: Path) -> Path:
+    """The same with model.int8.onnx as older versions made it: scales that are taken from each batch."""
+    return _with_files(write_bundle(folder), {"model.int8.onnx": _int8_file(dynamic=True)})
+
+
+def _with_files(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
         (folder / name).write_bytes(content)
     manifest = read_manifest(folder)
     added = {
         name: EngineFile(sha256_of(folder / name), len(content), "int8", Drift(500, "made", 0.9999, 0.9999, 1.0))
-        for name, content in _int8_files().items()
+        for name, content in files.items()
     }
     write_manifest(folder, replace(manifest, engines={**manifest.engines, **added}))
     return folder
 
 
 @cache
-def _int8_files() -> dict[str, bytes]:
+def _int8_file(dynamic: bool) -> bytes:
     from onnxruntime import quantization
 
     class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -155,10 +164,11 @@ def _int8_files() -> dict[str, bytes]:
             "per_channel": True,
             "extra_options": {"MatMulConstBOnly": True},
         }
-        quantization.quantize_dynamic(source, target, **options)
-        files = {"model.int8.onnx": target.read_bytes()}
-        quantization.quantize_static(source, target, Calibration(), **options)
-        return files | {"model.int8-static.onnx": target.read_bytes()}
+        if dynamic:
+            quantization.quantize_dynamic(source, target, **options)
+        else:
+            quantization.quantize_static(source, target, Calibration(), **options)
+        return target.read_bytes()
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import noise_pixels, write_bundle_of_many
+from made_runs import noise_pixels, write_bundle_of_many, write_bundle_with_dynamic_scales
 from numpy.typing import NDArray
 
 from vicmae.errors import BundleError, DriftError, EngineError, InvalidRequest
@@ -134,6 +134,18 @@ def test_the_canary_refuses_an_engine_whose_report_is_fine(bundle: Path, plain: 
     for wish in ("auto", "onnxruntime-int8"):
         with pytest.raises(DriftError, match="on this machine: mean cosine"):
             open_engine(bundle, threads=1, engine=wish)
+
+
+def test_scales_of_the_batch_are_refused_and_the_next_engine_serves(
+    tmp_path: Path, plain: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = write_bundle_with_dynamic_scales(tmp_path / "old")
+    for wish in ("auto", "fastest"):
+        with open_engine(old, threads=1, engine=wish) as engine:
+            assert engine.precision == "fp32"
+    assert "engine onnxruntime-int8 refused" in caplog.text and "neighbours in the batch" in caplog.text
+    with pytest.raises(DriftError, match=r"differs by .* 1e-05 is allowed.*--precision int8-static"):
+        open_engine(old, threads=1, engine="onnxruntime-int8")
 
 
 def test_auto_takes_only_what_is_faithful_and_fastest_what_passes(

@@ -154,9 +154,9 @@ def test_wishes_that_cannot_be_met_are_refused(run: Run, checkpoint: Path, tmp_p
 
 
 def test_precisions_are_written_and_told(run: Run, checkpoint: Path, media: Path) -> None:
-    words = ("--precision", "int8", "--precision", "int8-static", "--calibrate", media)
+    words = ("--precision", "fp16", "--precision", "int8-static", "--calibrate", media)
     told = json.loads(run("export", checkpoint, "-o", "made", *words, "--json").stdout)
-    names = ["model.onnx", "model.int8.onnx", "model.int8-static.onnx"]
+    names = ["model.onnx", "model.fp16.onnx", "model.int8-static.onnx"]
     assert list(told["drift"]) == names and told["refused"] == []
     assert list(read_manifest(Path("made")).engines) == names
     lines = run("export", checkpoint, "-o", "made", "--precision", "fp16").stdout.splitlines()
@@ -165,19 +165,20 @@ def test_precisions_are_written_and_told(run: Run, checkpoint: Path, media: Path
 
 
 def test_a_precision_that_drifts_is_partly_failed(run: Run, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LIMITS, "int8", DriftLimits(1.1, 1.1))
-    result = run("export", checkpoint, "-o", "made", "--precision", "int8", "--json", code=3)
-    assert json.loads(result.stdout)["refused"] == ["model.int8.onnx"]
-    assert "model.int8.onnx is not written" in result.stderr
-    run("export", checkpoint, "-o", "made", "--precision", "int8", "--force")
-    assert "model.int8.onnx" in read_manifest(Path("made")).engines
+    monkeypatch.setitem(LIMITS, "fp16", DriftLimits(1.1, 1.1))
+    result = run("export", checkpoint, "-o", "made", "--precision", "fp16", "--json", code=3)
+    assert json.loads(result.stdout)["refused"] == ["model.fp16.onnx"]
+    assert "model.fp16.onnx is not written" in result.stderr
+    run("export", checkpoint, "-o", "made", "--precision", "fp16", "--force")
+    assert "model.fp16.onnx" in read_manifest(Path("made")).engines
 
 
 def test_wishes_for_precisions_are_checked_before_anything_is_done(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for words, why in (
         (("--precision", "fp8"), "fp8 is not known"),
-        (("--precision", "int8", "--precision", "int8"), "given 2 times"),
+        (("--precision", "fp16", "--precision", "fp16"), "given 2 times"),
+        (("--precision", "int8"), "Ask for int8-static"),
         (("--precision", "int8-static"), "--calibrate"),
         (("--precision", "int8-static", "--calibrate", "empty"), "no picture or video below empty"),
     ):

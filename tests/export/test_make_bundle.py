@@ -20,7 +20,7 @@ from vicmae.export.torch_engine import TorchEngine
 from vicmae.media.spec import InputSpec
 
 ENCODER = nano_encoder()
-ALL = ("fp16", "int8", "int8-static")
+ALL = ("fp16", "int8-static")
 CALIBRATION = [noise_pixels(8, seed=seed) for seed in range(4)]
 
 
@@ -136,12 +136,12 @@ def test_every_precision_is_written_with_its_own_report(tmp_path: Path) -> None:
         ENCODER, "nano", tmp_path / "b", None, precisions=ALL, calibration=CALIBRATION, tell=told.append
     )
     assert list(manifest.engines) == [FILES[p] for p in ("fp32", *ALL)]
-    assert [file.precision for file in manifest.engines.values()] == ["fp32", "fp16", "int8", "int8"]
+    assert [file.precision for file in manifest.engines.values()] == ["fp32", "fp16", "int8"]
     assert {p.name for p in (tmp_path / "b").iterdir()} == {MANIFEST, CANARY, CARD, *FILES.values()}
     assert read_manifest(tmp_path / "b") == manifest
     least = [file.drift.min_cosine for file in manifest.engines.values()]
     assert least[0] > 0.999999 and least[1] > 0.999 and min(least) > 0.97
-    assert len({file.sha256 for file in manifest.engines.values()}) == 4
+    assert len({file.sha256 for file in manifest.engines.values()}) == 3
     card = (tmp_path / "b" / CARD).read_text()
     for name, file in manifest.engines.items():
         assert f"| {name} | {file.precision} |" in card and f"- `{name}`: " in card
@@ -168,19 +168,29 @@ def drifting(precision: str) -> object:
 
 @pytest.mark.usefixtures("same_graph")
 def test_a_precision_that_drifts_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(make_bundle, "write_precision", drifting("int8"))
+    monkeypatch.setattr(make_bundle, "write_precision", drifting("int8-static"))
     told: list[str] = []
-    manifest = export_bundle(ENCODER, "nano", tmp_path / "b", precisions=("fp16", "int8"), tell=told.append)
+    manifest = export_bundle(
+        ENCODER, "nano", tmp_path / "b", precisions=("fp16", "int8-static"), calibration=CALIBRATION, tell=told.append
+    )
     assert list(manifest.engines) == ["model.onnx", "model.fp16.onnx"]
-    assert not (tmp_path / "b" / "model.int8.onnx").exists()
-    assert "model.int8.onnx is not written" in told[-1] and "mean cosine" in told[-1]
-    manifest = export_bundle(ENCODER, "nano", tmp_path / "b", precisions=("int8",), tell=told.append, force=True)
-    assert manifest.engines["model.int8.onnx"].drift.mean_cosine < 0.99
+    assert not (tmp_path / "b" / "model.int8-static.onnx").exists()
+    assert "model.int8-static.onnx is not written" in told[-1] and "mean cosine" in told[-1]
+    manifest = export_bundle(
+        ENCODER,
+        "nano",
+        tmp_path / "b",
+        precisions=("int8-static",),
+        calibration=CALIBRATION,
+        tell=told.append,
+        force=True,
+    )
+    assert manifest.engines["model.int8-static.onnx"].drift.mean_cosine < 0.99
     assert "is written by --force; serve will refuse it" in told[-1]
 
 
 @pytest.mark.usefixtures("same_graph")
-@pytest.mark.parametrize("broken", ["save_canary", "card_of", "write_manifest", "put_in_place"])
+@pytest.mark.parametrize("broken", ["save_canary", "write_with_card", "put_in_place"])
 def test_a_crash_leaves_the_bundle_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     export_bundle(ENCODER, "good", tmp_path / "b")
     before = {p.name: p.read_bytes() for p in (tmp_path / "b").iterdir()}
@@ -190,14 +200,14 @@ def test_a_crash_leaves_the_bundle_that_was_there(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(make_bundle, broken, fail)
     with pytest.raises(BundleError, match="cannot be written: .*No space left on device.*as it was"):
-        export_bundle(ENCODER, "bad", tmp_path / "b", precisions=("int8",))
+        export_bundle(ENCODER, "bad", tmp_path / "b", precisions=("fp16",))
     assert {p.name: p.read_bytes() for p in (tmp_path / "b").iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
 @pytest.mark.usefixtures("same_graph")
 def test_an_export_keeps_files_that_it_does_not_make(tmp_path: Path) -> None:
-    export_bundle(ENCODER, "first", tmp_path / "b", precisions=("int8",))
+    export_bundle(ENCODER, "first", tmp_path / "b", precisions=("fp16",))
     (tmp_path / "b" / "notes.txt").write_text("mine")
     (tmp_path / "b" / "tensorrt").mkdir()
     (tmp_path / "b" / "tensorrt" / "x.engine").write_bytes(b"built")

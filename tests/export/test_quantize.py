@@ -28,7 +28,7 @@ FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     bundle = write_bundle(tmp_path_factory.mktemp("precisions") / "bundle")
     calibration = [noise_pixels(8, seed=seed) for seed in range(4)]
-    for precision in ("fp16", "int8", "int8-static"):
+    for precision in ("fp16", "int8-static"):
         write_precision(precision, bundle / "model.onnx", bundle / FILES[precision], calibration)
     return {precision: bundle / name for precision, name in FILES.items()}
 
@@ -52,7 +52,7 @@ def test_every_precision_gives_the_trained_vectors_at_any_batch(files: dict[str,
 
 def test_lower_precisions_are_smaller(files: dict[str, Path]) -> None:
     size = {precision: path.stat().st_size for precision, path in files.items()}
-    assert max(size["fp16"], size["int8"], size["int8-static"]) < 0.6 * size["fp32"]
+    assert max(size["fp16"], size["int8-static"]) < 0.6 * size["fp32"]
 
 
 def test_fp16_keeps_norms_softmax_and_pooling_in_fp32(files: dict[str, Path]) -> None:
@@ -102,8 +102,6 @@ def test_fp16_does_not_go_down_and_up_between_nodes_in_fp32(files: dict[str, Pat
 
 def test_int8_is_of_the_matrices_alone(files: dict[str, Path]) -> None:
     products = 4 * NANO.depth  # qkv, proj, fc1, fc2; that of the pixels stays in fp32
-    dynamic = Counter(node.op_type for node in onnx.load(files["int8"]).graph.node)
-    assert dynamic["MatMulInteger"] == products and dynamic["MatMul"] == 2 * NANO.depth + 1
     static = onnx.load(files["int8-static"])
     pixels = next(node for node in static.graph.node if node.op_type == "MatMul")
     assert pixels.output[0] == "matmul" and "Dequantize" not in pixels.input[0]
@@ -129,10 +127,11 @@ def test_openvino_reads_the_static_file_as_onnx_runtime_does(files: dict[str, Pa
 @pytest.mark.parametrize(
     ("wished", "calibrated", "why"),
     [
-        (["fp8"], False, "--precision fp8 is not known; known are fp32, fp16, int8, int8-static"),
-        (["int8", "fp16", "int8"], False, "--precision int8 is given 2 times; give it once"),
+        (["fp8"], False, "--precision fp8 is not known; known are fp32, fp16, int8-static"),
+        (["int8"], False, "picture.s vector depended on its neighbours; it is gone. Ask for int8-static"),
+        (["fp16", "fp16"], False, "--precision fp16 is given 2 times; give it once"),
         (["int8-static"], False, "int8-static needs pictures .* --calibrate"),
-        (["int8"], True, "--calibrate is for --precision int8-static only"),
+        (["fp16"], True, "--calibrate is for --precision int8-static only"),
     ],
 )
 def test_wishes_that_make_no_sense_are_refused(wished: list[str], calibrated: bool, why: str) -> None:

@@ -36,7 +36,7 @@ def test_its_drift_was_measured_on_real_pictures(manifest: Manifest) -> None:
         assert file.drift.min_cosine >= (0.9999 if file.precision == "fp32" else FAITHFUL)
 
 
-OTHER_ENGINES = ["onnxruntime-int8", "onnxruntime-int8-static", "openvino-fp32", "openvino-int8-static"]
+OTHER_ENGINES = ["onnxruntime-int8-static", "openvino-fp32", "openvino-int8-static"]
 
 
 @pytest.mark.parametrize("name", OTHER_ENGINES)
@@ -68,7 +68,7 @@ def test_it_beats_the_floor(manifest: Manifest) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize(("name", "near"), [("onnxruntime-fp32", 0.005), ("onnxruntime-int8", 0.02)])
+@pytest.mark.parametrize(("name", "near"), [("onnxruntime-fp32", 0.005), ("onnxruntime-int8-static", 0.02)])
 def test_its_retrieval_is_as_recorded(manifest: Manifest, name: str, near: float) -> None:
     recorded = manifest.quality[RETRIEVAL]
     with open_engine(SHIPPED_BUNDLE, engine=name) as engine:
