@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError
 from ..media.spec import InputSpec
+from .calibration import Calibration
 from .drift import Drift
 
 SCHEMA = 1
@@ -46,7 +47,8 @@ class EngineFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """manifest.json. `architecture` is the ModelConfig, `provenance` says how it was trained; `quality` is measured."""
+    """manifest.json. `architecture` is the ModelConfig, `provenance` says how it was trained; `quality` is measured;
+    `calibration` is None until `vicmae calibrate` has fitted it."""
 
     name: str
     fingerprint: str
@@ -57,10 +59,12 @@ class Manifest:
     pooling: str = POOLING
     provenance: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
     schema: int = SCHEMA
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        calibration = None if self.calibration is None else self.calibration.to_dict()
+        return json.dumps({**asdict(self), "calibration": calibration}, indent=2, ensure_ascii=False) + "\n"
 
 
 def fingerprint_of(weights: Mapping[str, NDArray[Any]], spec: InputSpec, pooling: str = POOLING) -> str:
@@ -91,7 +95,10 @@ def read_manifest(bundle: Path) -> Manifest:
         raise BundleError(f"{path} has schema {schema!r}; this version of vicmae reads {SCHEMA}. Export it again.")
     try:
         engines = {n: EngineFile(**{**e, "drift": Drift(**e["drift"])}) for n, e in values["engines"].items()}
-        return Manifest(**{**values, "spec": InputSpec.from_dict(values["spec"]), "engines": engines})
+        spec = InputSpec.from_dict(values["spec"])
+        fitted = values.get("calibration")
+        calibration = None if fitted is None else Calibration.from_dict(fitted, spec.dim)
+        return Manifest(**{**values, "spec": spec, "engines": engines, "calibration": calibration})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{path} is damaged or from another version: {error!r}. Export it again.") from error
 

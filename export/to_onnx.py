@@ -9,6 +9,7 @@ of the modules that made them (`blocks.3.mlp.fc2`), so that drift can be followe
 import ast
 import logging
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
 import onnx
@@ -16,16 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import CheckpointError
 from ..model.conv_encoder import ConvEncoder
 from ..model.encoder import Encoder
 from .timm_encoder import TimmEncoder, TimmGraph
-from .weights import rounded_to_half, store_weights
+from .weights import store_weights
 
 # The newest that TensorRT 10.0 reads (its operators.md: opset 9 to 20) and the first with Gelu as one operator, so that
 # Gelu and LayerNormalization can be kept in fp32 by name; ONNX Runtime reads it on CPU and CUDA since 1.17.
 OPSET = 20
 LARGEST_FILE_BYTES = 1_900_000_000  # protobuf ends at 2 GiB: what is larger keeps its weights in a file beside it
 DATA_SUFFIX = ".data"
+LARGEST_HALF = 65504.0
 EMBEDDING = "embedding"  # the tokens that enter the first module
 
 AnyEncoder = Encoder | ConvEncoder | TimmEncoder
@@ -94,11 +97,19 @@ class ConvGraph(nn.Module):
 
 
 def as_exported(encoder: AnyEncoder) -> AnyEncoder:
-    """The network that a bundle is of, in eval mode: one with a convolutional stem has weights that fp16 holds exactly.
-
-    A copy where something is rounded, so that the caller's network stays as it was.
-    """
-    return rounded_to_half(encoder) if isinstance(encoder, ConvEncoder) else encoder.eval()
+    """The network that a bundle is of, in eval mode. Of one with a convolutional stem it is a copy, whose weights are
+    rounded to what fp16 holds, because so they are stored; CheckpointError where one is too large for that."""
+    if not isinstance(encoder, ConvEncoder):
+        return encoder.eval()
+    rounded = deepcopy(encoder).eval()
+    for name, weight in rounded.state_dict().items():
+        if not bool((weight.abs() <= LARGEST_HALF).all()):
+            raise CheckpointError(
+                f"The weight {name} holds numbers beyond {LARGEST_HALF:.0f} or none at all; a bundle stores fp16. "
+                "Train again with a lower rate."
+            )
+        weight.copy_(weight.half().to(weight.dtype))
+    return rounded
 
 
 def graph_of(encoder: AnyEncoder, patch_tokens: bool = False) -> nn.Module:

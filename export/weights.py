@@ -5,42 +5,22 @@ or not; behind those that it uses stands a Cast to fp32 (and a Transpose where t
 which runtimes compute once, when they load the file. So the file is half as large, and a training can begin with it.
 """
 
-from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ..errors import BundleError, CheckpointError
+from ..errors import BundleError
 from .bundle import Manifest, read_manifest, require_unaltered
-
-if TYPE_CHECKING:
-    from ..model.conv_encoder import ConvEncoder
 
 Weights = dict[str, NDArray[np.float32]]
 
 MODEL = "model.onnx"
 PREFIX = "encoder."  # where the exported graph holds the encoder
 TRANSPOSED, AS_FP32 = ".transposed", ".fp32"  # what the graph makes of the stored weight of a name
-LARGEST_HALF = 65504.0
 LARGE_CONSTANT = 1024  # numbers; smaller ones gain nothing
-
-
-def rounded_to_half(encoder: "ConvEncoder") -> "ConvEncoder":
-    """A copy of the network in eval mode, each weight rounded to the nearest that fp16 holds. CheckpointError where
-    one is too large for that, or no number."""
-    rounded = deepcopy(encoder).eval()
-    for name, weight in rounded.state_dict().items():
-        if not bool((weight.abs() <= LARGEST_HALF).all()):
-            raise CheckpointError(
-                f"The weight {name} holds numbers beyond {LARGEST_HALF:.0f} or none at all; a bundle stores fp16. "
-                "Train again with a lower rate."
-            )
-        weight.copy_(weight.half().to(weight.dtype))
-    return rounded
 
 
 def store_weights(model: onnx.ModelProto, state: Weights) -> None:

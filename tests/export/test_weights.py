@@ -11,12 +11,17 @@ from made_conv import conv_encoder, write_conv_bundle
 from made_runs import noise_pixels, write_bundle
 
 from vicmae.errors import BundleError, CheckpointError
+from vicmae.export.batch_invariance import require_batch_invariance
 from vicmae.export.bundle import read_manifest
 from vicmae.export.choice import open_engine
+from vicmae.export.drift import compare
 from vicmae.export.explain import explain_drift, first_bad
+from vicmae.export.onnxruntime_engine import OnnxRuntimeEngine
+from vicmae.export.quantize import to_static_int8
 from vicmae.export.to_onnx import as_exported
 from vicmae.export.torch_engine import TorchEngine, random_engine
-from vicmae.export.weights import rounded_to_half, weights_of, with_plain_weights
+from vicmae.export.weights import weights_of, with_plain_weights
+from vicmae.model.conv_encoder import ConvEncoder
 from vicmae.model.conv_vicmae import ConvViCMAE
 from vicmae.training.start import load_init
 
@@ -55,25 +60,27 @@ def test_the_rounded_network_is_the_model(bundle: Path) -> None:
         assert np.array_equal(vectors, engine.embed(pixels))
     with torch.inference_mode():
         encoder = as_exported(ENCODER)
+        assert isinstance(encoder, ConvEncoder)
         expected = encoder(encoder.normalise(torch.from_numpy(pixels)))
     assert tokens.shape == expected.shape and np.abs(tokens - expected.numpy()).max() < 1e-4
 
 
 def test_a_network_that_is_rounded_stays_as_it_was() -> None:
     before = {name: weight.clone() for name, weight in ENCODER.state_dict().items()}
-    once = rounded_to_half(ENCODER)
+    once = as_exported(ENCODER)
     assert all(torch.equal(weight, before[name]) for name, weight in ENCODER.state_dict().items())
-    twice = rounded_to_half(once).state_dict()
+    twice = as_exported(once).state_dict()
     assert all(torch.equal(weight, twice[name]) for name, weight in once.state_dict().items())
 
 
 @pytest.mark.parametrize("value", [7e4, float("nan"), float("-inf")])
 def test_weights_that_fp16_cannot_hold_are_refused(value: float) -> None:
-    encoder = rounded_to_half(ENCODER)
+    encoder = as_exported(ENCODER)
+    assert isinstance(encoder, ConvEncoder)
     with torch.no_grad():
         encoder.projection.bias[0] = value
     with pytest.raises(CheckpointError, match=r"projection.bias holds numbers beyond 65504"):
-        rounded_to_half(encoder)
+        as_exported(encoder)
 
 
 def test_the_file_is_half_as_large_as_its_weights(bundle: Path) -> None:
@@ -110,10 +117,29 @@ def test_plain_weights_are_the_same_graph(bundle: Path, tmp_path: Path) -> None:
     assert np.abs(one - other).max() < 1e-6
 
 
+def test_static_int8_is_smaller_and_does_not_depend_on_the_batch(bundle: Path, tmp_path: Path) -> None:
+    pixels = noise_pixels(40, ENCODER.spec.size)
+    to_static_int8(bundle / "model.onnx", tmp_path / "q.onnx", [pixels[i : i + 8] for i in range(0, 40, 8)])
+    assert (tmp_path / "q.onnx").stat().st_size < 0.8 * (bundle / "model.onnx").stat().st_size
+    graph = onnx.load(tmp_path / "q.onnx").graph
+    makers = {name: node for node in graph.node for name in node.output}
+    read = [makers[node.input[0]].op_type for node in graph.node if node.op_type == "Conv"]
+    assert read.count("DequantizeLinear") > 0.8 * len(read) and read[0] != "DequantizeLinear"
+    heads = [name for node in graph.node if node.op_type == "Gemm" for name in node.input]
+    assert heads and not any(makers[name].op_type == "DequantizeLinear" for name in heads if name in makers)
+    with OnnxRuntimeEngine(tmp_path / "q.onnx", ENCODER.spec, "f", "conv", "int8", threads=1) as engine:
+        drift = compare(TorchEngine(as_exported(ENCODER), "conv").embed(pixels), engine.embed(pixels), "made")
+        assert drift.mean_cosine > 0.9, "another network would be at 0"
+        require_batch_invariance(engine, pixels[:4], "q.onnx")
+
+
 def test_drift_is_explained_layer_by_layer(bundle: Path) -> None:
     layers = explain_drift(ENCODER, bundle / "model.onnx", noise_pixels(2, ENCODER.spec.size))
     assert first_bad(layers, "fp32") is None and layers[-1].layer == "vectors"
-    assert {"encoder.trunk.blocks.3", "encoder.whitening.4", "encoder.projection"} < {layer.layer for layer in layers}
+    names = [layer.layer for layer in layers]
+    assert (
+        names.index("encoder.trunk.conv_stem") < names.index("encoder.whitening.4") < names.index("encoder.projection")
+    )
 
 
 def test_random_weights_of_its_architecture_run(bundle: Path) -> None:
