@@ -11,7 +11,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +20,39 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError
 from ..media.spec import InputSpec
-from .calibration import Calibration
-from .drift import Drift
+from .card import card_of
+from .manifest import (
+    MANIFEST,
+    NORM_OF_MEAN,
+    POOLING,
+    STAGES_POOLED,
+    EngineFile,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
 
-SCHEMA = 1
-POOLING = "mean of the patch tokens after the final LayerNorm, class token left out, L2-normalised"
-NORM_OF_MEAN = "final LayerNorm of the mean of the patch tokens, class token left out, L2-normalised"
-STAGES_POOLED = "stages of a convolutional trunk pooled, whitened, L2-normalised each, one linear map, L2-normalised"
-MANIFEST, CANARY, CARD = "manifest.json", "canary.npz", "card.md"
+__all__ = [
+    "CANARY",
+    "CARD",
+    "MANIFEST",
+    "NORM_OF_MEAN",
+    "POOLING",
+    "STAGES_POOLED",
+    "EngineFile",
+    "Manifest",
+    "fingerprint_of",
+    "load_canary",
+    "read_manifest",
+    "record_quality",
+    "require_unaltered",
+    "save_canary",
+    "sha256_of",
+    "write_manifest",
+    "write_with_card",
+]
 
-
-@dataclass(frozen=True)
-class EngineFile:
-    """One engine file of a bundle, with its proof that it gives the trained model's vectors.
-
-    weights: the file beside it that holds its weights, where they are too large for one, with its sha256; `bytes`
-    counts both.
-    """
-
-    sha256: str
-    bytes: int
-    precision: str
-    drift: Drift
-    weights: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """manifest.json. `architecture` is the ModelConfig, `provenance` says how it was trained; `quality` is measured;
-    `calibration` is None until `vicmae calibrate` has fitted it."""
-
-    name: str
-    fingerprint: str
-    spec: InputSpec
-    architecture: dict[str, Any]
-    parameters: int
-    engines: dict[str, EngineFile]
-    pooling: str = POOLING
-    provenance: dict[str, Any] = field(default_factory=dict)
-    quality: dict[str, Any] = field(default_factory=dict)
-    calibration: Calibration | None = None
-    schema: int = SCHEMA
-
-    def to_json(self) -> str:
-        calibration = None if self.calibration is None else self.calibration.to_dict()
-        return json.dumps({**asdict(self), "calibration": calibration}, indent=2, ensure_ascii=False) + "\n"
+CANARY, CARD = "canary.npz", "card.md"
 
 
 def fingerprint_of(weights: Mapping[str, NDArray[Any]], spec: InputSpec, pooling: str = POOLING) -> str:
@@ -81,28 +69,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_manifest(bundle: Path) -> Manifest:
-    """The manifest of a bundle folder; BundleError says what is missing or not understood."""
-    path = bundle / MANIFEST
-    try:
-        values = json.loads(path.read_text())
-    except OSError as error:
-        raise BundleError(f"{bundle} is not a bundle: {MANIFEST} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}.") from error
-    schema = values.get("schema") if isinstance(values, dict) else None
-    if schema != SCHEMA:
-        raise BundleError(f"{path} has schema {schema!r}; this version of vicmae reads {SCHEMA}. Export it again.")
-    try:
-        engines = {n: EngineFile(**{**e, "drift": Drift(**e["drift"])}) for n, e in values["engines"].items()}
-        spec = InputSpec.from_dict(values["spec"])
-        fitted = values.get("calibration")
-        calibration = None if fitted is None else Calibration.from_dict(fitted, spec.dim)
-        return Manifest(**{**values, "spec": spec, "engines": engines, "calibration": calibration})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"{path} is damaged or from another version: {error!r}. Export it again.") from error
-
-
 def require_unaltered(bundle: Path, file_name: str, file: EngineFile) -> None:
     """BundleError unless the engine file, and that of its weights where it has one, are those that were exported."""
     for name, sha256 in {file_name: file.sha256, **file.weights}.items():
@@ -115,10 +81,16 @@ def require_unaltered(bundle: Path, file_name: str, file: EngineFile) -> None:
             raise BundleError(f"{path} is not the file that was exported ({short}). Copy the whole bundle again.")
 
 
-def write_manifest(bundle: Path, manifest: Manifest) -> None:
-    aside = bundle / (MANIFEST + ".partial")
-    aside.write_text(manifest.to_json())
-    aside.rename(bundle / MANIFEST)
+def write_with_card(bundle: Path, manifest: Manifest) -> None:
+    """Writes the manifest of a bundle folder, and its card."""
+    write_manifest(bundle, manifest)
+    (bundle / CARD).write_text(card_of(manifest))
+
+
+def record_quality(bundle: Path, task: str, scores: dict[str, Any]) -> None:
+    """Adds the scores of one evaluation to the manifest, and writes the card anew."""
+    manifest = read_manifest(bundle)
+    write_with_card(bundle, replace(manifest, quality={**manifest.quality, task: scores}))
 
 
 def save_canary(bundle: Path, pixels: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:

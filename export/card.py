@@ -1,11 +1,9 @@
 """card.md: a bundle's manifest in words, for the person who decides whether to use the model. Measures nothing."""
 
 import json
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from .bundle import CARD, Manifest, read_manifest, write_manifest
+from .manifest import Manifest
 
 HOW = {
     "model.onnx": "all in fp32",
@@ -15,18 +13,6 @@ HOW = {
     "model.int8-static.onnx": "for CPUs through ONNX Runtime or OpenVINO; matrices, convolutions and their inputs in "
     "int8, with scales from calibration pictures",
 }
-
-
-def write_with_card(bundle: Path, manifest: Manifest) -> None:
-    """Writes the manifest of a bundle folder, and its card."""
-    write_manifest(bundle, manifest)
-    (bundle / CARD).write_text(card_of(manifest))
-
-
-def record_quality(bundle: Path, task: str, scores: dict[str, Any]) -> None:
-    """Adds the scores of one evaluation to the manifest, and writes the card anew."""
-    manifest = read_manifest(bundle)
-    write_with_card(bundle, replace(manifest, quality={**manifest.quality, task: scores}))
 
 
 def card_of(manifest: Manifest) -> str:

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from ..errors import BundleError, DriftError
 from ..media.spec import InputSpec
 from .batch_invariance import require_batch_invariance
-from .bundle import CANARY, CARD, MANIFEST, EngineFile, Manifest, save_canary, sha256_of
-from .card import write_with_card
+from .bundle import CANARY, CARD, MANIFEST, EngineFile, Manifest, save_canary, sha256_of, write_with_card
 from .drift import Drift, compare, require_within_limits
 from .onnxruntime_engine import OnnxRuntimeEngine
 from .quantize import FILES, Batches, gate_of, write_precision

@@ -316,7 +316,7 @@ def _judge(
     json_output: bool,
     scores_of: "Callable[[Vectors, Vectors], dict[str, float]]",
 ) -> None:
-    from ..export.card import record_quality
+    from ..export.bundle import record_quality
     from .evaluate import embed_samples
     from .labelled import read_labelled
 

@@ -54,7 +54,7 @@ def copies(
 
     The R@1 and R@10 of 30 edits, and micro-AP: average precision with one threshold for all edits, strangers asked too.
     """
-    from ..export.card import record_quality
+    from ..export.bundle import record_quality
 
     pictures, clips = _prepare(data, sets or [], strangers, queries, half, seed)
     chosen, engine = open_model(model, bundle, size, record, engine_name)

@@ -20,10 +20,10 @@ from vicmae.export.bundle import (
     fingerprint_of,
     load_canary,
     read_manifest,
+    record_quality,
     save_canary,
     write_manifest,
 )
-from vicmae.export.card import record_quality
 from vicmae.export.choice import open_engine
 from vicmae.export.torch_engine import TorchEngine
 from vicmae.media.spec import InputSpec
