@@ -114,9 +114,13 @@ class ConvEncoder(nn.Module):
 
     def project(self, pooled: list[Tensor]) -> Tensor:
         """(N, C) of each stage -> features (N, D), not unit length."""
-        whitened = [functional.normalize(m(p), dim=-1) for m, p in zip(self.whitening, pooled, strict=True)]
-        features: Tensor = self.projection(torch.cat(whitened, dim=-1))
+        features: Tensor = self.projection(self.whiten(pooled))
         return features
+
+    def whiten(self, pooled: list[Tensor]) -> Tensor:
+        """(N, C) of each stage -> all of them side by side, each whitened and of unit length."""
+        whitened = [functional.normalize(m(p), dim=-1) for m, p in zip(self.whitening, pooled, strict=True)]
+        return torch.cat(whitened, dim=-1)
 
     def pooled(self, pictures: Tensor) -> Tensor:
         """pictures (N, 3, S, S) -> features (N, D), not unit length."""

@@ -187,7 +187,7 @@ def _pretrain_here(
             resume=resume,
             facts=facts,
             report=report,
-            begin=lambda model: begin(model, pictures, init),
+            begin=lambda model: begin(model, pictures, recipe, init),
         )
     if not first:
         return

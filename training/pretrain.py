@@ -114,6 +114,8 @@ def pretrain(
         write_run_facts(run, recipe, pictures, facts or {})
     wait_for_all()
     last = run / step_name(start)
+    if recipe.steps == 0:
+        return _checkpoint(trainer, recipe, run, 0)
     began = time.monotonic()
     with Log(run, start) if writes else nullcontext() as log:
         for step, batch, waited_seconds in read_ahead(recipe, pictures, start, rows, device.startswith("cuda")):

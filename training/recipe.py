@@ -50,6 +50,8 @@ class Recipe:
 
     With `weights`, one number a source, each source gives its share of every batch instead, images or clips.
 
+    `steps` 0 writes the weights that training would begin with.
+
     A model with a convolutional stem is trained on edits: `copies`, `edits` and what stands with them hold for it, and
     `objective` and the views do not; for the others it is the other way round.
     """
@@ -113,7 +115,7 @@ class Recipe:
             raise TrainingError("shard does not go with precision fp16, whose loss scale it cannot keep. Use bf16.")
         least = {
             "batch": 2,
-            "steps": 1,
+            "steps": 0,
             "checkpoint_steps": 1,
             "keep_checkpoints": 1,
             "accumulate": 1,

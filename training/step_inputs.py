@@ -67,7 +67,9 @@ def _edited_views(
     device = pixels.device
     generator = torch.Generator(device).manual_seed((recipe.seed * 1_000_003 + step) * 4099 + int(rows[0]))
     clean = mild(pixels[0], recipe.size, recipe.mild_share, generator)
-    edited, content = edit(pixels[1], recipe.size, recipe.edits, _overlays(recipe.size, recipe.seed, device), generator)
+    edited, content = edit(
+        pixels[1], recipe.size, recipe.edits, overlays_of(recipe.size, recipe.seed, device), generator
+    )
     objective = recipe.copies
     visible = blocks_of_cells(len(rows), model.spec.grid, objective.masked_share, objective.mask_ratio, generator)
     clean, edited = ((v - model.pixel_mean) / model.pixel_std for v in (clean, edited))
@@ -75,5 +77,6 @@ def _edited_views(
 
 
 @cache
-def _overlays(size: int, seed: int, device: torch.device) -> Tensor:
+def overlays_of(size: int, seed: int, device: torch.device) -> Tensor:
+    """(OVERLAYS, size, size, 4) uint8: the overlays of a run, drawn once."""
     return torch.from_numpy(overlay_bank(OVERLAYS, size, seed)).to(device)

@@ -29,7 +29,7 @@ def test_folding_changes_no_output() -> None:
     for part in trunk.modules():
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.normal_(part.running_mean, std=0.1)
+            nn.init.normal_(part.get_buffer("running_mean"), std=0.1)
     trunk.eval()
     expected = trunk.forward_features(pictures(2))
     folded = with_folded_batchnorm(deepcopy(trunk))
