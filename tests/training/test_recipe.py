@@ -85,7 +85,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ("change", "told"),
     [
         ("steps", "key=value"),
-        ("steps=0", "steps is 0"),
+        ("steps=-1", "steps is -1"),
         ("steps=many", "steps is 'many'"),
         ("steps=1.5", "steps is 1.5"),
         ("steps=true", "steps is True"),
