@@ -1,4 +1,4 @@
-"""The door: `vicmae VERB`. Each folder owns its verbs; this file only gathers them and words the failures."""
+"""The command line `vicmae VERB`. Each package owns its verbs; here they are gathered, and errors become sentences."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The house: imports run down the stairs, the package list matches the disk, the server needs no torch."""
+"""The architecture: imports run down, the package list matches the disk, the server needs no torch."""
 
 import ast
 import subprocess
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors"}
-EDGE = {"settings", "terminal"}  # for command lines and the server only
-STAIRS = {
+COMMON = {"errors"}
+COMMAND_LINE = {"settings", "terminal"}  # for command lines and the server only
+LAYERS = {
     "server": {"index", "export", "media"},
     "index": {"export", "media"},
     "training": {"model", "media", "export"},
@@ -21,7 +21,7 @@ STAIRS = {
     "media": set[str](),
 }
 # Inside index/ as well: a part knows only those below it.
-LADDER = (
+INDEX_LAYERS = (
     "cli",
     "backup",
     "duplicates",
@@ -65,8 +65,8 @@ def parsed(path: Path) -> ast.Module:
         return ast.parse(path.read_text())
 
 
-def sources(room: str) -> list[Path]:
-    return sorted((ROOT / room).rglob("*.py"))
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
 
 
 def known(path: Path) -> set[tuple[str, ...]]:
@@ -93,41 +93,46 @@ def imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-@pytest.mark.parametrize("room", STAIRS)
-def test_imports_run_down_the_stairs(room: str) -> None:
-    for path in sources(room):
-        allowed = STAIRS[room] | GROUND
-        if path.stem == "cli" or path.stem.startswith("cli_") or path.parent.name == "cli" or room in MAY_USE_SETTINGS:
-            allowed = allowed | EDGE
+@pytest.mark.parametrize("package", LAYERS)
+def test_imports_run_down(package: str) -> None:
+    for path in sources(package):
+        allowed = LAYERS[package] | COMMON
+        if (
+            path.stem == "cli"
+            or path.stem.startswith("cli_")
+            or path.parent.name == "cli"
+            or package in MAY_USE_SETTINGS
+        ):
+            allowed = allowed | COMMAND_LINE
         for level, module in imports(path):
             assert level > 0 or module.split(".")[0] != "vicmae", f"{path.name} names vicmae; import relatively"
         for target in known(path):
-            assert target[0] in allowed | {room}, f"{path.relative_to(ROOT)} must not know {'.'.join(target)}"
+            assert target[0] in allowed | {package}, f"{path.relative_to(ROOT)} must not know {'.'.join(target)}"
 
 
 def test_imports_run_down_inside_index_too() -> None:
     upwards = set()
     for path in sources("index"):
         part = path.relative_to(ROOT / "index").parts[0].removesuffix(".py")
-        assert part in LADDER or part == "__init__", f"{part} has no place on the ladder"
+        assert part in INDEX_LAYERS or part == "__init__", f"{part} has no place among the layers"
         for module in known(path):
-            if module[0] == "index" and module[1] != part and LADDER.index(module[1]) < LADDER.index(part):
+            if module[0] == "index" and module[1] != part and INDEX_LAYERS.index(module[1]) < INDEX_LAYERS.index(part):
                 upwards.add((part, module[1]))
     assert upwards == set()
 
 
 @pytest.mark.parametrize("face", FACES, ids=".".join)
 def test_others_know_a_sub_package_by_its_face(face: tuple[str, ...]) -> None:
-    for path in (each for room in STAIRS for each in sources(room)):
+    for path in (each for package in LAYERS for each in sources(package)):
         if path.is_relative_to(ROOT.joinpath(*face)):
             continue
         for module in known(path):
             assert module == face or module[: len(face)] != face, f"{path.relative_to(ROOT)}: {'.'.join(module)}"
 
 
-@pytest.mark.parametrize("room", STAIRS)
-def test_sql_stands_in_the_catalog_only(room: str) -> None:
-    for path in sources(room):
+@pytest.mark.parametrize("package", LAYERS)
+def test_sql_stands_in_the_catalog_only(package: str) -> None:
+    for path in sources(package):
         if path.is_relative_to(ROOT / "index" / "catalog"):
             continue
         assert not any(module.split(".")[0] == "sqlite3" for level, module in imports(path) if not level), path
@@ -150,8 +155,8 @@ def test_export_knows_the_model_only_to_export() -> None:
 
 
 def test_every_file_opens_with_its_purpose() -> None:
-    for room in STAIRS:
-        for path in sources(room):
+    for package in LAYERS:
+        for path in sources(package):
             assert ast.get_docstring(parsed(path)), f"{path.relative_to(ROOT)} has no opening docstring"
 
 
@@ -160,9 +165,9 @@ def test_package_list_matches_the_disk() -> None:
     listed = set(project["tool"]["setuptools"]["packages"])
     on_disk = {"vicmae"} | {
         f"vicmae.{p.parent.relative_to(ROOT).as_posix().replace('/', '.')}"
-        for room in ROOT.glob("*/__init__.py")
-        if not room.parent.name.startswith(".")
-        for p in room.parent.rglob("__init__.py")
+        for package in ROOT.glob("*/__init__.py")
+        if not package.parent.name.startswith(".")
+        for p in package.parent.rglob("__init__.py")
     }
     assert listed == on_disk
     checked = set(project["tool"]["mypy"]["packages"])  # each with all that is below it
@@ -192,8 +197,8 @@ def test_the_wheel_holds_code_page_presets_and_bundle(tmp_path: Path) -> None:
     subprocess.run([*command, str(copy)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for room in STAIRS:
-        assert {f"vicmae/{p.relative_to(ROOT).as_posix()}" for p in sources(room)} <= inside
+    for package in LAYERS:
+        assert {f"vicmae/{p.relative_to(ROOT).as_posix()}" for p in sources(package)} <= inside
     for needed in (
         "vicmae/py.typed",
         "vicmae/server/page/index.html",
@@ -230,7 +235,7 @@ assert not any(name.split(".")[0] in ("torch", "timm") for name in sys.modules)
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.parametrize("room", WITHOUT_TORCH)
-def test_rooms_that_serve_never_name_torch(room: str) -> None:
-    for path in sources(room):
+@pytest.mark.parametrize("package", WITHOUT_TORCH)
+def test_packages_that_serve_never_name_torch(package: str) -> None:
+    for path in sources(package):
         assert not {m.split(".")[0] for level, m in imports(path) if level == 0} & {"torch", "timm"}, path.name

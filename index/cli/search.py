@@ -38,7 +38,7 @@ def search(
         typer.Option("--filter", metavar="JSON", help="Only items that it lets through (docs/collections.md)."),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every vector, however many there are.")] = False,
-    min_recall: Annotated[float | None, typer.Option(hidden=True)] = None,
+    min_recall: Annotated[float | None, typer.Option(hidden=True, help="No longer taken; said in a sentence.")] = None,
     cursor: Annotated[
         str | None,
         typer.Option(metavar="CURSOR", help="Go on after that page: next_cursor of the same search in --json."),
