@@ -102,3 +102,9 @@ def test_the_data_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert default_data_dir() == Path("/home/someone/.local/share/vicmae")
+
+
+def test_a_kind_of_index_that_is_gone_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VICMAE_INDEX_KIND", "hnsw")
+    with pytest.raises(InvalidRequest, match="index_kind: .*hnsw is gone.*say auto, exact or ivf"):
+        load_settings()

@@ -32,41 +32,34 @@ SCRATCH_BYTES = 2**28  # that FAISS keeps on the card to work with
 GRAPH_DEGREE = 64  # of a CAGRA graph; while it is built, twice as many beside it
 GRAPH_WIDTH = 256  # paths that a search of it keeps
 LEAST_RECALL = 0.95  # of what the segment finds for some of its own rows; a copy that finds less is not used
-SOME_ROWS = 10_000  # copied at once
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A segment on a card. ids (N,): of the rows in their order, where the index knows no ids itself."""
+    """A segment on a card. ids (N,): of the rows in their order, where the index knows no ids itself.
+
+    params: how it is searched; width: lists searched, 0 where that says nothing.
+    """
 
     kind: CardKind
     index: Any
-    width: int
-    ids: Ids | None
     size_bytes: int
+    ids: Ids | None = None
+    params: Any = None
+    width: int = 0
 
     def search(self, query: Floats, k: int) -> Found:
-        """query (Q, D) -> cosines (Q, k) as exact as fp16, and ids less the segment's first (Q, k); -1: none left."""
-        params = None
-        if self.kind == "ivf":
-            params = faiss.SearchParametersIVF(nprobe=self.width)
-        elif self.kind == "cagra":
-            params = faiss.SearchParametersCagra()
-            params.itopk_size = GRAPH_WIDTH
-        scores, places = self.index.search(query, k, params=params)
+        """query (Q, D) -> cosines (Q, k) about as exact as fp16, and ids less the segment's first (Q, k); -1: none."""
+        scores, places = self.index.search(query, k, params=self.params)
         return scores, places if self.ids is None else np.where(places < 0, -1, self.ids[places])
-
-
-Put = Callable[[Segment], Copy]
 
 
 class Card:
     """A graphics card with copies of segments. Any thread may use it: they take turns, as FAISS wants it there."""
 
-    def __init__(self, name: str, most_bytes: int, size_of: Callable[[Segment], int], put: Put) -> None:
-        """put: copies a segment. size_of: the bytes of the card that this takes at most."""
-        self.name, self.most_bytes = name, most_bytes
-        self._size_of, self._put = size_of, put
+    def __init__(self, name: str, most_bytes: int, put: Callable[[Segment], Copy], kind: CardKind) -> None:
+        """put: copies a segment to the card."""
+        self.name, self.most_bytes, self.kind, self._put = name, most_bytes, kind, put
         self._lock = Lock()  # over everything that FAISS does on the card
         self._wanted: dict[Path, tuple[Segment, ...]] = {}
         self._held: dict[Path, Copy] = {}
@@ -87,22 +80,22 @@ class Card:
 
     def search(self, segment: Segment, query: Floats, k: int) -> tuple[Found, PartPlan] | None:
         """As Segment.search among all its rows; None: the card cannot answer it."""
-        copy, wanted = self._held.get(segment.folder), k + len(segment.gone)  # those removed are still on the card
-        if copy is None or min(wanted, segment.manifest.rows) > MOST_CANDIDATES or k > len(segment):
+        copy = self._held.get(segment.folder)
+        wanted = min(k + len(segment.gone), segment.manifest.rows)  # those removed are still on the card
+        if copy is None or wanted > MOST_CANDIDATES or k > len(segment):
             return None
         try:
             with self._lock:
-                scores, ids = copy.search(query, min(wanted, segment.manifest.rows))
+                scores, ids = copy.search(query, wanted)
         except Exception as error:  # whatever it is, searches can do without a card
-            self._give_up(segment, error)
+            self._give_up(segment, str(error)[-200:])
             return None
         ids = np.where(ids < 0, -1, ids + segment.manifest.first_id)
         found = best_of([(scores, np.where(np.isin(ids, segment.gone), -1, ids))], len(query), k)
         if (found[1] < 0).any():
             return None
-        is_wide = copy.kind == "flat"
-        recall = 1.0 if is_wide else segment.manifest.recall if copy.kind == "ivf" else LEAST_RECALL
-        return found, PartPlan(f"gpu-{copy.kind}", len(segment), 0 if is_wide else copy.width, recall)
+        recall = {"flat": 1.0, "ivf": segment.manifest.recall, "cagra": LEAST_RECALL}[copy.kind]
+        return found, PartPlan(f"gpu-{copy.kind}", len(segment), copy.width, recall)
 
     def status(self) -> dict[str, Any]:
         """What is on it."""
@@ -116,29 +109,27 @@ class Card:
             self._wanted, self._held = {}, {}
 
     def _copy(self, segment: Segment) -> None:
-        size = self._size_of(segment)
+        size = bytes_on_card(segment, self.kind)
         if SCRATCH_BYTES + size + sum(each.size_bytes for each in self._held.values()) > self.most_bytes:
-            self._refused.add(segment.folder)
-            log.warning("%s is not put on %s: there is no room for its %d bytes", segment.folder, self.name, size)
+            self._give_up(segment, f"there is no room for its {size} bytes")
             return
         try:
             copy = self._put(segment)
             rows = segment.sample()[1].astype(np.float32)
             k = min(ivf.NEIGHBOURS, segment.manifest.rows)
-            width = copy.width if copy.kind == "ivf" else segment.manifest.lists
-            true = ivf.search(segment.index, rows, k, width)[1]
+            true = ivf.search(segment.index, rows, k, copy.width or segment.manifest.lists)[1]
             found = copy.search(rows, k)[1]
             recall = np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)]) if len(rows) else 1.0
             if recall < LEAST_RECALL:
                 raise ValueError(f"it finds {recall:.3f} of the nearest there")
             self._held[segment.folder] = copy
         except Exception as error:  # as in search()
-            self._give_up(segment, error)
+            self._give_up(segment, str(error)[-200:])
 
-    def _give_up(self, segment: Segment, error: Exception) -> None:
+    def _give_up(self, segment: Segment, reason: str) -> None:
         self._held.pop(segment.folder, None)
         self._refused.add(segment.folder)
-        log.warning("%s is searched without %s from now on: %s", segment.folder, self.name, str(error)[-200:])
+        log.warning("%s is searched without %s from now on: %s", segment.folder, self.name, reason)
 
 
 def open_card(device: str, kind: CardKind, most_bytes: int) -> Card | None:
@@ -146,7 +137,7 @@ def open_card(device: str, kind: CardKind, most_bytes: int) -> Card | None:
     number = find_card(device, kind)
     if number is None:
         return None
-    return Card(f"cuda:{number}", most_bytes, lambda segment: bytes_on_card(segment, kind), puts(number, kind))
+    return Card(f"cuda:{number}", most_bytes, putting_on(number, kind), kind)
 
 
 def find_card(device: str, kind: CardKind) -> int | None:
@@ -180,29 +171,31 @@ def bytes_on_card(segment: Segment, kind: CardKind) -> int:
     return size + 4 * 3 * GRAPH_DEGREE * segment.manifest.rows if kind == "cagra" else 2 * size
 
 
-def puts(number: int, kind: CardKind) -> Put:
+def putting_on(number: int, kind: CardKind) -> Callable[[Segment], Copy]:
     """How segments get onto the card of that number; all of them share its scratch memory."""
     resources = faiss.StandardGpuResources()
     resources.setTempMemory(SCRATCH_BYTES)
 
     def put(segment: Segment) -> Copy:
-        size, width, lists = bytes_on_card(segment, kind), segment.manifest.width, segment.manifest.lists
-        if kind == "ivf" and lists > 1:  # of one list, which one block of threads would search, a flat index is made
-            return Copy(kind, faiss.index_cpu_to_gpu(resources, number, segment.index), width, None, size)
+        size, width, dim = bytes_on_card(segment, kind), segment.manifest.width, segment.manifest.dim
+        if kind == "ivf" and segment.manifest.lists > 1:  # one list would be searched by one block of threads
+            index = faiss.index_cpu_to_gpu(resources, number, segment.index)
+            return Copy(kind, index, size, params=faiss.SearchParametersIVF(nprobe=width), width=width)
         ids, rows = zip(*ivf.rows_by_list(segment.index), strict=True)
         if kind == "cagra":
             config = faiss.GpuIndexCagraConfig()
             config.device, config.graph_degree = number, GRAPH_DEGREE
             config.intermediate_graph_degree = 2 * GRAPH_DEGREE
-            graph = faiss.GpuIndexCagra(resources, segment.manifest.dim, faiss.METRIC_INNER_PRODUCT, config)
+            graph = faiss.GpuIndexCagra(resources, dim, faiss.METRIC_INNER_PRODUCT, config)
             graph.train(np.concatenate(rows), numeric_type=faiss.Float16)
-            return Copy(kind, graph, GRAPH_WIDTH, np.concatenate(ids), size)
+            params = faiss.SearchParametersCagra()
+            params.itopk_size = GRAPH_WIDTH
+            return Copy(kind, graph, size, np.concatenate(ids), params)
         config = faiss.GpuIndexFlatConfig()
         config.device, config.useFloat16 = number, True
-        flat = faiss.GpuIndexFlatIP(resources, segment.manifest.dim, config)
+        flat = faiss.GpuIndexFlatIP(resources, dim, config)
         for some in rows:
-            for first in range(0, len(some), SOME_ROWS):
-                flat.add(some[first : first + SOME_ROWS].astype(np.float32))
-        return Copy("flat", flat, 0, np.concatenate(ids), size)
+            flat.add(some.astype(np.float32))
+        return Copy("flat", flat, size, np.concatenate(ids))
 
     return put

@@ -8,7 +8,8 @@ from pathlib import Path
 from ..locks import file_lock
 
 SEAL_ROWS = 10_000  # of the memtable, from which it is worth a segment
-GROWTH = 1  # segments are merged with newer ones that together hold at least this many times as many rows
+GROWTH = 2  # a segment is merged into newer ones unless it has more than this many times their rows
+MOST_ROWS = 2_000_000  # of a segment that merging makes: the building of it takes as much memory as its file
 LONG_ROWS = 30_000  # built in a second up to here; what is longer must not keep the memtable waiting
 DEAD_SHARE = 0.25  # of a segment's rows, above which it is built anew
 LOCK_FILE = "lock"
@@ -38,19 +39,19 @@ def next_span(
     newest: what the memtable holds. damaged: whether a segment was found that cannot be used; what it held is in a gap
     or in the memtable. taken: spans of segments that are being built; nothing within them is due.
 
-    Segments at the end that together with what follows them would no longer be the smaller part go into one, so that
-    each row is written again only when its segment doubles, and there are few. The memtable never waits for a long
-    merge.
+    So segments at least halve in size from the first to the last: there are few, and each row is written again only
+    when its segment has grown by half. The memtable never waits for a long merge.
     """
     free = [segment for segment in segments if not _within(segment.span, taken)]
-    open_gaps = [gap for gap in gaps if not _within(gap, taken)]
+    pieces = [(first, min(last, first + MOST_ROWS - 1)) for first, last in gaps]
+    open_gaps = [gap for gap in pieces if not _within(gap, taken)]
     if open_gaps:
         return open_gaps[0]
     if newest_rows >= SEAL_ROWS or (damaged and newest_rows):
         return merged(free, newest, newest_rows, LONG_ROWS)
     if free:
         last = free[-1]
-        span = merged(free[:-1], last.span, last.alive, sum(segment.alive for segment in free))
+        span = merged(free[:-1], last.span, last.alive, MOST_ROWS)
         if span != last.span:
             return span
     worn = [segment.span for segment in free if segment.rows - segment.alive > DEAD_SHARE * segment.rows]
@@ -58,7 +59,7 @@ def next_span(
 
 
 def merged(segments: Sequence[Sealed], newest: Span, newest_rows: int, most_rows: int) -> Span:
-    """The newest span, begun at the first of the segments before it that are no larger than what follows them.
+    """The newest span, begun at the first of the segments before it that are at most GROWTH times what follows.
 
     Beyond most_rows none is taken in.
     """

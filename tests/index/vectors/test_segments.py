@@ -143,6 +143,30 @@ def test_all_that_there_are_can_be_asked_for(approximate: Collection) -> None:
     assert sorted(found[0].tolist()) == ids.tolist()
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sets(st.integers(1, 3050), max_size=400),
+    st.integers(0, 3050),
+    st.integers(0, 3050),
+    st.sampled_from([1, 10, 150]),
+    st.integers(0, 3),
+)
+def test_whatever_a_filter_allows_is_found(
+    approximate: Collection, some: set[int], first: int, last: int, k: int, seed: int
+) -> None:
+    """All k hits whenever k exist, and under a filter that leaves out much, exactly those of brute force."""
+    ids, rows = stored(approximate)
+    wanted = np.array(sorted(some | set(range(first, last))), np.int64)
+    known = np.isin(ids, wanted)
+    query = alike(6000 + seed, 2)
+    effort = Effort()
+    scores, found = approximate.index.search(query, k, allowed_of(wanted), effort)
+    assert ((found >= 0).sum(axis=1) == min(k, known.sum())).all() and np.isin(found[found >= 0], ids[known]).all()
+    if effort.compared_all and known.any():
+        true = -np.sort(-(query @ rows[known].T), axis=1)[:, :k]
+        assert scores[:, : true.shape[1]] == pytest.approx(true, abs=HALF)
+
+
 def flip(path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 0x40
