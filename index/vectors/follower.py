@@ -20,7 +20,7 @@ from .view import View
 
 log = logging.getLogger(__name__)
 
-LARGE_SPAN = 100_000  # ids that no segment covers, from which they are not held in memory
+LARGE_SPAN = 100_000  # of newest ids, from which they are not held in memory
 SEGMENT_NAME = re.compile(r"seg-(\d+)-(\d+)-[0-9a-f]+")
 
 
@@ -64,15 +64,14 @@ class Follower:
                 view = self._reselected(db, view, names)
             first = max(view.last_frame, view.covered) + 1
             if now.last_vector_id - first + 1 >= LARGE_SPAN:
-                span = (view.covered + 1, now.last_vector_id)
-                patch = span, Unsealed(self._catalog, span, self._dim)
-                view = replace(view, patches=(*view.patches, patch), memtable=empty_memtable(self._dim))
+                large = self._unsealed((view.covered + 1, now.last_vector_id))
+                view = replace(view, unsealed=(*view.unsealed, large), memtable=empty_memtable(self._dim))
             elif now.last_vector_id >= first:
                 view = replace(view, memtable=_loaded(db, view.memtable, (first, now.last_vector_id)))
             return replace(view, last_frame=now.last_vector_id, last_removed=now.removals)
 
     def _reselected(self, db: Transaction, view: View, names: tuple[str, ...]) -> View:
-        """view with the segments that the folder holds now, and the memtable and patches that go with them."""
+        """view with the segments that the folder holds now, and with what goes with them."""
         segments, gaps = self._selected(view.segments, names)
         covered = max([s.span[1] for s in segments] + [gap[1] for gap in gaps], default=0)
         if covered < view.covered:  # a segment is gone, or there is none yet
@@ -84,14 +83,11 @@ class Follower:
             else segment.minus(removed_after(db, segment.manifest.removed_seq, segment.span))
             for segment in segments
         )
-        patches = tuple((gap, self._patch(db, gap)) for gap in gaps)
-        return replace(view, segments=segments, patches=patches, memtable=view.memtable.after(covered), names=names)
+        unsealed = tuple(map(self._unsealed, gaps))
+        return replace(view, segments=segments, unsealed=unsealed, memtable=view.memtable.after(covered), names=names)
 
-    def _patch(self, db: Transaction, span: Span) -> Memtable | Unsealed:
-        """The catalog's vectors of a span that no segment covers: in memory, unless they are too many."""
-        if span[1] - span[0] + 1 >= LARGE_SPAN:
-            return Unsealed(self._catalog, span, self._dim)
-        return _loaded(db, empty_memtable(self._dim), span)
+    def _unsealed(self, span: Span) -> Unsealed:
+        return Unsealed(self._catalog, span, self._dim)
 
     def _selected(self, known: Sequence[Segment], names: Iterable[str]) -> tuple[tuple[Segment, ...], list[Span]]:
         """The widest sound segments, one after another from id 1, and the spans between them that none covers."""

@@ -97,11 +97,14 @@ class Card:
         recall = {"flat": 1.0, "ivf": segment.manifest.recall, "cagra": LEAST_RECALL}[copy.kind]
         return found, PartPlan(f"gpu-{copy.kind}", len(segment), copy.width, recall)
 
-    def status(self) -> dict[str, Any]:
-        """What is on it."""
-        held = dict(self._held)
-        size = sum(each.size_bytes for each in held.values())
-        return {"device": self.name, "segments": len(held), "bytes": size}
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the card that copies take."""
+        return sum(copy.size_bytes for copy in tuple(self._held.values()))
+
+    def __len__(self) -> int:
+        """How many copies are on it."""
+        return len(self._held)
 
     def close(self) -> None:
         """Frees the card. Calling it twice is allowed."""
@@ -110,7 +113,7 @@ class Card:
 
     def _copy(self, segment: Segment) -> None:
         size = bytes_on_card(segment, self.kind)
-        if SCRATCH_BYTES + size + sum(each.size_bytes for each in self._held.values()) > self.most_bytes:
+        if SCRATCH_BYTES + size + self.size_bytes > self.most_bytes:
             self._give_up(segment, f"there is no room for its {size} bytes")
             return
         try:

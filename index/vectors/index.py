@@ -68,7 +68,7 @@ class VectorIndex:
         if view.unsealed:
             with self._catalog.read() as db:
                 return count_vectors(db)
-        return sum(map(len, view.segments)) + sum(map(len, view.memtables))
+        return sum(map(len, view.segments)) + len(view.memtable)
 
     def refresh(self) -> None:
         """Takes in what any process has committed or sealed since the last call; cheap when that is nothing."""
@@ -110,10 +110,9 @@ class VectorIndex:
             "segments": [
                 {"kind": s.kind, "rows": s.manifest.rows, "alive": len(s), "first_id": s.span[0]} for s in view.segments
             ],
-            "tail_rows": sum(map(len, view.memtables)),
+            "tail_rows": len(view.memtable),
             "unsealed": [list(unsealed.span) for unsealed in view.unsealed],
-            "resident_bytes": sum(s.manifest.size_bytes for s in view.segments)
-            + sum(memtable.nbytes for memtable in view.memtables),
+            "resident_bytes": sum(s.manifest.size_bytes for s in view.segments) + view.memtable.nbytes,
             "damaged": dict(self._follower.damage),
         }
 
@@ -156,7 +155,7 @@ class VectorIndex:
         view = self._view
         return next_span(
             view.sealed,
-            [span for span, _ in view.patches],
+            [unsealed.span for unsealed in view.unsealed],
             (view.covered + 1, view.last_frame),
             len(view.memtable),
             bool(self._follower.damage),

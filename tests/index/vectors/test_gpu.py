@@ -65,7 +65,7 @@ def collection(folder: Path, card: Card) -> Iterator[Collection]:
     with Library(folder, IndexOptions(), card) as library:
         opened = library.open("c")
         opened.index.refresh()
-        assert card.status()["segments"] == 1
+        assert len(card) == 1
         yield opened
 
 
@@ -108,7 +108,7 @@ def test_removed_vectors_are_not_answered(card: Card, tmp_path: Path) -> None:
         assert recall(collection, effort) >= 0.9
         assert [part.kind[:3] for part in effort.parts] == ["gpu", "exa"]
         agrees(collection.index, collection, Effort(exact=True))
-    assert card.status()["segments"] == 0, "a closed index holds nothing there"
+    assert len(card) == 0, "a closed index holds nothing there"
 
 
 def test_what_does_not_fit_stays_off(
@@ -119,7 +119,7 @@ def test_what_does_not_fit_stays_off(
         index = library.open("c").index
         index.refresh()
         index.refresh()
-        assert card.status()["segments"] == 0 and caplog.text.count("there is no room") == 1
+        assert len(card) == 0 and caplog.text.count("there is no room") == 1
         assert (index.search(unit_vectors(1, 1), 10)[1] > 0).all()
 
 
@@ -132,7 +132,7 @@ def test_a_card_that_fails_is_not_asked_again(
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(gpu.Copy, "search", fails)
         assert recall(collection, Effort()) >= 0.9
-    assert "CUDA error 700" in caplog.text and card.status()["segments"] == 0
+    assert "CUDA error 700" in caplog.text and len(card) == 0
     effort = Effort()
     assert recall(collection, effort) >= 0.9 and not effort.parts[0].kind.startswith("gpu")
 
@@ -144,7 +144,7 @@ def test_a_copy_that_finds_something_else_is_not_used(
     monkeypatch.setattr(gpu.Copy, "search", lambda *asked: (search(*asked)[0], search(*asked)[1][:, ::-1] + 1))
     with Library(folder, IndexOptions(), card) as library:
         library.open("c").index.refresh()
-    assert "of the nearest there" in caplog.text and card.status()["segments"] == 0
+    assert "of the nearest there" in caplog.text and len(card) == 0
 
 
 def test_there_is_no_card_where_none_is_asked_for_or_found(monkeypatch: pytest.MonkeyPatch) -> None:
