@@ -35,9 +35,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from index_made import engine_of, item_of, made
+from index_made import engine_of, item_of, made, percentiles
 from index_rivals import FILTERED, MODULES, RIVALS, Ask, Floats, K
-from index_searches import alignment, long_films, percentiles, under_filters
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -264,6 +263,8 @@ def main() -> None:
     if told.child:
         print(json.dumps(child(told.child, told.stage, told.folder)))
         return
+    from index_searches import alignment, long_films, under_filters  # an earlier release may not know what they call
+
     facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)

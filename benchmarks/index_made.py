@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from index_rivals import Floats
+from numpy.typing import NDArray
 
 from vicmae.export.engine import FakeEngine
 from vicmae.index.catalog.items import NewItem, default_item_id
@@ -74,3 +75,7 @@ def film(number: int, frames: int = 97, dim: int = 192) -> Floats:
 def noisy(vectors: Floats, seed: int, amount: float) -> Floats:
     made = vectors + amount * np.random.default_rng(seed).normal(size=vectors.shape).astype(np.float32)
     return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
+
+
+def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
+    return {"p50_ms": 1e3 * float(np.median(seconds)), "p99_ms": 1e3 * float(np.quantile(seconds, 0.99))}

@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from index_made import DIM, engine_of, film, item_of, made, noisy
+from index_made import DIM, engine_of, film, item_of, made, noisy, percentiles
 from numpy.typing import NDArray
 
 from vicmae.index.catalog.filters import Filter, parse_filter
@@ -24,10 +24,6 @@ def clip_hits(collection: Collection, vectors: NDArray[np.float32], mirrored: ND
     """Ten items by a clip of 60 frames (30 s)."""
     query = EmbeddedQuery("clip", vectors, np.arange(60) / 2, mirrored=mirrored, end_seconds=30.0)
     return search(collection, SearchRequest(query, 10, rerank=False)).hits
-
-
-def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
-    return {"p50_ms": 1e3 * float(np.median(seconds)), "p99_ms": 1e3 * float(np.quantile(seconds, 0.99))}
 
 
 def alignment(scratch: Path, films: int = 1000, clips: int = 30) -> dict[str, float]:

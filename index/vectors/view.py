@@ -36,7 +36,8 @@ class View:
     @property
     def covered(self) -> int:
         """The last id that is not the memtable's."""
-        return max((part.span[1] for part in (*self.segments, *self.unsealed)), default=0)
+        spans = [*(segment.span for segment in self.segments), *(unsealed.span for unsealed in self.unsealed)]
+        return max((last for _, last in spans), default=0)
 
     @property
     def sealed(self) -> list[Sealed]:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from made_index import agrees, alike, awaited
 from made_items import ENGINE, new_item
+from made_queries import search_frame
 
 from vicmae.index.backup.verify import verify
 from vicmae.index.library import Library
-from vicmae.index.search.search import search_frame
 from vicmae.index.vectors.plan import IndexOptions
 
 OLD = Path(__file__).parent.parent / "golden" / "data_of_release_0.tar.xz"
