@@ -104,7 +104,7 @@ class Follower:
                 gaps.append((at, min(starts) - 1))
                 at = min(starts)
             name = next(name for name in order if spans[name][0] == at and name not in refused)
-            segment = opened.get(name) or self.open(name)
+            segment = opened[name] if name in opened else self.open(name)  # one without rows left is false
             if segment is None:
                 refused.add(name)
                 continue

@@ -333,6 +333,14 @@ def test_a_large_catalog_without_segments_answers_before_it_is_sealed(
     agrees(index, collection)
 
 
+def test_a_segment_that_lost_all_its_vectors_answers_none(small: None, collection: Collection) -> None:
+    fill(collection, 1, 6)
+    assert collection.index.seal(everything=True) and collection.index.seal(everything=True)
+    collection.delete(new_item(0).id)
+    collection.index.refresh()
+    agrees(collection.index, collection)
+
+
 def removals(collection: Collection) -> int:
     with collection.catalog.read() as db:
         return int(db.execute("SELECT count(*) FROM removed").fetchone()[0])
