@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_index import agrees, awaited
 from made_items import ENGINE, new_item, unit_vectors
 
 from vicmae.index.backup.verify import verify
@@ -13,6 +14,7 @@ from vicmae.index.catalog.dismissals import dismissed
 from vicmae.index.catalog.jobs import list_jobs
 from vicmae.index.catalog.ledger import read_ledger
 from vicmae.index.library import Library
+from vicmae.index.vectors.plan import IndexOptions
 
 WRITTEN = Path(__file__).parent.parent / "golden" / "data_folder_before_plain_faiss.tar.xz"
 FRAMES = {0: 1, 1: 5, 3: 13, 4: 17, 5: 21, 8: 3}  # of the items by seed; 2 was removed
@@ -51,6 +53,18 @@ def test_it_is_searched_and_its_segments_are_built_anew(library: Library) -> Non
         assert set(collection.owners(ids).values()) == {new_item(seed).id}
     verdict = verify(collection)
     assert verdict.faults == [] and verdict.counts["vectors_in_index"] == sum(FRAMES.values()) + 1
+
+
+def test_it_answers_at_once_while_its_segments_are_built_anew_in_the_background(library: Library) -> None:
+    with Library(library.data_dir, IndexOptions(background=True)) as served:
+        collection = served.open("films")
+        collection.index.refresh()
+        assert "format 5" in str(collection.index.status()["damaged"]) or collection.index.status()["segments"]
+        agrees(collection.index, collection)
+        awaited(lambda: not (collection.folder / "index" / SEGMENT).exists())
+        collection.index.refresh()
+        agrees(collection.index, collection)
+        assert collection.index.status()["damaged"] == {} and collection.index.status()["segments"]
 
 
 def seal(library: Library) -> None:
