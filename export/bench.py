@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import DriftError, EngineError
 from .bundle import Manifest, load_canary, read_manifest
-from .choice import open_engine, roads_of, this_machine
+from .choice import candidates_of, open_engine, this_machine
 from .drift import Drift, compare
 from .engine import Engine
 
@@ -85,7 +85,7 @@ def measure(
     step      is told what is being measured
     """
     manifest = read_manifest(bundle)
-    names = engines or [r.name for group in roads_of(manifest, device, this_machine(), []) for r in group]
+    names = engines or [r.name for group in candidates_of(manifest, device, this_machine(), []) for r in group]
     refused: dict[str, str] = {}
     speeds: list[Speed] = []
     faiths: list[Faith] = []
@@ -105,7 +105,7 @@ def measure(
         for name, engine in opened.items():
             step(f"memory of {name}")
             file = next(
-                r.file for group in roads_of(manifest, device, this_machine(), []) for r in group if r.name == name
+                r.file for group in candidates_of(manifest, device, this_machine(), []) for r in group if r.name == name
             )
             used = memory_bytes(bundle, name, threads[-1], device)
             faiths.append(Faith(name, engine.precision, manifest.engines[file].bytes, used, drifts[name]))

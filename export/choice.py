@@ -1,7 +1,7 @@
-"""Which engine runs: every road a bundle could take on this machine, the gate each must pass, the fastest of the rest.
+"""Engine selection: the candidates of a bundle on this machine, the gate each must pass, the fastest of those that do.
 
-A road is a runtime with one file of the bundle, named like "openvino-int8-static". Each is tried on the bundle's canary
-pixels before it may run. What was measured once is remembered in a folder, if there is one that can be written.
+A candidate is a runtime with one file of the bundle, named like "openvino-int8-static". Each is tried on the bundle's
+canary pixels before it may run. What was measured once is remembered in a folder, if there is one that can be written.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ from .onnxruntime_engine import PROVIDERS, OnnxRuntimeEngine
 from .tensorrt_engine import FOLDER, TensorRtEngine, has_tensorrt, is_built
 
 CANARY_PICTURES = 4  # of the canary's at a start, so that a large model starts soon; a running server tries all in turn
-FAITHFUL = 0.999  # the least cosine that "auto" takes; "fastest" takes whatever passes its own precision's limits
-CLEARLY_FASTER = 1.05  # a later road replaces an earlier one only by more than the noise of measuring
-DUEL_SECONDS = 0.5
-DUEL_PICTURES = 4
-# Tried by name only: slower than the same runtime's other files wherever measured (docs/engines.md).
-BY_NAME_ONLY = {"onnxruntime-fp16", "openvino-fp16", "openvino-int8"}
+CLEARLY_FASTER = 1.05  # a later candidate replaces an earlier one only by more than the noise of measuring
+COMPARISON_SECONDS = 0.5
+COMPARISON_PICTURES = 4
+# Tried by name only (docs/engines.md): fp16 on a CPU and OpenVINO on dynamic scales are slower than the same runtime's
+# other files wherever measured; bfloat16 has no drift report, and on real pictures it drifts more than on the canary's.
+BY_NAME_ONLY = {"onnxruntime-fp16", "openvino-fp16", "openvino-int8", "openvino-bf16"}
 
 log = logging.getLogger("vicmae.export")
 
@@ -51,7 +51,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Road:
+class Candidate:
     """One file of a bundle in one runtime on one device."""
 
     runtime: str
@@ -66,17 +66,17 @@ class Road:
 
 
 @dataclass(frozen=True)
-class Start:
+class Trial:
     """An engine that passed the gate. `least_cosine`: of its drift report and of its canary here, the lower one."""
 
-    road: Road
+    candidate: Candidate
     engine: Engine
     least_cosine: float
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What all roads of one bundle share while they are tried."""
+class Selection:
+    """What all candidates of one bundle share while they are tried."""
 
     bundle: Path
     manifest: Manifest
@@ -93,36 +93,35 @@ def open_engine(
 
     threads  of the CPU, 0: every core
     device   "cpu", "cuda", "cuda:N", "tensorrt", "tensorrt:N", or "auto": a GPU if there is one
-    engine   a road's name; "auto": the fastest with cosine >= 0.999; "fastest": the fastest within the limits
+    engine   a candidate's name; "auto", or "fastest", its older name: the fastest of those within the limits
     cache    folder for what is measured and built here; None: nowhere, so it is measured each time
 
     Refuses an altered or missing file (BundleError), vectors outside the limits (DriftError), a device that is not
-    there (EngineError). A road that was not asked for by name is left out with a warning instead.
+    there (EngineError). A candidate that was not asked for by name is left out with a warning instead.
     """
     manifest = read_manifest(bundle)
     if not manifest.engines:
         raise BundleError(f"{bundle} has no engine file. Export it again.")
-    groups = roads_of(manifest, device, this_machine(), _tensorrt_folders(bundle, cache))
-    trial = Trial(bundle, manifest, threads, cache, build=device.startswith("tensorrt"))
+    groups = candidates_of(manifest, device, this_machine(), _tensorrt_folders(bundle, cache))
+    selection = Selection(bundle, manifest, threads, cache, build=device.startswith("tensorrt"))
     if engine not in ("auto", "fastest"):
-        asked = start_road(trial, named(engine, groups, device))
+        asked = try_candidate(selection, named(engine, groups, device))
         _announce(asked, "asked for by name")
         return asked.engine
     key = key_of(manifest, threads, device, engine)
-    known = {road.name: road for group in groups for road in group}
+    known = {candidate.name: candidate for group in groups for candidate in group}
     remembered = known.get(recall(cache, key) or "")
     refusals: list[EngineError | DriftError] = []
-    if remembered and (start := start_road_or_none(trial, remembered, refusals)) is not None:
-        _announce(start, "measured before as the fastest here")
-        return start.engine
-    least = FAITHFUL if engine == "auto" else 0.0
+    if remembered and (trial := try_or_refuse(selection, remembered, refusals)) is not None:
+        _announce(trial, "measured before as the fastest here")
+        return trial.engine
     for group in groups:
-        tried = [road for road in group if road != remembered and road.name not in BY_NAME_ONLY]
-        start = fastest((start_road_or_none(trial, road, refusals) for road in tried), least)
-        if start is not None:
-            remember(cache, key, start.road.name)
-            _announce(start, f"fastest of {len(tried)} tried" if len(tried) > 1 else "the only one here")
-            return start.engine
+        tried = [candidate for candidate in group if candidate != remembered and candidate.name not in BY_NAME_ONLY]
+        trial = fastest(try_or_refuse(selection, candidate, refusals) for candidate in tried)
+        if trial is not None:
+            remember(cache, key, trial.candidate.name)
+            _announce(trial, f"fastest of {len(tried)} tried" if len(tried) > 1 else "the only one here")
+            return trial.engine
         if group is not groups[-1]:
             log.warning("no GPU engine of %s works here; it runs on the CPU", manifest.name)
     raise refusals[-1] if refusals else EngineError(f"{bundle} has no engine for --engine {engine} on this machine.")
@@ -134,35 +133,35 @@ def build_tensorrt(bundle: Path, device: str = "tensorrt") -> list[str]:
     Takes minutes a file. Raises like open_engine where an engine cannot be built or drifts.
     """
     manifest = read_manifest(bundle)
-    trial = Trial(bundle, manifest, threads=0, cache=None, build=True)
-    roads = [road for group in roads_of(manifest, device, this_machine(), []) for road in group]
-    own = [road for road in roads if road.runtime == "tensorrt"]
-    for road in own:
-        start_road(trial, road).engine.close()
-    return [road.name for road in own]
+    selection = Selection(bundle, manifest, threads=0, cache=None, build=True)
+    candidates = [candidate for group in candidates_of(manifest, device, this_machine(), []) for candidate in group]
+    own = [candidate for candidate in candidates if candidate.runtime == "tensorrt"]
+    for candidate in own:
+        try_candidate(selection, candidate).engine.close()
+    return [candidate.name for candidate in own]
 
 
-def roads_of(manifest: Manifest, device: str, machine: Machine, built: list[Path]) -> list[list[Road]]:
-    """Every road on the device, the plainest first; groups in the order in which "auto" prefers them."""
+def candidates_of(manifest: Manifest, device: str, machine: Machine, built: list[Path]) -> list[list[Candidate]]:
+    """Every candidate on the device, the plainest first; groups in the order in which "auto" prefers them."""
     match = re.fullmatch(r"(auto|cpu)|(cuda|tensorrt)(?::(\d+))?", device)
     if match is None:
         raise InvalidRequest(f"--device is {device!r}; expected auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N.")
     files = manifest.engines
-    on_cpu = [Road("onnxruntime", name, file.precision, "cpu") for name, file in files.items()]
+    on_cpu = [Candidate("onnxruntime", name, file.precision, "cpu") for name, file in files.items()]
     if machine.openvino:
-        on_cpu += [Road("openvino", name, file.precision, "cpu") for name, file in files.items()]
+        on_cpu += [Candidate("openvino", name, file.precision, "cpu") for name, file in files.items()]
         if machine.bf16:
-            on_cpu += [Road("openvino", n, "bf16", "cpu") for n, file in files.items() if file.precision == "fp32"]
+            on_cpu += [Candidate("openvino", n, "bf16", "cpu") for n, file in files.items() if file.precision == "fp32"]
     if device == "cpu":
         return [on_cpu]
     place = f"cuda:{match[3] or 0}"
     floats = {name: file for name, file in files.items() if file.precision in ("fp16", "fp32")}
     floats = dict(sorted(floats.items(), key=lambda pair: pair[1].precision))  # fp16 first
-    cuda = [Road("cuda", name, file.precision, place) for name, file in floats.items()]
-    provider = [Road("tensorrt-provider", name, file.precision, place) for name, file in floats.items()]
-    own = [Road("tensorrt", name, file.precision, place) for name, file in floats.items()]
+    cuda = [Candidate("cuda", name, file.precision, place) for name, file in floats.items()]
+    provider = [Candidate("tensorrt-provider", name, file.precision, place) for name, file in floats.items()]
+    own = [Candidate("tensorrt", name, file.precision, place) for name, file in floats.items()]
     if device == "auto":
-        ready = [road for road in own if machine.tensorrt and is_built(files[road.file].sha256, built)]
+        ready = [candidate for candidate in own if machine.tensorrt and is_built(files[candidate.file].sha256, built)]
         on_gpu = [*cuda, *ready] if PROVIDERS["cuda"] in machine.providers else ready
         return [on_gpu, on_cpu] if on_gpu else [on_cpu]
     if match[2] == "cuda":
@@ -172,9 +171,9 @@ def roads_of(manifest: Manifest, device: str, machine: Machine, built: list[Path
     return [[*provider, *own]]
 
 
-def named(engine: str, groups: list[list[Road]], device: str) -> Road:
-    """The road of that name; InvalidRequest lists those there are."""
-    known = {road.name: road for group in groups for road in group}
+def named(engine: str, groups: list[list[Candidate]], device: str) -> Candidate:
+    """The candidate of that name; InvalidRequest lists those there are."""
+    known = {candidate.name: candidate for group in groups for candidate in group}
     if engine not in known:
         raise InvalidRequest(
             f"--engine is {engine!r}; this bundle on --device {device} has {', '.join(known)}; or say auto or fastest."
@@ -182,87 +181,79 @@ def named(engine: str, groups: list[list[Road]], device: str) -> Road:
     return known[engine]
 
 
-def start_road(trial: Trial, road: Road) -> Start:
-    """Opens one road and takes it through the gate: whole file, drift report, canary. Raises what is wrong."""
+def try_candidate(selection: Selection, candidate: Candidate) -> Trial:
+    """Opens one candidate and takes it through the gate: whole file, drift report, canary. Raises what is wrong."""
     with ThreadPoolExecutor(1) as beside:
         # To read a large file for its sha256 takes as long as to open it.
-        whole = beside.submit(require_whole, trial, road.file)
+        whole = beside.submit(require_unaltered_file, selection, candidate.file)
         try:
-            start = within_limits(trial, road)
+            trial = within_limits(selection, candidate)
         except VicmaeError:
             whole.result()  # that the file was altered is the better reason, and comes first
             raise
         whole.result()
-    return start
+    return trial
 
 
-def require_whole(trial: Trial, file_name: str) -> None:
-    """Compares the file's sha256 with the manifest's, once a trial. Raises BundleError."""
-    if file_name not in trial.whole:
-        require_unaltered(trial.bundle, file_name, trial.manifest.engines[file_name])
-        trial.whole.add(file_name)
+def require_unaltered_file(selection: Selection, file_name: str) -> None:
+    """Compares the file's sha256 with the manifest's, once a selection. Raises BundleError."""
+    if file_name not in selection.whole:
+        require_unaltered(selection.bundle, file_name, selection.manifest.engines[file_name])
+        selection.whole.add(file_name)
 
 
-def within_limits(trial: Trial, road: Road) -> Start:
-    """Opens one road; its drift report, canary and batches here are within limits. Raises EngineError, DriftError."""
-    file = trial.manifest.engines[road.file]
-    path = trial.bundle / road.file
+def within_limits(selection: Selection, candidate: Candidate) -> Trial:
+    """Opens one candidate; drift report, canary and batches here are within limits. Raises EngineError, DriftError."""
+    file = selection.manifest.engines[candidate.file]
+    path = selection.bundle / candidate.file
     require_within_limits(file.drift, file.precision, f"the drift report of {path}")
-    engine = _start(path, file, road, trial)
-    size = trial.manifest.spec.size
-    pixels, expected = load_canary(trial.bundle)
+    engine = _start(path, file, candidate, selection)
+    size = selection.manifest.spec.size
+    pixels, expected = load_canary(selection.bundle)
     if pixels.shape[1:] != (size, size, 3) or pixels.dtype != "uint8":
         raise BundleError(
-            f"The canary of {trial.bundle} holds pixels {pixels.shape} {pixels.dtype}, the manifest asks for pictures "
-            f"of {size}. Copy the whole bundle again."
+            f"The canary of {selection.bundle} holds pixels {pixels.shape} {pixels.dtype}, the manifest asks for "
+            f"pictures of {size}. Copy the whole bundle again."
         )
     drift = compare(expected[:CANARY_PICTURES], engine.embed(pixels[:CANARY_PICTURES]), source="canary")
-    require_within_limits(drift, road.precision, f"{path} on this machine")
+    require_within_limits(drift, candidate.precision, f"{path} on this machine")
     require_batch_invariance(engine, pixels[:CANARY_PICTURES], f"{path} on this machine")
-    return Start(road, engine, min(drift.min_cosine, file.drift.min_cosine))
+    return Trial(candidate, engine, min(drift.min_cosine, file.drift.min_cosine))
 
 
-def start_road_or_none(trial: Trial, road: Road, refusals: list[EngineError | DriftError]) -> Start | None:
-    """start_road for a road that nobody asked for by name: a refusal is told and kept, a damaged file still raises."""
+def try_or_refuse(selection: Selection, candidate: Candidate, refusals: list[EngineError | DriftError]) -> Trial | None:
+    """The same for one that nobody asked for by name: a refusal is told and kept, a damaged file still raises."""
     try:
-        return start_road(trial, road)
+        return try_candidate(selection, candidate)
     except (EngineError, DriftError) as error:
-        log.warning("engine %s refused: %s", road.name, error)
+        log.warning("engine %s refused: %s", candidate.name, error)
         refusals.append(error)
         return None
 
 
-def fastest(
-    starts: Iterable[Start | None], least_cosine: float, clock: Callable[[], float] = perf_counter
-) -> Start | None:
-    """The fastest of those at least that faithful; of all, if none is. Only two are open at a time."""
-    best: Start | None = None
-    second_choice: Start | None = None
-    for start in starts:
-        if start is None:
-            continue
-        if start.least_cosine < least_cosine:
-            log.info("engine %s has cosine %.6f: not for --engine auto", start.road.name, start.least_cosine)
-            second_choice = second_choice or start
-        elif best is None or is_faster(start.engine, best.engine, clock):
-            best = start
-    return best or second_choice
+def fastest(trials: Iterable[Trial | None], clock: Callable[[], float] = perf_counter) -> Trial | None:
+    """The fastest of the candidates that passed, None if none did. Only two are open at a time."""
+    best: Trial | None = None
+    for trial in trials:
+        if trial is not None and (best is None or is_faster(trial.engine, best.engine, clock)):
+            best = trial
+    return best
 
 
-def is_faster(challenger: Engine, holder: Engine, clock: Callable[[], float] = perf_counter) -> bool:
-    """Whether the challenger needs clearly less time: the least of several turns each, taken alternately."""
-    size = holder.spec.size
-    pixels = (np.arange(DUEL_PICTURES * size * size * 3) % 251).astype(np.uint8).reshape(-1, size, size, 3)
+def is_faster(candidate: Engine, best: Engine, clock: Callable[[], float] = perf_counter) -> bool:
+    """Whether the candidate needs clearly less time: the least of several turns each, taken alternately."""
+    size = best.spec.size
+    pixels = (np.arange(COMPARISON_PICTURES * size * size * 3) % 251).astype(np.uint8).reshape(-1, size, size, 3)
     least: dict[Engine, float] = {}
     began = clock()
     while True:
-        for engine in (holder, challenger):
+        for engine in (best, candidate):
             turn = clock()
             engine.embed(pixels)
             least[engine] = min(least.get(engine, float("inf")), clock() - turn)
-        hopeless = least[challenger] > 2 * least[holder]
-        if hopeless or clock() - began > DUEL_SECONDS:
-            return least[challenger] * CLEARLY_FASTER < least[holder]
+        too_slow = least[candidate] > 2 * least[best]
+        if too_slow or clock() - began > COMPARISON_SECONDS:
+            return least[candidate] * CLEARLY_FASTER < least[best]
 
 
 def key_of(manifest: Manifest, threads: int, device: str, engine: str) -> str:
@@ -276,7 +267,7 @@ def key_of(manifest: Manifest, threads: int, device: str, engine: str) -> str:
 
 
 def recall(cache: Path | None, key: str) -> str | None:
-    """The name of the road that was fastest, if it was measured before."""
+    """The name of the candidate that was fastest, if it was measured before."""
     try:
         return str(json.loads((cache / f"{key}.json").read_text())["engine"]) if cache else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -307,18 +298,18 @@ def this_machine() -> Machine:
     return Machine(frozenset(onnxruntime.get_available_providers()), openvino, bf16, has_tensorrt())
 
 
-def _start(path: Path, file: EngineFile, road: Road, trial: Trial) -> Engine:
-    manifest = trial.manifest
-    common = (path, manifest.spec, manifest.fingerprint, manifest.name, road.precision)
-    if road.runtime == "openvino":
+def _start(path: Path, file: EngineFile, candidate: Candidate, selection: Selection) -> Engine:
+    manifest = selection.manifest
+    common = (path, manifest.spec, manifest.fingerprint, manifest.name, candidate.precision)
+    if candidate.runtime == "openvino":
         from .openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(*common, threads=trial.threads, cache=trial.cache)
-    if road.runtime == "tensorrt":
-        folders = _tensorrt_folders(trial.bundle, trial.cache)
-        return TensorRtEngine(*common, file.sha256, road.device, folders, trial.build)
+        return OpenVinoEngine(*common, threads=selection.threads, cache=selection.cache)
+    if candidate.runtime == "tensorrt":
+        folders = _tensorrt_folders(selection.bundle, selection.cache)
+        return TensorRtEngine(*common, file.sha256, candidate.device, folders, selection.build)
     return OnnxRuntimeEngine(
-        *common, threads=trial.threads, runtime=road.runtime, device=road.device, cache=trial.cache
+        *common, threads=selection.threads, runtime=candidate.runtime, device=candidate.device, cache=selection.cache
     )
 
 
@@ -326,11 +317,11 @@ def _tensorrt_folders(bundle: Path, cache: Path | None) -> list[Path]:
     return [bundle / FOLDER] + ([cache / FOLDER] if cache else [])
 
 
-def _announce(start: Start, why: str) -> None:
-    engine = start.engine
+def _announce(trial: Trial, why: str) -> None:
+    engine = trial.engine
     log.info(
         "%s runs on %s as %s (%s), %s; least cosine to the original %.6f",
-        *(engine.name, engine.device, start.road.name, engine.precision, why, start.least_cosine),
+        *(engine.name, engine.device, trial.candidate.name, engine.precision, why, trial.least_cosine),
     )
 
 

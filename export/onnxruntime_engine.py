@@ -78,6 +78,8 @@ class OnnxRuntimeEngine(Engine):
                 "Mend that (its log says what), or say --device cpu."
             )
         self._session.disable_fallback()
+        self._vectors_only = onnxruntime.RunOptions()
+        self._vectors_only.only_execute_path_to_fetches = True  # patch tokens cost nothing where nobody asks for them
         self._input = self._session.get_inputs()[0].name
         self._output, *more = [output.name for output in self._session.get_outputs()]
         self._patches = more[0] if more else None
@@ -114,7 +116,7 @@ class OnnxRuntimeEngine(Engine):
         return options
 
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        (vectors,) = self._session.run([self._output], {self._input: pixels})
+        (vectors,) = self._session.run([self._output], {self._input: pixels}, self._vectors_only)
         return np.asarray(vectors, np.float32)
 
     def _run_with_patches(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -11,6 +11,8 @@ its neighbours (batch_invariance.py).
 """
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -144,19 +146,20 @@ def to_static_int8(fp32: Path, out: Path, calibration: Batches) -> None:
     options: dict[str, Any] = {"ActivationSymmetric": not convolutional, "WeightSymmetric": True}
     if convolutional:
         options |= {"CalibPercentile": 99.99, "CalibStridedMinMax": 1}  # a batch at a time: all at once take gigabytes
-    quantize_static(
-        model,
-        out,
-        _reader(calibration),
-        quant_format=QuantFormat.QDQ,
-        nodes_to_quantize=_convolutions(model) + _products(model) if convolutional else _products(model)[1:],
-        op_types_to_quantize=["Conv", "Clip", "Add", "MatMul"] if convolutional else ["MatMul"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=is_large(model),
-        extra_options=options,
-        **choices,
-    )
+    with redirect_stdout(StringIO()):  # it prints a line for each batch
+        quantize_static(
+            model,
+            out,
+            _reader(calibration),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_quantize=_convolutions(model) + _products(model) if convolutional else _products(model)[1:],
+            op_types_to_quantize=["Conv", "Clip", "Add", "MatMul"] if convolutional else ["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=is_large(model),
+            extra_options=options,
+            **choices,
+        )
     if convolutional:
         quantised = onnx.load(out)
         store_exact_halves(quantised)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..errors import VicmaeError
 from ..export.bundle import read_manifest
-from ..export.choice import open_engine, roads_of, this_machine
+from ..export.choice import candidates_of, open_engine, this_machine
 from ..index.library import Library
 from ..settings import Settings
 
@@ -130,7 +130,7 @@ def bundle(settings: Settings) -> Finding:
             options["cache"] = None
         with open_engine(settings.bundle, **options) as engine:
             runs = f"{engine.precision} in {engine.runtime} on {engine.device}"
-        names = [road.name for group in roads_of(manifest, settings.device, this_machine(), []) for road in group]
+        names = [candidate.name for group in candidates_of(manifest, settings.device, this_machine(), []) for candidate in group]
     except VicmaeError as error:
         return Finding("bundle", "broken", str(error), {"path": str(settings.bundle)})
     drifts = {name: vars(file.drift) for name, file in manifest.engines.items()}
