@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from ..search import SearchRequest, SearchResult, Tools
 
 
+def refuse_min_recall(value: float | None) -> None:
+    """The option of earlier releases. Raises InvalidRequest where it is still given."""
+    if value is not None:
+        raise InvalidRequest(
+            "--min-recall is no longer a part of a search: how far is searched is chosen when an index is built. "
+            "Leave it out, or say --exact to compare every vector."
+        )
+
+
 def search(
     file: Annotated[Path, typer.Argument(help="A picture or a clip: where was it seen?")],
     collection: CollectionOption = "default",
@@ -38,7 +47,9 @@ def search(
         typer.Option("--filter", metavar="JSON", help="Only items that it lets through (docs/collections.md)."),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every vector, however many there are.")] = False,
-    min_recall: Annotated[float | None, typer.Option(hidden=True, help="No longer taken; said in a sentence.")] = None,
+    min_recall: Annotated[
+        float | None, typer.Option(hidden=True, callback=refuse_min_recall, help="No longer taken; said in a sentence.")
+    ] = None,
     cursor: Annotated[
         str | None,
         typer.Option(metavar="CURSOR", help="Go on after that page: next_cursor of the same search in --json."),
@@ -55,11 +66,6 @@ def search(
     from ..search import search as search_collection
     from ..vectors.plan import IndexOptions
 
-    if min_recall is not None:
-        raise InvalidRequest(
-            "--min-recall is no longer a part of a search: how far is searched is chosen when an index is built. "
-            "Leave it out, or say --exact to compare every vector."
-        )
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")
     query = Query(

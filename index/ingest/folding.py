@@ -7,8 +7,9 @@ that nobody who aligns in time need know.
 import numpy as np
 
 from ..catalog.items import Moments
+from ..matching import DEFAULT_CALIBRATION
 
-SAME_COSINE = 0.9995  # of a frame encoded anew to itself, and up: measured by benchmarks/folding.py
+SAME_COSINE = DEFAULT_CALIBRATION.folded
 
 
 def fold(moments: Moments, same_cosine: float = SAME_COSINE) -> Moments:

@@ -30,6 +30,8 @@ class Calibration:
     still_confidence  share of its confidence that a still stretch without a rival keeps
     rerank_score      cosine of the best hit below which pixels are not compared
     rerank_tie        cosine: copies, and frames of a still scene, lie within it
+    folded            cosine of frames in a row that share one stored vector (ingest/folding.py): of a frame encoded
+                      anew to itself, and up; measured by benchmarks/folding.py
     frame, stretch    confidence from a frame's likeness, and from what alignment says of a stretch
     """
 
@@ -43,6 +45,7 @@ class Calibration:
     still_confidence: float = 0.65
     rerank_score: float = 0.9
     rerank_tie: float = 0.02
+    folded: float = 0.9995
     frame: Curve = Curve(-4.75, 1.41, 0.005)
     stretch: Curve = Curve(-5.89, 11.50)
 

@@ -43,18 +43,18 @@ def shots_of(vectors: Floats, mean: Floats, calibration: Calibration) -> NDArray
 
 
 def rarity(
-    variants: Sequence[Floats], mean: Floats, similarities: Sequence[Sequence[Floats]], calibration: Calibration
+    renditions: Sequence[Floats], mean: Floats, similarities: Sequence[Sequence[Floats]], calibration: Calibration
 ) -> NDArray[np.float64]:
     """The weight of each frame of a clip by how many candidates hold it: (Q,) float64 in 0..1.
 
     A logo, a test pattern or the same intro before many videos says little about which video a clip is of.
-    variants: vectors (Q, D) of the clip, as it is and perhaps mirrored; similarities: for each candidate and each
-    variant the cosines (Q, T). 1 for a frame that about as many items hold as hold the clip's least common quarter;
+    renditions: vectors (Q, D) of the clip, as it is and perhaps mirrored; similarities: for each candidate and each
+    rendition the cosines (Q, T). 1 for a frame that about as many items hold as hold the clip's least common quarter;
     falls with the square of the number of items beyond twice that. A clip that many items hold as a whole keeps its
     weights.
     """
-    needed = [cosine_of(calibration.same_frame, vectors @ mean, calibration) for vectors in variants]
-    holders = np.zeros(len(variants[0]))
+    needed = [cosine_of(calibration.same_frame, vectors @ mean, calibration) for vectors in renditions]
+    holders = np.zeros(len(renditions[0]))
     for candidate in similarities:
         held = [cosines.max(axis=1) >= least for cosines, least in zip(candidate, needed, strict=True)]
         holders += np.any(held, axis=0)

@@ -31,7 +31,9 @@ MAX_MOMENTS = 5
 MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
 
 Floats = NDArray[np.float32]
-Variant = Literal["plain", "mirrored", "inset"]  # which pictures of a clip's frames: they as they are, or made of them
+Rendition = Literal[
+    "plain", "mirrored", "inset"
+]  # which pictures of a clip's frames: they as they are, or made of them
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,15 @@ def clip_hits(
     Black and flat frames of the clip weigh less, and so do frames that many more items hold than hold the rest of the
     clip: a shared intro is no sign of the same footage. Items in which nothing runs along score near 0.
     """
-    variants = variants_of(query)
-    every = list(variants.values())
+    renditions = renditions_of(query)
+    every = list(renditions.values())
     similarities = list(_similarities(every, [moments for _, moments in candidates]))
     informative = np.ones(len(query.seconds), np.float32) if query.informative is None else query.informative
     weights = informative * rarity(every, mean, similarities, calibration)
     clip = clip_timeline(query.seconds, weights, query.end_seconds)
     hits = []
     for (item, moments), found in zip(candidates, similarities, strict=True):
-        segments = _aligned(variants, found, mean, clip, moments, calibration)
+        segments = _aligned(renditions, found, mean, clip, moments, calibration)
         best = segments[0]
         hits.append(Hit(item, best.score, best.start_seconds, best.end_seconds, segments, best.confidence))
     hits = best_first(hits)[:limit]
@@ -101,10 +103,10 @@ def clip_hits(
     return [_with_chances(hit, segments, calibration) for hit, segments in zip(hits, told, strict=True)]
 
 
-def variants_of(query: EmbeddedQuery) -> dict[Variant, Floats]:
+def renditions_of(query: EmbeddedQuery) -> dict[Rendition, Floats]:
     """The vectors (Q, D) of a clip's frames as they are, and of the pictures made of them."""
-    given: dict[Variant, Floats | None] = {"plain": query.vectors, "mirrored": query.mirrored, "inset": query.inset}
-    return {variant: vectors for variant, vectors in given.items() if vectors is not None}
+    given: dict[Rendition, Floats | None] = {"plain": query.vectors, "mirrored": query.mirrored, "inset": query.inset}
+    return {rendition: vectors for rendition, vectors in given.items() if vectors is not None}
 
 
 def clip_timeline(
@@ -134,29 +136,29 @@ def best_first(hits: list[Hit]) -> list[Hit]:
     return sorted(hits, key=lambda hit: -hit.score)
 
 
-def _similarities(variants: list[Floats], items: list[Moments]) -> Iterator[list[Floats]]:
-    """For each item the cosines (Q, T) of each variant: one large product, since many small ones cost more."""
+def _similarities(renditions: list[Floats], items: list[Moments]) -> Iterator[list[Floats]]:
+    """For each item the cosines (Q, T) of each rendition: one large product, since many small ones cost more."""
     if not items:
         return
     every = np.concatenate([moments.vectors for moments in items])
     ends = np.cumsum([len(moments.vectors) for moments in items])[:-1]
-    yield from map(list, zip(*(np.split(vectors @ every.T, ends, axis=1) for vectors in variants), strict=True))
+    yield from map(list, zip(*(np.split(vectors @ every.T, ends, axis=1) for vectors in renditions), strict=True))
 
 
 def _aligned(
-    variants: dict[Variant, Floats],
+    renditions: dict[Rendition, Floats],
     similarities: list[Floats],
     mean: Floats,
     clip: Timeline,
     moments: Moments,
     calibration: Calibration,
 ) -> list[Segment]:
-    """similarities: the cosines (Q, T) of each variant. That whose frames find the more similar ones is aligned."""
+    """similarities: the cosines (Q, T) of each rendition. That whose frames find the more similar ones is aligned."""
     found = [float(clip.weights @ similarity.max(axis=1)) for similarity in similarities]
     best = int(np.argmax(found))  # the plain one where they tie
-    variant, vectors = list(variants.items())[best]
+    rendition, vectors = list(renditions.items())[best]
     segments = align(similarities[best], vectors @ mean, clip, item_timeline(moments), calibration)
-    return [replace(segment, mirrored=variant == "mirrored", inset=variant == "inset") for segment in segments]
+    return [replace(segment, mirrored=rendition == "mirrored", inset=rendition == "inset") for segment in segments]
 
 
 def _with_chances(hit: Hit, segments: list[Segment], calibration: Calibration) -> Hit:

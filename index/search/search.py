@@ -23,7 +23,7 @@ from ..vectors.plan import Effort
 from .candidates import candidates, checked
 from .cursor import Cursor, first_cursor, read_cursor, write_cursor
 from .query import EmbeddedQuery, Query, Target, embed_query
-from .ranking import Hit, clip_hits, frame_hits, variants_of
+from .ranking import Hit, clip_hits, frame_hits, renditions_of
 from .rerank import RERANKED, rerank
 from .tools import Tools
 
@@ -111,10 +111,10 @@ def find(
     mean = collection.index.mean()
     if query.target == "clip":
         query = _checked_clip(collection, query)
-        variants = list(variants_of(query).values())
-        most = min(MAX_PROBES // len(variants), len(query.vectors))
+        renditions = list(renditions_of(query).values())
+        most = min(MAX_PROBES // len(renditions), len(query.vectors))
         probes = np.unique(np.linspace(0, len(query.vectors) - 1, most).astype(np.int64))
-        asked = np.concatenate([vectors[probes] for vectors in variants])
+        asked = np.concatenate([vectors[probes] for vectors in renditions])
         found = candidates(collection, asked, wanted + SPARE_CANDIDATES, allowed, effort)
         hits = clip_hits(query, found, mean, wanted, calibration)
     else:

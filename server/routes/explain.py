@@ -4,7 +4,6 @@ Turns a request into two frames and their explanation into an answer; comparing 
 """
 
 import base64
-from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
@@ -17,13 +16,12 @@ from ...index.collection import Collection
 from ...media.reader import Source
 from ..dependencies import ServicesDependency, run_in_pipeline
 from ..inference.request_context import RequestContext
-from ..media_input.data_urls import media_bytes
 from ..media_input.multipart import read_form
 from ..schemas.base import Timing
 from ..schemas.search import ExplainedSide, ExplainRequest, Explanation
 from ..services import Services
 from .item_files import present_file
-from .search import parsed
+from .search import parsed, source_of
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
 
@@ -82,7 +80,7 @@ async def respond(
 def query_of(collection: Collection, body: ExplainRequest, media: Any) -> Source:
     if body.item is not None:
         return present_file(collection, collection.get(body.item))
-    return media if isinstance(media, Path) else media_bytes(media, "image")
+    return source_of(media)
 
 
 def shown(side: explanation.Side) -> ExplainedSide:

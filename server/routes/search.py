@@ -19,6 +19,7 @@ from ...index.catalog.filters import Filter, parse_filter, read_filter
 from ...index.collection import Collection
 from ...index.search import Query, SearchRequest
 from ...index.search import search as search_collection
+from ...media.reader import Source
 from ..dependencies import ServicesDependency, run_in_pipeline
 from ..inference.request_context import RequestContext
 from ..media_input.data_urls import media_bytes
@@ -132,7 +133,7 @@ async def respond(
 
 def request_of(body: schemas.SearchRequest, media: Any, sha256: str | None) -> SearchRequest:
     """The body as the index takes it, whichever way it names what to look for."""
-    source = None if media is None else media if isinstance(media, Path) else media_bytes(media, "image")
+    source = None if media is None else source_of(media)
     with np.errstate(over="ignore"):
         vector = None if body.embedding is None else np.array(body.embedding, np.float32)
     query = Query(
@@ -145,6 +146,11 @@ def request_of(body: schemas.SearchRequest, media: Any, sha256: str | None) -> S
         sha256=sha256,
     )
     return SearchRequest(query, body.limit, filter_of(body), body.refine, body.exact, body.cursor)
+
+
+def source_of(media: Any) -> Source:
+    """The path of a file that was sent, or the bytes that JSON names as `image`."""
+    return media if isinstance(media, Path) else media_bytes(media, "image")
 
 
 def filter_of(body: schemas.SearchRequest) -> Filter | None:
