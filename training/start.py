@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, TrainingError
+from ..export.bundle import MANIFEST
 from ..model.checkpoints import TRAINING_ONLY, find_checkpoint, load_weights
+from ..model.config import ModelConfig
 from ..model.conv_encoder import STAGES, ConvEncoder, with_folded_batchnorm
 from ..model.conv_vicmae import ConvViCMAE
 from .edited_views import edit, mild
@@ -46,8 +48,8 @@ def begin(model: Network, pictures: Pictures, recipe: Recipe, init: Path | None)
 
 
 def load_init(model: Network, init: Path) -> None:
-    """The encoder's weights of a checkpoint; what only training needs begins anew where the checkpoint lacks it."""
-    state, config, _ = load_weights(find_checkpoint(init))
+    """The encoder's weights of a checkpoint or a bundle; what only training needs begins anew where they lack it."""
+    state, config = _weights_of(init)
     if config != model.config:
         raise CheckpointError(
             f"{init} holds {config.name!r}, the recipe wants {model.config.name!r} of the same numbers."
@@ -56,6 +58,19 @@ def load_init(model: Network, init: Path) -> None:
     if missing:
         raise CheckpointError(f"{init} does not hold this network: {', '.join(missing[:3])} is missing.")
     model.load_state_dict(state, strict=False)
+
+
+def _weights_of(init: Path) -> tuple[dict[str, Tensor], ModelConfig]:
+    """The encoder's weights of a bundle's folder, or what a checkpoint holds; and what network they are of."""
+    if not (init / MANIFEST).is_file():
+        state, config, _ = load_weights(find_checkpoint(init))
+        return state, config
+    if find_spec("onnx") is None:
+        raise TrainingError(f"{init} is a bundle, which onnx reads, and onnx is not installed. Run: pip install onnx")
+    from ..export.weights import weights_of
+
+    weights, manifest = weights_of(init)
+    return {name: torch.from_numpy(w) for name, w in weights.items()}, ModelConfig.from_dict(manifest.architecture)
 
 
 def _some(model: ConvViCMAE, pictures: Pictures, recipe: Recipe) -> Iterable[Fitted]:

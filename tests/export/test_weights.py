@@ -22,6 +22,8 @@ from vicmae.export.to_onnx import as_exported
 from vicmae.export.torch_engine import TorchEngine, random_engine
 from vicmae.export.weights import weights_of, with_plain_weights
 from vicmae.model.conv_encoder import ConvEncoder
+from vicmae.model.conv_vicmae import ConvViCMAE
+from vicmae.training.start import load_init
 
 ENCODER = conv_encoder()
 
@@ -38,6 +40,14 @@ def test_the_weights_come_back_exactly(bundle: Path) -> None:
     for name, weight in expected.items():
         assert np.array_equal(weights[name], weight.numpy()), name
     assert manifest.architecture == ENCODER.config.to_dict()
+
+
+def test_a_training_begins_with_the_weights_of_a_bundle(bundle: Path) -> None:
+    model = ConvViCMAE(ENCODER.config, ENCODER.spec, queue=8)
+    load_init(model, bundle)
+    state = model.state_dict()
+    for name, weight in as_exported(ENCODER).state_dict().items():
+        assert torch.equal(state[name], weight), name
 
 
 def test_the_rounded_network_is_the_model(bundle: Path) -> None:
