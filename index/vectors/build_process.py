@@ -60,15 +60,13 @@ def make_apart(
         finally:
             child.kill()
     if not answer:
-        raise StorageError(f"the process that makes the segment ended early ({_ending(child.returncode)})")
+        code = child.returncode
+        ending = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise StorageError(f"the process that builds the segment ended early ({ending})")
     told: dict[str, str] = json.loads(answer)
     if "error" in told:
         raise StorageError(told["error"])
     return Path(told["made"])
-
-
-def _ending(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def main() -> None:
@@ -80,15 +78,13 @@ def main() -> None:
     from .build import make_segment
 
     try:
-        catalog = Catalog(Path(job["catalog"]))
-        options = IndexOptions(**job["options"])
+        catalog, options = Catalog(Path(job["catalog"])), IndexOptions(**job["options"])
         made = make_segment(catalog, Path(job["folder"]), tuple(job["span"]), job["dim"], options, lambda: None)
-        print(json.dumps({"made": str(made)}), flush=True)
-    except (OSError, StorageError) as error:
-        print(json.dumps({"error": str(error)}), flush=True)
-    # Whatever it is, the parent logs it and goes on; nobody sees this process's own traceback.
-    except Exception as error:
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+        told = {"made": str(made)}
+    except Exception as error:  # whatever it is, the parent logs it and goes on; nobody sees a traceback of ours
+        is_known = isinstance(error, (OSError, StorageError))
+        told = {"error": str(error) if is_known else f"{type(error).__name__}: {error}"}
+    print(json.dumps(told), flush=True)
 
 
 def _end_with_parent() -> None:

@@ -72,10 +72,14 @@ class Follower:
 
     def _reselected(self, db: Transaction, view: View, names: tuple[str, ...]) -> View:
         """view with the segments that the folder holds now, and with what goes with them."""
-        segments, gaps = self._selected(view.segments, names)
-        covered = max([s.span[1] for s in segments] + [gap[1] for gap in gaps], default=0)
-        if covered < view.covered:  # a segment is gone, or there is none yet
-            gaps = _joined([*gaps, (covered + 1, view.covered)])
+        segments = self._selected(view.segments, names)
+        gaps, next_id = [], 1
+        for segment in segments:
+            if segment.span[0] > next_id:
+                gaps.append((next_id, segment.span[0] - 1))
+            next_id = segment.span[1] + 1
+        if next_id <= view.covered:  # a segment is gone
+            gaps.append((next_id, view.covered))
         known = {segment.folder for segment in view.segments}
         segments = tuple(
             segment
@@ -83,35 +87,25 @@ class Follower:
             else segment.minus(removed_after(db, segment.manifest.removed_seq, segment.span))
             for segment in segments
         )
-        unsealed = tuple(map(self._unsealed, gaps))
-        return replace(view, segments=segments, unsealed=unsealed, memtable=view.memtable.after(covered), names=names)
+        unsealed, memtable = tuple(map(self._unsealed, gaps)), view.memtable.after(next_id - 1)
+        return replace(view, segments=segments, unsealed=unsealed, memtable=memtable, names=names)
 
     def _unsealed(self, span: Span) -> Unsealed:
         return Unsealed(self._catalog, span, self._dim)
 
-    def _selected(self, known: Sequence[Segment], names: Iterable[str]) -> tuple[tuple[Segment, ...], list[Span]]:
-        """The widest sound segments, one after another from id 1, and the spans between them that none covers."""
+    def _selected(self, known: Sequence[Segment], names: Iterable[str]) -> tuple[Segment, ...]:
+        """The widest sound segments, one after another from the first id."""
         opened = self._opened | {segment.folder.name: segment for segment in known}
-        refused = set(self.damage)
-        spans = {name: span_of(name) for name in names}
+        spans = {name: span_of(name) for name in names if name not in self.damage}
         # Of two that begin together the one that reaches further; of the same span the newer.
-        order = sorted(spans, key=lambda name: (-spans[name][1], -_age(self.folder / name)))
+        order = sorted(spans, key=lambda name: (spans[name][0], -spans[name][1], -_age(self.folder / name)))
         selected: list[Segment] = []
-        gaps: list[Span] = []
-        at = 1
-        while starts := [span[0] for name, span in spans.items() if span[0] >= at and name not in refused]:
-            if min(starts) > at:
-                gaps.append((at, min(starts) - 1))
-                at = min(starts)
-            name = next(name for name in order if spans[name][0] == at and name not in refused)
-            segment = opened[name] if name in opened else self.open(name)  # one without rows left is false
-            if segment is None:
-                refused.add(name)
-                continue
-            selected.append(segment)
-            at = segment.span[1] + 1
+        for name in order:
+            if not selected or spans[name][0] > selected[-1].span[1]:
+                segment = opened[name] if name in opened else self.open(name)  # one without rows left is false
+                selected += [segment] if segment is not None else []
         self._opened = {}
-        return tuple(selected), _joined(gaps)
+        return tuple(selected)
 
     def open(self, name: str) -> Segment | None:
         """The segment of that folder name, kept for followed(); None: it is damaged, which is logged and remembered."""
@@ -139,17 +133,6 @@ def _loaded(db: Transaction, memtable: Memtable, span: Span) -> Memtable:
     for ids, raw in vectors_between(db, span):
         memtable = memtable.plus(ids, raw)
     return memtable
-
-
-def _joined(gaps: Sequence[Span]) -> list[Span]:
-    """Neighbouring spans as one."""
-    joined: list[Span] = []
-    for first, last in gaps:
-        if joined and joined[-1][1] + 1 == first:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return joined
 
 
 def span_of(name: str) -> Span:

@@ -36,10 +36,7 @@ LEAST_RECALL = 0.95  # of what the segment finds for some of its own rows; a cop
 
 @dataclass(frozen=True)
 class Copy:
-    """A segment on a card. ids (N,): of the rows in their order, where the index knows no ids itself.
-
-    params: how it is searched; width: lists searched, 0 where that says nothing.
-    """
+    """A segment on a card. ids (N,): of its rows, where the index knows none; width: lists searched, 0: no lists."""
 
     kind: CardKind
     index: Any
@@ -97,11 +94,6 @@ class Card:
         recall = {"flat": 1.0, "ivf": segment.manifest.recall, "cagra": LEAST_RECALL}[copy.kind]
         return found, PartPlan(f"gpu-{copy.kind}", len(segment), copy.width, recall)
 
-    @property
-    def size_bytes(self) -> int:
-        """Memory of the card that copies take."""
-        return sum(copy.size_bytes for copy in tuple(self._held.values()))
-
     def __len__(self) -> int:
         """How many copies are on it."""
         return len(self._held)
@@ -113,7 +105,7 @@ class Card:
 
     def _copy(self, segment: Segment) -> None:
         size = bytes_on_card(segment, self.kind)
-        if SCRATCH_BYTES + size + self.size_bytes > self.most_bytes:
+        if SCRATCH_BYTES + size + sum(copy.size_bytes for copy in self._held.values()) > self.most_bytes:
             self._give_up(segment, f"there is no room for its {size} bytes")
             return
         try:

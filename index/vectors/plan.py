@@ -48,11 +48,6 @@ class Effort:
     parts: list[PartPlan] = field(default_factory=list)
     allowed: int | None = None
 
-    @property
-    def compared_all(self) -> bool:
-        """Whether the last search compared every vector that could be its answer."""
-        return all(part.width == 0 for part in self.parts)
-
     def to_dict(self) -> dict[str, Any]:
         """The index's share of an answer's plan."""
         rows = sum(part.rows for part in self.parts)

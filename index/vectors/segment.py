@@ -111,12 +111,12 @@ class Segment:
         lists = list(ivf.rows_by_list(self.index))
         if not lists:
             return np.empty(0, np.int64), np.empty((0, self.manifest.dim), np.float16)
-        several = np.unique(np.linspace(0, len(lists) - 1, SAMPLE).astype(int)).tolist()
-        places = [np.unique(np.linspace(0, len(lists[i][0]) - 1, SAMPLE // len(several)).astype(int)) for i in several]
-        ids = np.concatenate([lists[i][0][some] for i, some in zip(several, places, strict=True)])
-        return ids + self.manifest.first_id, np.concatenate(
-            [lists[i][1][some] for i, some in zip(several, places, strict=True)]
-        )
+        several = [lists[i] for i in np.unique(np.linspace(0, len(lists) - 1, SAMPLE).astype(int))]
+        most = SAMPLE // len(several)
+        places = [np.unique(np.linspace(0, len(ids) - 1, most).astype(int)) for ids, _ in several]
+        ids = np.concatenate([ids[some] for (ids, _), some in zip(several, places, strict=True)])
+        rows = np.concatenate([rows[some] for (_, rows), some in zip(several, places, strict=True)])
+        return ids + self.manifest.first_id, rows
 
     def _mask(self, allowed: Allowed) -> NDArray[np.bool_]:
         """(S,) for each id of the span whether it may be answered."""
