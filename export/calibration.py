@@ -1,7 +1,6 @@
 """What depends on a model's statistics and is no part of its weights: thresholds and curves, fitted to media.
 
-`vicmae calibrate` fits it and writes it into the bundle's manifest. A bundle that was never calibrated has none, and
-then nobody knows how likely a hit is: no other model's numbers are taken instead. Knows numbers; opens nothing.
+It stands in the bundle's manifest; a bundle that was never calibrated has none. Knows numbers; opens nothing.
 """
 
 import base64
@@ -13,19 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HOW_TO_CALIBRATE = "This model was never calibrated, so confidence is unknown. Run: vicmae calibrate BUNDLE MEDIA"
-
 
 @dataclass(frozen=True)
 class Curve:
-    """A chance from one figure x: 1 / (1 + exp(-(intercept + slope * x))). `slope` is above 0: more is surer."""
+    """A chance in 0..1 from one input: logistic(offset + slope * x), where x is the input itself, or, with `least`,
+    -log(1 - input + least): that grows by one for each e-fold nearer to 1. `slope` is above 0: more is surer."""
 
-    intercept: float
+    offset: float
     slope: float
+    least: float | None = None
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.intercept) and isfinite(self.slope) and self.slope > 0):
-            raise ValueError(f"a curve has intercept {self.intercept} and slope {self.slope}; numbers, slope above 0")
+        if not (isfinite(self.offset) and isfinite(self.slope) and self.slope > 0):
+            raise ValueError(f"a curve has offset {self.offset} and slope {self.slope}; numbers, slope above 0")
+        if self.least is not None and not 0 < self.least < 1:
+            raise ValueError(f"a curve has least {self.least}; expected between 0 and 1, or none")
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,15 @@ class Calibration:
     """Fitted to media that vectors of this model were made of.
 
     folding_cosine  consecutive frames of at least this cosine share one vector, 0..1
-    frame           chance that a frame shows the picture asked for; x = -ln(1 - likeness + 0.005)
-    clip            chance that two stretches show the same footage; x = what alignment says of them, 0..1
+    frame           chance that a frame shows the picture asked for, from its likeness
+    stretch         chance that two stretches show the same footage, from what alignment says of them; None: not fitted
     mean            (D,) float32, base64 in JSON: the mean of the vectors of ordinary pictures
     fitted_on       what it was fitted to, in words and counts
     """
 
     folding_cosine: float
     frame: Curve
-    clip: Curve | None
+    stretch: Curve | None
     mean: tuple[float, ...]
     fitted_on: dict[str, Any]
 
@@ -61,7 +62,7 @@ class Calibration:
         mean = unpacked(values["mean"])
         if len(mean) != dim:
             raise ValueError(f"the calibration's mean has {len(mean)} numbers; the model's vectors have {dim}")
-        curves = {name: None if values[name] is None else Curve(**values[name]) for name in ("frame", "clip")}
+        curves = {name: None if values[name] is None else Curve(**values[name]) for name in ("frame", "stretch")}
         return cls(**{**values, **curves, "mean": tuple(mean.tolist())})
 
 

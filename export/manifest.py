@@ -35,7 +35,7 @@ class EngineFile:
 @dataclass(frozen=True)
 class Manifest:
     """manifest.json. `architecture` is the ModelConfig, `provenance` says how it was trained; `quality` is measured;
-    `calibration` is None until `vicmae calibrate` has fitted it."""
+    `calibration` is None where none was fitted."""
 
     name: str
     fingerprint: str

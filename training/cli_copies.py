@@ -44,7 +44,7 @@ def copies(
     model: ModelOption = None,
     bundle: BundleOption = None,
     engine_name: Annotated[
-        str | None, typer.Option("--engine", help="Engine of the bundle by its name, such as onnxruntime-int8.")
+        str | None, typer.Option("--engine", help="Engine of the bundle by its name, such as onnxruntime-int8-static.")
     ] = None,
     size: SizeOption = None,
     record: RecordOption = False,

@@ -5,15 +5,9 @@ Measured with the shipped encoder by benchmarks/sureness.py and benchmarks/video
 
 from dataclasses import dataclass
 
+from ...export.calibration import Curve
 
-@dataclass(frozen=True)
-class Curve:
-    """A chance in 0..1 from one input: logistic(offset + slope * x), where x is the input itself, or, with `least`,
-    -log(1 - input + least): that grows by one for each e-fold nearer to 1."""
-
-    offset: float
-    slope: float
-    least: float | None = None
+__all__ = ["DEFAULT_CALIBRATION", "Calibration", "Curve"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from vicmae.errors import BundleError
 from vicmae.export.bundle import MANIFEST, read_manifest, write_manifest
 from vicmae.export.calibration import Calibration, Curve
 
-MADE = Calibration(0.9995, Curve(-4.75, 1.41), Curve(-5.89, 11.5), (0.25,) * NANO.dim, {"pictures": 400})
+MADE = Calibration(0.9995, Curve(-4.75, 1.41, 0.005), Curve(-5.89, 11.5), (0.25,) * NANO.dim, {"pictures": 400})
 
 
 @given(
@@ -28,7 +28,9 @@ MADE = Calibration(0.9995, Curve(-4.75, 1.41), Curve(-5.89, 11.5), (0.25,) * NAN
 def test_a_calibration_comes_back_as_it_was(
     cosine: float, intercept: float, slope: float, mean: list[float], clips: bool
 ) -> None:
-    made = Calibration(cosine, Curve(intercept, slope), Curve(1.0, 2.0) if clips else None, tuple(mean), {"films": 2})
+    made = Calibration(
+        cosine, Curve(intercept, slope), Curve(1.0, 2.0, 0.02) if clips else None, tuple(mean), {"films": 2}
+    )
     assert Calibration.from_dict(json.loads(json.dumps(made.to_dict())), len(mean)) == made
 
 
@@ -53,8 +55,9 @@ def test_manifests_of_older_versions_are_not_calibrated(tmp_path: Path) -> None:
     ("changed", "why"),
     [
         ({"folding_cosine": 1.5}, "folding_cosine is 1.5; expected above 0"),
-        ({"frame": {"intercept": 0.0, "slope": -1.0}}, "slope above 0"),
-        ({"frame": {"intercept": float("nan"), "slope": 1.0}}, "intercept nan"),
+        ({"frame": {"offset": 0.0, "slope": -1.0}}, "slope above 0"),
+        ({"frame": {"offset": float("nan"), "slope": 1.0}}, "offset nan"),
+        ({"frame": {"offset": 0.0, "slope": 1.0, "least": 0.0}}, "least 0.0"),
         ({"mean": "not base64!"}, "not base64 of float32"),
         ({"mean": "AAAA"}, "not base64 of float32"),
         ({"mean": MADE.to_dict()["mean"][:-4]}, "mean"),
