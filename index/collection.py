@@ -12,12 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidRequest, NotFound
-from .catalog import frames, item_table
-from .catalog.database import Catalog
-from .catalog.filters import Filter
-from .catalog.identity import read_identity
-from .catalog.items import UPLOADS_FOLDER, Item, Moments, NewItem
-from .catalog.ledger import LedgerRow
+from .catalog import (
+    UPLOADS_FOLDER,
+    Catalog,
+    Filter,
+    Item,
+    LedgerRow,
+    Moments,
+    NewItem,
+    frames,
+    item_table,
+    read_identity,
+)
 from .frame_reader import FrameReader, FramesCache
 from .vectors.gpu import Card
 from .vectors.id_ranges import Allowed

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from .cache import ByteCache
-from .catalog import frames
-from .catalog.database import Catalog
-from .catalog.items import Moments
+from .catalog import Catalog, Moments, frames
 
 # (opened collection, item id) -> what would be another if the frames were, and the frames.
 FramesCache = ByteCache[tuple[int, str], tuple[tuple[object, ...], frames.StoredFrames]]

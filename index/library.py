@@ -15,9 +15,7 @@ from ..export.engine import Engine
 from ..media.spec import InputSpec
 from . import atomic
 from .aliases import COLLECTION_NAME, Aliases, check_name
-from .catalog.database import CATALOG_FILE, Catalog
-from .catalog.identity import read_identity, write_identity
-from .catalog.items import UPLOADS_FOLDER
+from .catalog import CATALOG_FILE, UPLOADS_FOLDER, Catalog, read_identity, write_identity
 from .collection import Collection
 from .frame_reader import FramesCache, frames_cache
 from .vectors.gpu import Card

@@ -19,7 +19,7 @@ from ..export.bundle import load_canary
 from ..export.choice import open_engine
 from ..export.engine import Engine
 from ..index.cache import ByteCache
-from ..index.ingest.options import IngestOptions
+from ..index.ingest import IngestOptions
 from ..index.library import Library
 from ..index.locks import file_lock
 from ..index.vectors.gpu import open_card

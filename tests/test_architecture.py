@@ -40,7 +40,10 @@ INDEX_LAYERS = (
     "paths",
 )
 FACES = {  # sub-packages of which others import the public names only, from the __init__.py
+    ("index", "backup"),
+    ("index", "catalog"),
     ("index", "duplicates"),
+    ("index", "ingest"),
     ("index", "matching"),
     ("index", "search"),
 }

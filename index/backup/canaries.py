@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalog.database import Transaction
-from ..catalog.frames import vector_ids, vectors_between, vectors_with_ids
-from ..catalog.packing import unpack_rows
+from ..catalog import Transaction, unpack_rows, vector_ids, vectors_between, vectors_with_ids
 from ..collection import Collection
 
 CANARY_COUNT, CANARY_NEAREST = 100, 10

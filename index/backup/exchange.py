@@ -18,9 +18,7 @@ from ...errors import Conflict, InvalidRequest, NotFound, StorageError
 from ...media.spec import InputSpec
 from ..aliases import check_name
 from ..atomic import atomic_file, scratch_folder
-from ..catalog.frames import count_vectors
-from ..catalog.item_table import count_items
-from ..catalog.items import NewItem
+from ..catalog import NewItem, count_items, count_vectors
 from ..collection import Collection
 from ..library import Library, Model, make_collection, open_folder
 from ..paths import uri_path

@@ -16,10 +16,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalog.database import Transaction
-from ..catalog.frames import count_vectors, frame_columns
-from ..catalog.item_table import item_columns, longest_uri
-from ..catalog.packing import unpack_vectors
+from ..catalog import Transaction, count_vectors, frame_columns, item_columns, longest_uri, unpack_vectors
 from .exchange_rows import CHUNK_ROWS, FACTS, Facts, Frames, Read, facts_of
 
 TEXT_CHARS = 1 << 16

@@ -14,9 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..catalog.database import Transaction
-from ..catalog.frames import frame_columns
-from ..catalog.packing import unpack_vectors
+from ..catalog import Transaction, frame_columns, unpack_vectors
 from .exchange_rows import CHUNK_ROWS, FACTS, Facts, Frames, Read
 
 KINDS = {

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
-from ..catalog.database import Transaction
+from ..catalog import Transaction
 
 FACTS = (  # of an item, beside its metadata
     "id",

@@ -19,12 +19,18 @@ from typing import Any
 from ...errors import Conflict, InvalidRequest, NotFound, StorageError
 from ..aliases import check_name
 from ..atomic import atomic_file, scratch_folder
-from ..catalog.copying import copy_catalog, read_copy
-from ..catalog.database import CATALOG_FILE, Catalog, now
-from ..catalog.frames import count_vectors
-from ..catalog.identity import rename
-from ..catalog.item_table import count_items, upload_names
-from ..catalog.items import UPLOADS_FOLDER
+from ..catalog import (
+    CATALOG_FILE,
+    UPLOADS_FOLDER,
+    Catalog,
+    copy_catalog,
+    count_items,
+    count_vectors,
+    now,
+    read_copy,
+    rename,
+    upload_names,
+)
 from ..collection import Collection
 from ..library import Library
 from .canaries import canary_faults, make_canaries

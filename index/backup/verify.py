@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import StorageError
-from ..catalog.frames import vector_ids, vectors_with_ids
-from ..catalog.integrity import NAMED, row_counts, row_faults, vector_faults
+from ..catalog import NAMED, row_counts, row_faults, vector_faults, vector_ids, vectors_with_ids
 from ..collection import Collection
 from ..paths import is_gone
 from ..vectors.id_ranges import allowed_of

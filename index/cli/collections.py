@@ -121,7 +121,7 @@ def export_collection(
     data: DataOption = None,
 ) -> None:
     """Write a collection's vectors for other tools: a row a stored frame, with uri, seconds and metadata."""
-    from ..backup.exchange import export_vectors
+    from ..backup import export_vectors
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:
@@ -135,7 +135,7 @@ def import_collection(
     data: DataOption = None,
 ) -> None:
     """Take exported vectors in as a new collection. Files indexed from folders are shown where they still lie."""
-    from ..backup.exchange import import_vectors
+    from ..backup import import_vectors
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:

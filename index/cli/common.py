@@ -7,7 +7,7 @@ from ...settings import Settings
 if TYPE_CHECKING:
     from ...media.limits import MediaLimits
     from ...media.sandbox import Sandbox
-    from ..ingest.options import IngestOptions
+    from ..ingest import IngestOptions
 
 
 def limits_of(settings: Settings) -> "MediaLimits":
@@ -23,6 +23,6 @@ def sandbox_of(settings: Settings) -> "Sandbox":
 
 
 def ingest_options(settings: Settings, decoder: "Sandbox") -> "IngestOptions":
-    from ..ingest.options import IngestOptions
+    from ..ingest import IngestOptions
 
     return IngestOptions(settings.frames_per_second, settings.sampling, limits_of(settings), decoder)

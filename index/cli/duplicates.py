@@ -64,7 +64,7 @@ def duplicates(
 
 def _remember(collection: "Collection", dismissed: tuple[str, str] | None, undismissed: tuple[str, str] | None) -> None:
     """Two items that are no duplicates, or that may be again."""
-    from ..catalog.dismissals import dismiss, undo
+    from ..catalog import dismiss, undo
 
     if dismissed is not None:
         dismiss(collection.catalog, *(_item_id(collection, named) for named in dismissed))

@@ -32,12 +32,7 @@ from .common import ingest_options, sandbox_of
 if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so that --help is quick
     from ...export.engine import Engine
     from ..collection import Collection
-    from ..ingest.folder import Step
-    from ..ingest.options import IngestOptions
-    from ..ingest.pipeline import FileProgress
-    from ..ingest.report import Report
-    from ..ingest.scan import Walk
-    from ..ingest.watch import Changes
+    from ..ingest import Changes, FileProgress, IngestOptions, Report, Step, Walk
 
 NAME_WIDTH = 32  # of a file name beside the progress bar
 
@@ -73,8 +68,7 @@ def index(
     Exit 0: every file is in. 3: some could not be read, each with its reason. 1: none could or was there.
     """
     from ...export.choice import open_engine
-    from ..ingest.scan import walk
-    from ..ingest.watch import watched
+    from ..ingest import walk, watched
     from ..library import Library
     from ..vectors.plan import IndexOptions
 
@@ -101,7 +95,7 @@ def index(
 
 def _run(command: Command, found: "Walk", watching: bool = False) -> "Step":
     """Ingests what is new, and prints the report, also when it is interrupted; the last step of it."""
-    from ..ingest.folder import index_folder
+    from ..ingest import index_folder
 
     step: Step | None = None
     try:
@@ -133,7 +127,7 @@ def _run(command: Command, found: "Walk", watching: bool = False) -> "Step":
 
 def _watch(command: Command, roots: Sequence[Path], changes: "Changes") -> bool:
     """Takes in what changes below the roots until Ctrl-C. Whether any of it could not be read."""
-    from ..ingest.scan import walk
+    from ..ingest import walk
 
     say("Watching for changes. Ctrl-C ends it.")
     failed, told, soon = False, False, True  # soon: what changed before the watching began is found at the first turn

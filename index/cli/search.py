@@ -60,7 +60,7 @@ def search(
 ) -> None:
     """Find where a picture or a clip was seen: best first, with the seconds at which it is shown."""
     from ...export.choice import open_engine
-    from ..catalog.filters import read_filter
+    from ..catalog import read_filter
     from ..library import Library
     from ..search import Query, SearchRequest
     from ..search import search as search_collection

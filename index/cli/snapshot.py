@@ -9,7 +9,7 @@ from ...settings import load_settings
 from ...terminal import FAILED, CollectionOption, DataOption, JsonOption, print_json, say
 
 if TYPE_CHECKING:
-    from ..backup.verify import Verdict
+    from ..backup import Verdict
 
 SnapshotArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The snapshot.")]
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def verify(collection: CollectionOption = "default", data: DataOption = None, as_json: JsonOption = False) -> None:
     """Prove that a collection's catalog, ledger, uploads and index agree. Changes nothing; exit 1 when they do not."""
-    from ..backup.verify import verify as judge
+    from ..backup import verify as judge
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:
@@ -40,8 +40,7 @@ def create_snapshot(
     as_json: JsonOption = False,
 ) -> None:
     """Write a collection to one file, with its uploads; a server may go on using it meanwhile."""
-    from ..backup.manifest import manifest_dict
-    from ..backup.snapshot import create
+    from ..backup import create, manifest_dict
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:
@@ -54,7 +53,7 @@ def create_snapshot(
 
 def verify_snapshot(file: SnapshotArgument, as_json: JsonOption = False) -> None:
     """Restore a snapshot beside itself and compare checksums, counts and the canaries' answers; then delete that."""
-    from ..backup.snapshot import verify_snapshot as judge
+    from ..backup import verify_snapshot as judge
 
     _tell(judge(file)[1], as_json)
 
@@ -68,7 +67,7 @@ def restore_snapshot(
     data: DataOption = None,
 ) -> None:
     """Put a collection back, after proving the file. The one in its place goes only by --force, and in one step."""
-    from ..backup.snapshot import restore
+    from ..backup import restore
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:

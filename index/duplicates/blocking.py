@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import NotFound, StorageError
-from ..catalog.items import Item, Moments
+from ..catalog import Item, Moments
 from ..collection import Collection
 from ..matching import Calibration, cosine_of
 

@@ -12,8 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 from ...errors import NotFound
-from ..catalog.dismissals import dismissed, is_dismissed
-from ..catalog.items import Item
+from ..catalog import Item, dismissed, is_dismissed
 from ..collection import Collection
 from ..matching import Segment, Variant, agreement
 from ..search import Tools, shared

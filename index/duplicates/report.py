@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..catalog.items import Item
+from ..catalog import Item
 from ..paths import printable
 from .finder import Found, Pair
 

@@ -1,1 +1,28 @@
 """Files in, items in a collection: scan, read, embed, write; also watching folders and re-embedding."""
+
+from . import reembed
+from .folder import Step, index_folder
+from .options import IngestOptions
+from .pipeline import FileProgress, ingest_file
+from .reader import Task
+from .reembed import open_both, reembed, switch
+from .report import Report
+from .scan import Walk, walk
+from .watch import Changes, watched
+
+__all__ = [
+    "Changes",
+    "FileProgress",
+    "IngestOptions",
+    "Report",
+    "Step",
+    "Task",
+    "Walk",
+    "index_folder",
+    "ingest_file",
+    "open_both",
+    "reembed",
+    "switch",
+    "walk",
+    "watched",
+]

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from ...export.engine import Engine
-from ..catalog.ledger import forget, read_ledger
+from ..catalog import forget, read_ledger
 from ..collection import Collection
 from ..paths import is_gone, uri_path
 from .options import IngestOptions

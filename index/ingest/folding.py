@@ -6,7 +6,7 @@ that nobody who aligns in time need know.
 
 import numpy as np
 
-from ..catalog.items import Moments
+from ..catalog import Moments
 from ..matching import DEFAULT_CALIBRATION
 
 SAME_COSINE = DEFAULT_CALIBRATION.folded

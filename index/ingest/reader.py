@@ -16,7 +16,7 @@ from ...errors import MediaError, NotFound
 from ...media.informativeness import informativeness
 from ...media.preprocess import enough_side, to_pixels
 from ...media.reader import MediaInfo
-from ..catalog.items import Item, Moments, check_item_id, default_item_id
+from ..catalog import Item, Moments, check_item_id, default_item_id
 from ..collection import Collection
 from ..paths import file_uri, printable
 from .options import IngestOptions

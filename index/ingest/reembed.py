@@ -16,9 +16,7 @@ from typing import Any
 from ...errors import Conflict, StorageError
 from ...export.engine import Engine
 from ...media.sampling import Sampling
-from ..catalog.dismissals import copy_dismissed
-from ..catalog.items import Item
-from ..catalog.ledger import LedgerRow, read_ledger
+from ..catalog import Item, LedgerRow, copy_dismissed, read_ledger
 from ..collection import Collection
 from ..library import Library
 from ..paths import is_gone, printable

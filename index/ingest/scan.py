@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...media.reader import MEDIA_SUFFIXES
 from ...media.sampling import Sampling
-from ..catalog.ledger import LedgerRow
+from ..catalog import LedgerRow
 from ..paths import file_uri
 
 # Sound is a candidate too, so that it is reported as "no pictures" and not passed over in silence.

@@ -7,8 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...media.sampling import sample_ends
-from ..catalog.items import Moments, NewItem
-from ..catalog.ledger import LedgerRow, record
+from ..catalog import LedgerRow, Moments, NewItem, record
 from ..collection import Collection
 from .folding import fold
 from .options import IngestOptions

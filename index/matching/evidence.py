@@ -17,7 +17,7 @@ from ...errors import InvalidRequest, MediaError, NotFound
 from ...media.decoding import Decoder
 from ...media.limits import MediaLimits
 from ...media.reader import Source
-from ..catalog.items import Item
+from ..catalog import Item
 from .alignment import Segment
 from .pixels import SAME, Variant, correlation, small_grey, variant_among
 

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
-from ..catalog.items import Item, Moments
-from ..catalog.packing import unit_length
+from ..catalog import Item, Moments, unit_length
 from ..collection import Collection
 from ..vectors.id_ranges import Allowed
 from ..vectors.plan import Effort

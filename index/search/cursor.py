@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InvalidRequest
-from ..catalog.frames import first_vector_ids, version
+from ..catalog import first_vector_ids, version
 from ..collection import Collection
 
 MAX_CURSOR_BYTES = 8 << 20  # unpacked: some hundred thousand items

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalog.items import Moments
+from ..catalog import Moments
 from ..collection import Collection
 from ..matching import Calibration, Segment, align, pictures_of
 from .query import frames_between

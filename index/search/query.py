@@ -16,7 +16,7 @@ from ...media.info import SNIFF_BYTES, MediaInfo, sniff_image
 from ...media.informativeness import informativeness
 from ...media.preprocess import enough_side
 from ...media.reader import Source
-from ..catalog.items import Moments
+from ..catalog import Moments
 from ..collection import Collection
 from ..matching import PictureAt, pictures_of
 from .decoding import Decoded, decode, decode_moment, mirrored, picture_side

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalog.items import Item, Moments
+from ..catalog import Item, Moments
 from ..matching import (
     Calibration,
     Segment,

@@ -19,8 +19,7 @@ from ...errors import InvalidRequest, MediaError, NotFound
 from ...media.frames import Frames
 from ...media.preprocess import enough_side, to_pixels
 from ...media.spec import InputSpec
-from ..catalog.items import Item
-from ..catalog.packing import unit_length
+from ..catalog import Item, unit_length
 from ..collection import Collection
 from ..matching import SURE, PictureAt, Segment, evidence_of, of_frame, variant_of, with_pixels
 from .query import EmbeddedQuery

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
-from ..catalog.filters import Filter
+from ..catalog import Filter
 from ..collection import Collection
 from ..matching import Calibration
 from ..vectors.id_ranges import Allowed

@@ -14,9 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import flush
-from ..catalog.database import Catalog, Transaction
-from ..catalog.frames import count_between, vectors_between, vectors_with_ids, version
-from ..catalog.packing import halves, unpack_rows
+from ..catalog import (
+    Catalog,
+    Transaction,
+    count_between,
+    halves,
+    unpack_rows,
+    vectors_between,
+    vectors_with_ids,
+    version,
+)
 from . import ivf
 from .plan import IndexOptions
 from .segment import FORMAT, MANIFEST, VECTORS, Manifest, identity_of

@@ -74,7 +74,7 @@ def main() -> None:
     job: dict[str, Any] = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(NICENESS)
-    from ..catalog.database import Catalog  # from here on a parent that is gone is noticed
+    from ..catalog import Catalog  # from here on a parent that is gone is noticed
     from .build import make_segment
 
     try:

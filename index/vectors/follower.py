@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..catalog.database import Catalog, Transaction
-from ..catalog.frames import removed_after, vectors_between, version
+from ..catalog import Catalog, Transaction, removed_after, vectors_between, version
 from .memtable import Memtable, empty_memtable
 from .merge_policy import Span
 from .segment import Damaged, Segment, open_segment

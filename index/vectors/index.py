@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import StorageError
-from ..catalog.database import Catalog
-from ..catalog.frames import count_vectors, trim_removed
+from ..catalog import Catalog, count_vectors, trim_removed
 from .build import BUILDING, make_segment
 from .build_process import make_apart
 from .follower import Follower, span_of

@@ -18,7 +18,7 @@ import faiss as untyped_faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalog.packing import unit_length
+from ..catalog import unit_length
 from .topk import Floats, Found
 
 faiss: Any = untyped_faiss  # its stubs know neither its parameters' keywords nor its file objects

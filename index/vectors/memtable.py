@@ -12,7 +12,7 @@ import faiss as untyped_faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalog.packing import unpack_rows
+from ..catalog import unpack_rows
 from .id_ranges import selector_of
 from .ivf import use_threads
 from .topk import Floats, Found, Ids, nothing_found

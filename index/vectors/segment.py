@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalog.database import Catalog
-from ..catalog.frames import removed_after, vectors_with_ids, version
-from ..catalog.identity import read_identity
+from ..catalog import Catalog, read_identity, removed_after, vectors_with_ids, version
 from . import ivf
 from .id_ranges import Allowed, selector_of
 from .plan import PartPlan

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..catalog.database import Catalog
-from ..catalog.frames import vectors_between, vectors_with_ids
-from ..catalog.packing import unpack_rows
+from ..catalog import Catalog, unpack_rows, vectors_between, vectors_with_ids
 from .memtable import empty_memtable
 from .topk import Floats, Found, Ids, best_of
 

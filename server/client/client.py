@@ -20,7 +20,6 @@ import httpx
 
 from ...errors import CorruptMedia, FetchError
 from ...index.atomic import atomic_file
-from ...index.backup.exchange_rows import form_of
 from ..schemas.items import Item
 from ..schemas.jobs import Job
 from . import requests
@@ -91,7 +90,7 @@ class Client(_Endpoints):
 
     def export(self, out: Path, collection: str = DEFAULT) -> None:
         """Writes the collection's vectors to FILE.parquet or FILE.npz, complete when it returns."""
-        request = requests.export(collection, form_of(out))
+        request = requests.export(collection, requests.export_form(out))
         with atomic_file(out) as file:
             self.send(request, file)
 
@@ -164,7 +163,7 @@ class AsyncClient(_Endpoints):
 
     async def export(self, out: Path, collection: str = DEFAULT) -> None:
         """As Client.export."""
-        request = requests.export(collection, form_of(out))
+        request = requests.export(collection, requests.export_form(out))
         with atomic_file(out) as file:
             await self.send(request, file)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar, cast
+from typing import Any, BinaryIO, Generic, Literal, TypeVar, cast, get_args
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
-from ...index.backup.exchange_rows import Form
 from ..problems import KINDS, TYPE_PREFIX
 from ..schemas.collections import Collection, Collections
 from ..schemas.items import Item, Items
@@ -28,6 +27,7 @@ from ..schemas.models import Model, Models
 from ..schemas.search import SearchAnswer, Target
 
 T = TypeVar("T")
+ExportForm = Literal["npz", "parquet"]
 DEFAULT = "default"  # the collection that every server has
 OnProgress = Callable[[int, int], None]  # bytes sent, bytes in all
 
@@ -134,7 +134,15 @@ def create_collection(name: str) -> ApiRequest[Collection]:
     return ApiRequest("PUT", _path(name), Collection.model_validate)
 
 
-def export(name: str, form: Form) -> ApiRequest[None]:
+def export_form(out: Path) -> ExportForm:
+    """By the ending of the file's name. Raises InvalidRequest."""
+    for form in get_args(ExportForm):
+        if out.suffix == f".{form}":
+            return cast(ExportForm, form)
+    raise errors.InvalidRequest(f"{out} ends in {out.suffix or 'nothing'!r}; expected .npz or .parquet.")
+
+
+def export(name: str, form: ExportForm) -> ApiRequest[None]:
     """Answered with the bytes of a file."""
     return ApiRequest("GET", _path(name, "export") + f"?format={form}", _nothing)
 

@@ -7,12 +7,7 @@ from pathlib import Path
 
 from ...export.engine import Engine
 from ...index.duplicates import find_duplicates, report_dict
-from ...index.ingest.folder import index_folder
-from ...index.ingest.options import IngestOptions
-from ...index.ingest.pipeline import ingest_file
-from ...index.ingest.reader import Task
-from ...index.ingest.reembed import reembed, switch
-from ...index.ingest.scan import walk
+from ...index.ingest import IngestOptions, Task, index_folder, ingest_file, reembed, switch, walk
 from ...index.library import Library
 from ...index.paths import printable
 from ...index.search import Tools

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import get_args
 
 from ...errors import StorageError
-from ...index.catalog.jobs import JobState, list_jobs
+from ...index.catalog import JobState, list_jobs
 from ...index.library import Library
 from .metrics import LibraryCounts
 

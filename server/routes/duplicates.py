@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from ...index.catalog import dismiss, dismissed_items, undo
 from ...index.catalog import jobs as index
-from ...index.catalog.dismissals import dismiss, dismissed_items, undo
 from ...index.duplicates import content_security_policy, report_csv, report_html
 from ..dependencies import ServicesDependency
 from ..jobs.kinds import DUPLICATES

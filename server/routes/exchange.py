@@ -13,8 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from ...errors import StorageError
-from ...index.backup.exchange import export_to, import_vectors
-from ...index.backup.exchange_rows import Form
+from ...index.backup import Form, export_to, import_vectors
 from ..dependencies import ServicesDependency
 from ..media_input.multipart import read_form
 from ..schemas.collections import Collection

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ...errors import InvalidRequest
 from ...index.catalog import items as index
-from ...index.catalog.filters import read_filter
+from ...index.catalog import read_filter
 from ...index.collection import Collection
 from ...media.sampling import Sampling
 from ..dependencies import ServicesDependency

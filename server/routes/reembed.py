@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from ...index.catalog import jobs as index
-from ...index.ingest.reembed import open_both
+from ...index.ingest import open_both
 from ..dependencies import ServicesDependency
 from ..jobs.kinds import REEMBED
 from ..jobs.queue import enqueue_once

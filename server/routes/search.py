@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
 from ...errors import InvalidRequest
-from ...index.catalog.filters import Filter, parse_filter, read_filter
+from ...index.catalog import Filter, parse_filter, read_filter
 from ...index.collection import Collection
 from ...index.search import Query, SearchRequest
 from ...index.search import search as search_collection

@@ -10,10 +10,9 @@ from anyio import to_thread
 from fastapi import APIRouter
 
 from ...errors import InvalidRequest, NotFound, StorageError
+from ...index.backup import read_manifest, verify
 from ...index.backup import snapshot as index
-from ...index.backup.manifest import read_manifest
-from ...index.backup.verify import verify
-from ...index.catalog.database import now
+from ...index.catalog import now
 from ..dependencies import ServicesDependency
 from ..file_response import RangeFileResponse
 from ..schemas.collections import Collection

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
-from ...index.catalog.metadata import storable
+from ...index.catalog import storable
 from ...media.sampling import Sampling
 from .base import Kind, Request
 

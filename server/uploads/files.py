@@ -1,7 +1,6 @@
 """The files of uploads within a collection: their uris, and deleting those that became no item."""
 
-from ...index.catalog import jobs
-from ...index.catalog.ledger import forget
+from ...index.catalog import forget, jobs
 from ...index.collection import Collection
 from ..jobs.kinds import INGEST
 

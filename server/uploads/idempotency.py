@@ -11,7 +11,7 @@ from threading import Lock
 from time import time
 
 from ...errors import Conflict, InvalidRequest
-from ...index.catalog.answers import Answers
+from ...index.catalog import Answers
 
 KEPT_SECONDS = 24 * 3600.0
 MAX_KEY = 200

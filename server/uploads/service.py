@@ -10,12 +10,9 @@ from typing import Any
 
 from ...errors import Conflict, CorruptMedia, InvalidRequest, NotFound, StorageError
 from ...index.atomic import flush
-from ...index.catalog import jobs
-from ...index.catalog.items import Item, check_item_id
-from ...index.catalog.ledger import forget
+from ...index.catalog import Item, check_item_id, forget, jobs
 from ...index.collection import Collection
-from ...index.ingest.pipeline import ingest_file
-from ...index.ingest.reader import Task
+from ...index.ingest import Task, ingest_file
 from ...media.sampling import Sampling
 from ..jobs.kinds import INGEST
 from ..jobs.queue import active_jobs
