@@ -1,6 +1,6 @@
 """A collection as files to keep or to take elsewhere: snapshots, verification, exchange with other tools."""
 
-from . import snapshot, verify
+from . import snapshot
 from .exchange import export_to, export_vectors, import_vectors
 from .exchange_rows import Form, form_of
 from .manifest import manifest_dict, read_manifest

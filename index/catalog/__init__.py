@@ -1,6 +1,8 @@
-"""The catalog: one SQLite file a collection, the one source of truth.
+"""The catalog: one SQLite file a collection, the one source of truth, and the only place with SQL.
 
-Items and their frames, the ledger of files, jobs, dismissals, and filters as SQL. Knows nothing else of the index.
+Items and their frames, the ledger of files, jobs, dismissals, and filters. Knows nothing else of the index. Outsiders
+hold a Catalog, and within read() or write() a Transaction that they hand on and never look into: another database can
+stand behind these functions.
 """
 
 from . import frames, item_table, items, jobs

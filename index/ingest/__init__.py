@@ -1,6 +1,5 @@
 """Files in, items in a collection: scan, read, embed, write; also watching folders and re-embedding."""
 
-from . import reembed
 from .folder import Step, index_folder
 from .options import IngestOptions
 from .pipeline import FileProgress, ingest_file
