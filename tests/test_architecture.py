@@ -211,7 +211,7 @@ def test_the_wheel_holds_code_page_presets_and_bundle(tmp_path: Path) -> None:
         "vicmae/training/presets/image/small.toml",
         "vicmae/training/presets/video/kinetics.toml",
         "vicmae/export/bundles/vicmae-tiny/model.onnx",
-        "vicmae/export/bundles/vicmae-tiny/model.int8.onnx",
+        "vicmae/export/bundles/vicmae-tiny/model.int8-static.onnx",
         "vicmae/export/bundles/vicmae-tiny/manifest.json",
     ):
         assert needed in inside
