@@ -140,7 +140,8 @@ def within_whitening(differences: Tensor) -> Tensor:
     covariance = differences.T @ differences / len(differences)
     ridge = EDIT_RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
     variances, directions = torch.linalg.eigh(covariance + ridge.to(covariance.device))
-    return ((directions / variances.sqrt()) @ directions.T).float()
+    shrink: Tensor = ((directions / variances.sqrt()) @ directions.T).float()
+    return shrink
 
 
 def fit_pca(linear: nn.Linear, features: Tensor, power: float) -> None:
