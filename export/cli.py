@@ -65,6 +65,10 @@ def export(
     ] = False,
     name: Annotated[str | None, typer.Option(help="The model's name; without it the folder's.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels; without it as trained.")] = None,
+    start_share: Annotated[
+        float,
+        typer.Option(help="Average the weights with those a training on edits began with: this share of them, 0 to 1."),
+    ] = 0.0,
     provenance: Annotated[
         Path | None, typer.Option(help="JSON file with facts for the card; without it the run's run.json.")
     ] = None,
@@ -100,7 +104,7 @@ def export(
     if (out is None) == (explain_drift is None):
         raise InvalidRequest("Name the bundle's folder with --out, or a file to explain with --explain-drift.")
     wished = check_precisions(precision or [], calibrate is not None)
-    encoder, facts = _network(checkpoint, timm, size, provenance)
+    encoder, facts = _network(checkpoint, timm, size, start_share, provenance)
     found = read_pictures(pictures or [], encoder.spec, PICTURES_FOR_DRIFT)
     if explain_drift is not None:
         _explain(encoder, explain_drift, found, json_output)
@@ -111,14 +115,16 @@ def export(
 
 
 def _network(
-    checkpoint: Path | None, timm: str | None, size: int | None, provenance: Path | None
+    checkpoint: Path | None, timm: str | None, size: int | None, start_share: float, provenance: Path | None
 ) -> "tuple[AnyEncoder, dict[str, Any]]":
     """The network in eval mode, and the facts for its card."""
     if checkpoint is not None:
         from ..model.checkpoints import find_checkpoint, load_any_encoder
 
         weights = find_checkpoint(checkpoint)
-        return load_any_encoder(weights, size), _provenance(weights, provenance)
+        facts = _provenance(weights, provenance)
+        facts = {**facts, "start_share": start_share} if start_share else facts
+        return load_any_encoder(weights, size, start_share), facts
     from .timm_encoder import load_timm
 
     model, _, file = str(timm).partition(":")

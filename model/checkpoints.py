@@ -29,6 +29,7 @@ from .weights import Weights
 
 FORMAT = "vicmae-1"
 CLASSIFIER_FORMAT = "vicmae-classifier-1"  # a fine-tuned encoder with its head: classifier.py writes and reads it
+START = "teacher."  # names of the weights that a training on edits began with
 TRAINING_ONLY = ("decoder", "mask_token", "projector", "teacher", "queue")
 
 
@@ -83,9 +84,12 @@ def load_encoder(path: Path, size: int | None = None) -> Encoder:
     return encoder
 
 
-def load_any_encoder(path: Path, size: int | None = None) -> Encoder | ConvEncoder:
-    """The same for either stem."""
+def load_any_encoder(path: Path, size: int | None = None, start_share: float = 0.0) -> Encoder | ConvEncoder:
+    """The same for either stem. With a `start_share` (0..1) the weights are averaged with those that the training began
+    with, which keeps what a pretrained trunk knows (WiSE-FT, arXiv 2109.01903)."""
     state, config, spec = load_weights(find_checkpoint(path))
+    if start_share:
+        state = averaged_with_start(state, start_share, path)
     if size is not None and size != spec.size:
         if size <= 0 or size % spec.patch:
             raise CheckpointError(
@@ -105,6 +109,19 @@ def load_any_encoder(path: Path, size: int | None = None) -> Encoder | ConvEncod
             f"{path} does not hold this encoder: missing {missing[:3]}, not expected {unexpected[:3]}."
         )
     return encoder.eval()
+
+
+def averaged_with_start(state: dict[str, Tensor], share: float, path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint, `share` of them those of its start, which training keeps as the teacher."""
+    if not 0 <= share <= 1:
+        raise CheckpointError(f"The start's share is {share}; expected a number from 0 to 1.")
+    start = {name.removeprefix(START): weight for name, weight in state.items() if name.startswith(START)}
+    if not start:
+        raise CheckpointError(
+            f"{path} does not hold the weights that its training began with. Name a step of a run on edits "
+            f"(vicmae pretrain copies), or leave out the start's share."
+        )
+    return {name: torch.lerp(state[name], weight, share) for name, weight in start.items()}
 
 
 def resize_positions(table: Tensor, grid: int, first_patch: int = 1) -> Tensor:

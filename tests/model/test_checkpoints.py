@@ -14,7 +14,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vicmae.errors import CheckpointError
-from vicmae.model.checkpoints import find_checkpoint, load_encoder, load_weights, resize_positions, save_model
+from vicmae.model.checkpoints import (
+    find_checkpoint,
+    load_any_encoder,
+    load_encoder,
+    load_weights,
+    resize_positions,
+    save_model,
+)
+from vicmae.model.config import SIZES
+from vicmae.model.conv_vicmae import ConvViCMAE
 from vicmae.model.encoder import Encoder, sincos_positions
 from vicmae.model.vicmae import ViCMAE
 
@@ -217,3 +226,23 @@ def test_resized_positions_keep_the_class_token_and_the_layout() -> None:
     assert torch.allclose(rows[:, :, 16:], rows[:, :1, 16:].expand(-1, 14, -1), atol=1e-5)
     flat = torch.ones(1, 50, 4)
     assert torch.allclose(resize_positions(flat, 3), torch.ones(1, 10, 4), atol=1e-6)
+
+
+def test_weights_are_averaged_with_their_start(tmp_path: Path) -> None:
+    lite = SIZES["lite"]
+    model = ConvViCMAE(lite, lite.input_spec(32, fit="squash"), queue=2)
+    model.keep_start()
+    name = "projection.bias"
+    start = model.get_parameter(name).detach().clone()
+    with torch.no_grad():
+        model.get_parameter(name).add_(1.0)
+    save_model(model, tmp_path / "model.safetensors")
+    for share, moved in ((0.0, 1.0), (0.25, 0.75), (1.0, 0.0)):
+        encoder = load_any_encoder(tmp_path / "model.safetensors", start_share=share)
+        torch.testing.assert_close(encoder.get_parameter(name).detach(), start + moved)
+    with pytest.raises(CheckpointError, match="from 0 to 1"):
+        load_any_encoder(tmp_path / "model.safetensors", start_share=1.5)
+    plain = Encoder(NANO, NANO.input_spec(32))
+    save_model(plain, tmp_path / "plain.safetensors")
+    with pytest.raises(CheckpointError, match="does not hold the weights that its training began with"):
+        load_any_encoder(tmp_path / "plain.safetensors", start_share=0.5)
