@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 MEDIA ?=
 DATA ?=
+PACK ?=
 
-.PHONY: help serve test lint types unit bench bench-pretraining clean
+.PHONY: help serve test lint types unit bench bench-pretraining train-lite clean
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -40,6 +41,13 @@ bench-pretraining: $(VENV)/.everything  ## ViC-MAE, its rivals and ablations, tr
 		echo "folders to learn from in FOLDER/pretrain and labelled sets with an index.csv in FOLDER/eval"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --progress-bar off --editable '.[bench]'
 	$(BIN)/python benchmarks/pretraining.py $(DATA)/pretrain --eval $(DATA)/eval $(ARGS)
+
+train-lite: $(VENV)/.everything  ## train the shipped encoder again (PACK=FOLDER with index.csv.gz and shards); goes on after a kill
+	@[ -n "$(PACK)" ] || { echo "train-lite needs the pictures to learn from: make train-lite PACK=FOLDER, with shards and index.csv.gz"; exit 2; }
+	$(BIN)/python examples/select_from_pack.py $(PACK) -o runs/lite-pictures --where commercial=yes --clips-kept-out 200
+	$(BIN)/vicmae pretrain copies runs/lite-pictures -o runs/lite --cache runs/lite-cache $(if $(wildcard runs/lite/run.json),--resume) $(ARGS)
+	$(BIN)/vicmae export runs/lite -o bundles/vicmae-lite --start-share 0.5 --patch-tokens --precision int8-static \
+		--calibrate runs/lite-pictures --pictures runs/lite-pictures
 
 clean:  ## remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
