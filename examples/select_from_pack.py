@@ -2,9 +2,9 @@
 
     python examples/select_from_pack.py PACK -o FOLDER --where commercial=yes --clips-kept-out 200
 
-PACK holds index.csv.gz (columns file, shard and those asked for) and the shards. The clips kept out are the first by the
-sha256 of their names, whatever the columns say, so that every selection keeps out the same ones; their names go into
-FOLDER/kept_out.txt.
+PACK holds index.csv.gz (columns file, shard and those asked for) and the shards. The clips kept out are the first by
+the sha256 of their names, whatever the columns say, so that every selection keeps out the same ones; their names go
+into FOLDER/kept_out.txt.
 """
 
 import argparse
