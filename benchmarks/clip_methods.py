@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from segment_metric import Box
 
+from vicmae.export.bundle import read_manifest
+from vicmae.export.calibration import UNCALIBRATED
 from vicmae.export.engine import Engine
 from vicmae.index.catalog.items import NewItem, default_item_id
 from vicmae.index.collection import Collection
@@ -27,6 +29,7 @@ from vicmae.media.insets import find_inset, glances
 from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import to_pixels
 from vicmae.media.reader import probe, read_frames
+from vicmae.settings import SHIPPED_BUNDLE
 
 LIMIT = 10  # videos that a method names for a query
 VPDQ_BITS = 31  # of 256: two frames at most so far apart match
@@ -148,14 +151,15 @@ def _found(collection: Collection, query: Seen, rerank: bool) -> list[Hit]:
         query.duration_seconds,
         picture_at=pictures_of(query.path, MediaLimits(), HERE),
     )
-    return search(collection, SearchRequest(embedded, LIMIT, rerank=rerank), Tools()).hits
+    calibration = read_manifest(SHIPPED_BUNDLE).calibration or UNCALIBRATED
+    return search(collection, SearchRequest(embedded, LIMIT, rerank=rerank), Tools(calibration=calibration)).hits
 
 
 def _answers(hits: list[Hit]) -> list[Answer]:
     return [
         Answer(
             Box(h.item.name, s.query_start_seconds, s.query_end_seconds, s.start_seconds, s.end_seconds),
-            s.confidence,
+            s.score if s.confidence is None else s.confidence,
         )
         for h in hits
         for s in h.segments

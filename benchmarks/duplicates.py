@@ -25,6 +25,7 @@ from vicmae.index.catalog.items import NewItem, default_item_id
 from vicmae.index.collection import Collection
 from vicmae.index.duplicates import find_duplicates
 from vicmae.index.library import Library
+from vicmae.index.search import tools_of
 
 RESULTS = Path(__file__).parent / "results"
 INTRO_FRAMES = 15
@@ -53,12 +54,13 @@ def measured(items: int, crowd: int) -> dict[str, float]:
     """FIGURES of one collection, in a process of its own: its memory is what the search adds to it."""
     dice = np.random.default_rng(items)
     with tempfile.TemporaryDirectory() as scratch, Library(Path(scratch)) as library:
-        collection = library.create("c", FakeEngine())
+        engine = FakeEngine()
+        collection = library.create("c", engine)
         truth = filled(collection, items, crowd, dice)
         collection.index.refresh()
         vectors, before = len(collection.index), started_mb()
         began, spent = perf_counter(), process_time()
-        found = find_duplicates(collection)
+        found = find_duplicates(collection, tools_of(engine))
         figures: dict[str, float] = {"seconds": perf_counter() - began, "processor_seconds": process_time() - spent}
         told = {frozenset((pair.a, pair.b)) for _, pairs in found.groups for pair in pairs}
         grown = memory_mb("VmHWM") - before

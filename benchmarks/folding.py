@@ -9,14 +9,14 @@ after JPEG at quality 75. Writes benchmarks/results/folding.json.
 """
 
 import argparse
-import io
 import json
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -24,8 +24,8 @@ from rich.table import Table
 from vicmae.errors import MediaError
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
-from vicmae.index.catalog.items import Moments
-from vicmae.index.ingest.folding import SAME_COSINE, fold
+from vicmae.index.calibrate import COSINES, EDITS, Asked, cost_of, encoded_anew
+from vicmae.index.catalog import Moments
 from vicmae.media.frames import Frames
 from vicmae.media.preprocess import enough_side, to_pixels
 from vicmae.media.reader import MEDIA_SUFFIXES, frame_at, probe, read_frames
@@ -33,20 +33,8 @@ from vicmae.media.sampling import sample_ends
 from vicmae.settings import SHIPPED_BUNDLE
 
 RESULTS = Path(__file__).parent / "results"
-COSINES = (2.0, 0.9999, SAME_COSINE, 0.999, 0.998, 0.995, 0.99)  # 2: none are folded
-
-
-def jpeg(picture: Image.Image, quality: int = 30) -> Image.Image:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    return Image.open(file).convert("RGB")
-
-
-def edited(picture: Image.Image) -> list[Image.Image]:
-    """As it was, JPEG quality 30, brighter by half, cropped by 10 % a side."""
-    w, h = picture.size
-    crop = picture.crop((w // 10, h // 10, w - w // 10, h - h // 10))
-    return [picture, jpeg(picture), ImageEnhance.Brightness(picture).enhance(1.5), crop]
+ASKED = ("none", "re-encode", "brightness", "crop 10% a side")
+NONE = 2.0  # no cosine is so high
 
 
 def embedded(engine: Engine, pictures: list[Image.Image]) -> NDArray[np.float32]:
@@ -74,7 +62,7 @@ def main() -> None:
     dice = random.Random(0)
     paths = sorted(p for p in arguments.folder.rglob("*") if p.suffix.lower() in MEDIA_SUFFIXES)
     films: dict[Path, Moments] = {}
-    asked: list[tuple[Path, float, NDArray[np.float32]]] = []
+    asked: list[Asked] = []
     itself: list[float] = []
     with open_engine(SHIPPED_BUNDLE, threads=1) as engine:
         for path in track(dice.sample(paths, min(arguments.videos, len(paths))), "embedding"):
@@ -83,39 +71,29 @@ def main() -> None:
                     films[path] = moments_of(engine, path, arguments.fps)
             except MediaError:
                 continue
+        places = list(films)
         for _ in track(range(arguments.queries), "asking"):
-            path = dice.choice(list(films))
+            path = dice.choice(places)
             shown = frame_at(path, dice.uniform(0, float(films[path].end_seconds[-1])))
             picture = Image.fromarray(shown.data[0])
-            asked += [(path, float(shown.seconds[0]), v) for v in embedded(engine, edited(picture))]
-            once, again = embedded(engine, [picture, jpeg(picture, 75)])
+            vectors = embedded(engine, [EDITS[name](picture) for name in ASKED])
+            asked += [Asked(places.index(path), float(shown.seconds[0]), vector) for vector in vectors]
+            once, again = embedded(engine, [picture, encoded_anew(picture, 75)])
             itself.append(float(once @ again))
-    report(films, asked, itself)
+    report(list(films.values()), asked, itself)
 
 
-def report(
-    films: dict[Path, Moments], asked: list[tuple[Path, float, NDArray[np.float32]]], itself: list[float]
-) -> None:
+def report(films: list[Moments], asked: list[Asked], itself: list[float]) -> None:
     """The table on the screen, the figures in results/."""
     table = Table("cosine", "vectors kept", "right video first", "error of the second: median, mean", "outside, mean")
     figures = {}
-    before = sum(len(moments.vectors) for moments in films.values())
-    for cosine in COSINES:
-        folded = [(path, fold(moments, cosine)) for path, moments in films.items()]
-        vectors = np.concatenate([moments.vectors for _, moments in folded])
-        places = [(path, a, b) for path, m in folded for a, b in zip(m.start_seconds, m.end_seconds, strict=True)]
-        right, errors, outside = 0, [], []
-        for path, second, vector in asked:
-            named, start, end = places[int((vectors @ vector).argmax())]
-            if named == path:
-                right += 1
-                errors.append(abs(start - second))
-                outside.append(max(start - second, second - end, 0.0))
-        kept, first = len(vectors) / before, right / len(asked)
-        median, mean, beyond = float(np.median(errors)), float(np.mean(errors)), float(np.mean(outside))
-        figures[f"{cosine:g}"] = {"kept": kept, "first": first, "median_seconds": median, "mean_seconds": mean}
-        told = f"{median:.2f} s, {mean:.2f} s"
-        table.add_row("none" if cosine > 1 else f"{cosine:g}", f"{kept:.3f}", f"{first:.3f}", told, f"{beyond:.2f} s")
+    before = sum(len(moments.vectors) for moments in films)
+    for cosine in (NONE, *COSINES):
+        cost = cost_of(films, asked, cosine)
+        figures[f"{cosine:g}"] = asdict(cost)
+        errors = f"{cost.median_seconds:.2f} s, {cost.mean_seconds:.2f} s"
+        name = "none" if cosine == NONE else f"{cosine:g}"
+        table.add_row(name, f"{cost.kept:.3f}", f"{cost.first:.3f}", errors, f"{cost.outside_seconds:.2f} s")
     table.title = f"{len(films)} videos, {before} vectors, {len(asked)} queries"
     Console().print(table)
     low, tenth, middle = (float(share) for share in np.quantile(itself, (0.0, 0.1, 0.5)))

@@ -6,12 +6,12 @@
 films: clips cut out of films and edited (made_clips.py) are asked for in a library of those films and of single clips;
 a stretch is right when it lies within 1.5 s of the truth. pictures: edited copies of FOLDER's pictures are asked for in
 a library that holds a share of them; a hit is right when it is the picture that was edited. Of both the table tells
-what vectors alone say, and what is said once pixels were looked at; --json keeps the evidence of each hit, to learn the
-curves of index/matching/confidence.py from. Needs: ffmpeg
+what vectors alone say, and what is said once pixels were looked at; --json keeps the evidence of each hit, which
+the curve of pixels in index/matching/confidence.py was learned from; the curves of vectors are the bundle's
+(`vicmae calibrate`). Needs: ffmpeg
 """
 
 import argparse
-import io
 import json
 import random
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from made_clips import Truth
-from PIL import Image, ImageDraw, ImageEnhance
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -29,6 +29,7 @@ from video import RESULTS, clips_of, made
 
 from vicmae.export.choice import open_engine
 from vicmae.export.engine import Engine
+from vicmae.index.calibrate import EDITS
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_many
 from vicmae.index.library import Library
@@ -132,37 +133,20 @@ def of_pictures(engine: Engine, store: Library, arguments: argparse.Namespace) -
     collection, tools = filled(store, engine, known), tools_of(engine)
     query = arguments.work / "query.png"
     for source in track(known[:half] + others[:half], "pictures"):
-        for edit, edited in edits(Image.open(source).convert("RGB")):
-            edited.save(query)
+        picture = Image.open(source).convert("RGB")
+        for name, edit in EDITS.items():
+            edit(picture).save(query)
             asked = embed_query(collection, Query(source=query), tools)
             hits = search(collection, SearchRequest(asked, RERANKED, rerank=False)).hits
             before = {hit.item.id: hit.confidence for hit in hits}
             best = rerank(collection, hits, asked, tools)[0]
             yield {
-                "edit": edit,
+                "edit": name,
                 "right": best.item.path == source,
                 "vectors": before[best.item.id],
                 "pixels": best.confidence,
                 "evidence": {"likeness": best.segments[0].likeness},
             }
-
-
-def edits(picture: Image.Image) -> Iterator[tuple[str, Image.Image]]:
-    width, height = picture.size
-    yield "none", picture
-    packed = io.BytesIO()
-    picture.save(packed, "JPEG", quality=25)
-    yield "re-encode", Image.open(packed).convert("RGB")
-    yield "half the size", picture.resize((width // 2, height // 2))
-    for share in (0.1, 0.2):
-        box = (share * width, share * height, (1 - share) * width, (1 - share) * height)
-        yield f"crop {share:.0%} a side", picture.crop(tuple(map(int, box)))  # type: ignore[arg-type]
-    yield "brightness", ImageEnhance.Brightness(picture).enhance(1.35)
-    yield "flip", picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    captioned = picture.copy()
-    ImageDraw.Draw(captioned).rectangle((0, int(0.8 * height), width, height), fill=(20, 20, 20))
-    yield "caption bar", captioned
-    yield "grey", picture.convert("L").convert("RGB")
 
 
 def filled(store: Library, engine: Engine, paths: list[Path]) -> Collection:

@@ -22,7 +22,8 @@ def main() -> None:
             item = vicmae.finished(vicmae.add(path))
             print(f"{item.name}: {item.frames} frames")
         for hit in vicmae.search(args.query, target="frame", limit=3).data:
-            print(f"{hit.confidence:.0%}  {hit.start_seconds:.1f} s  {hit.name}")
+            sure = "-" if hit.confidence is None else f"{hit.confidence:.0%}"
+            print(f"{sure}  {hit.start_seconds:.1f} s  {hit.name}")
 
 
 if __name__ == "__main__":

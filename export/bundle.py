@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError
 from ..media.spec import InputSpec
+from .calibration import Calibration
 from .card import card_of
 from .manifest import (
     MANIFEST,
@@ -44,6 +45,7 @@ __all__ = [
     "fingerprint_of",
     "load_canary",
     "read_manifest",
+    "record_calibration",
     "record_quality",
     "require_unaltered",
     "save_canary",
@@ -84,13 +86,23 @@ def require_unaltered(bundle: Path, file_name: str, file: EngineFile) -> None:
 def write_with_card(bundle: Path, manifest: Manifest) -> None:
     """Writes the manifest of a bundle folder, and its card."""
     write_manifest(bundle, manifest)
-    (bundle / CARD).write_text(card_of(manifest))
+    aside = bundle / (CARD + ".partial")
+    aside.write_text(card_of(manifest))
+    aside.rename(bundle / CARD)
 
 
 def record_quality(bundle: Path, task: str, scores: dict[str, Any]) -> None:
     """Adds the scores of one evaluation to the manifest, and writes the card anew."""
     manifest = read_manifest(bundle)
     write_with_card(bundle, replace(manifest, quality={**manifest.quality, task: scores}))
+
+
+def record_calibration(bundle: Path, fingerprint: str, calibration: Calibration) -> None:
+    """Writes what was fitted into the manifest, and the card anew. BundleError where the model is another one."""
+    manifest = read_manifest(bundle)
+    if manifest.fingerprint != fingerprint:
+        raise BundleError(f"{bundle} was replaced by another model meanwhile. Calibrate it again.")
+    write_with_card(bundle, replace(manifest, calibration=calibration))
 
 
 def save_canary(bundle: Path, pixels: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:

@@ -1,8 +1,10 @@
 """card.md: a bundle's manifest in words, for the person who decides whether to use the model. Measures nothing."""
 
 import json
+from dataclasses import astuple
 from typing import Any
 
+from .calibration import THRESHOLDS
 from .manifest import Manifest
 
 HOW = {
@@ -35,6 +37,10 @@ def card_of(manifest: Manifest) -> str:
         "## Measured",
         "",
         *_quality(manifest.quality),
+        "",
+        "## Calibration",
+        "",
+        *_calibration(manifest),
         "",
         "## Drift from the fp32 PyTorch encoder",
         "",
@@ -82,6 +88,16 @@ def _toml(recipe: dict[str, Any]) -> list[str]:
     for name, values in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
     return lines
+
+
+def _calibration(manifest: Manifest) -> list[str]:
+    fitted = manifest.calibration
+    if fitted is None:
+        return ["None: hits have no confidence. `vicmae calibrate BUNDLE MEDIA` fits it to media of your own."]
+    on = ", ".join(f"{name} {value}" for name, value in fitted.fitted_on.items())
+    shown = {name: getattr(fitted, name) for name in THRESHOLDS}
+    shown |= {name: curve and astuple(curve) for name, curve in (("frame", fitted.frame), ("stretch", fitted.stretch))}
+    return [f"Fitted on: {on}.", "", *(f"- {name}: {value}" for name, value in shown.items())]
 
 
 def _quality(quality: dict[str, Any]) -> list[str]:

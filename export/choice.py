@@ -24,6 +24,7 @@ import numpy as np
 from ..errors import BundleError, DriftError, EngineError, InvalidRequest, VicmaeError
 from .batch_invariance import require_batch_invariance
 from .bundle import EngineFile, Manifest, load_canary, read_manifest, require_unaltered
+from .calibration import UNCALIBRATED
 from .drift import compare, require_within_limits
 from .engine import Engine
 from .onnxruntime_engine import PROVIDERS, OnnxRuntimeEngine
@@ -208,6 +209,7 @@ def within_limits(selection: Selection, candidate: Candidate) -> Trial:
     path = selection.bundle / candidate.file
     require_within_limits(file.drift, file.precision, f"the drift report of {path}")
     engine = _start(path, file, candidate, selection)
+    engine.calibration = selection.manifest.calibration or UNCALIBRATED
     size = selection.manifest.spec.size
     pixels, expected = load_canary(selection.bundle)
     if pixels.shape[1:] != (size, size, 3) or pixels.dtype != "uint8":

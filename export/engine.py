@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidRequest
 from ..media.spec import InputSpec
+from .calibration import UNCALIBRATED, Calibration, Curve
 
 
 class Engine(ABC):
@@ -25,6 +26,7 @@ class Engine(ABC):
     device: str  # "cpu", "cuda:0"
     precision: str  # "fp32", "bf16", "fp16", "int8"
     gives_patches: bool = False  # whether embed_with_patches works
+    calibration: Calibration = UNCALIBRATED  # of the bundle
 
     @abstractmethod
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -62,6 +64,10 @@ class Engine(ABC):
         if pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"pixels must be (N, {size}, {size}, 3) uint8, got {pixels.shape} {pixels.dtype}")
 
+    def calibration_of(self, fingerprint: str) -> Calibration:
+        """What was fitted for vectors of this fingerprint; nothing of another model's is borrowed."""
+        return self.calibration if fingerprint == self.fingerprint else UNCALIBRATED
+
     def close(self) -> None:  # noqa: B027 - most engines have nothing to free
         """Frees what the engine holds. Calling it twice is allowed."""
 
@@ -74,15 +80,38 @@ class Engine(ABC):
         self.close()
 
 
+FAKE_CALIBRATION = Calibration(
+    max_background=0.94,
+    same_shot=0.6,
+    same_frame=0.85,
+    same_footage=0.7,
+    clearly_less=0.25,
+    about_as_alike=0.05,
+    varied=0.1,
+    rerank_score=0.9,
+    rerank_tie=0.02,
+    folding_cosine=0.9995,
+    frame=Curve(-4.75, 1.41, 0.005),
+    stretch=Curve(-5.89, 11.50),
+)
+
+
 class FakeEngine(Engine):
     """Vectors without a model, for tests: the mean colours of an 8x8 grid, centred and normalised.
 
     Similar pictures get similar vectors, so search and alignment can be tested for what they find.
     """
 
-    def __init__(self, size: int = 32, max_batch: int = 16, fingerprint: str = "fake-0") -> None:
+    def __init__(
+        self,
+        size: int = 32,
+        max_batch: int = 16,
+        fingerprint: str = "fake-0",
+        calibration: Calibration = FAKE_CALIBRATION,
+    ) -> None:
         self.spec = InputSpec(size=size, patch=size // 8, dim=8 * 8 * 3)
         self.fingerprint = fingerprint
+        self.calibration = calibration
         self.name = "fake"
         self.max_batch = max_batch
         self.runtime = "fake"

@@ -24,6 +24,7 @@ LAYERS = {
 INDEX_LAYERS = (
     "cli",
     "backup",
+    "calibrate",
     "duplicates",
     "search",
     "ingest",
@@ -41,6 +42,7 @@ INDEX_LAYERS = (
 )
 FACES = {  # sub-packages of which others import the public names only, from the __init__.py
     ("index", "backup"),
+    ("index", "calibrate"),
     ("index", "catalog"),
     ("index", "duplicates"),
     ("index", "ingest"),

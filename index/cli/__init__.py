@@ -2,7 +2,7 @@
 
 import typer
 
-from . import collections, duplicates, explain, index, reembed, search, snapshot
+from . import calibrate, collections, duplicates, explain, index, reembed, search, snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -12,5 +12,6 @@ def register(app: typer.Typer) -> None:
     app.command("explain")(explain.explain)
     app.command("duplicates")(duplicates.duplicates)
     app.command("reembed")(reembed.reembed)
+    app.command("calibrate")(calibrate.calibrate)
     snapshot.register(app)
     collections.register(app)

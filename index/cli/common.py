@@ -1,12 +1,18 @@
 """What several verbs of this room share: limits, decoding children and ways of ingest, as the settings say."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ...errors import BundleError
 from ...settings import Settings
+from ...terminal import progress, say
 
 if TYPE_CHECKING:
+    from ...export.calibration import Calibration
     from ...media.limits import MediaLimits
     from ...media.sandbox import Sandbox
+    from ..collection import Collection
     from ..ingest import IngestOptions
 
 
@@ -26,3 +32,33 @@ def ingest_options(settings: Settings, decoder: "Sandbox") -> "IngestOptions":
     from ..ingest import IngestOptions
 
     return IngestOptions(settings.frames_per_second, settings.sampling, limits_of(settings), decoder)
+
+
+def calibration_of(collection: "Collection", settings: Settings) -> "Calibration":
+    """What was fitted for the model of a collection, if that is the bundle's; else a line says what is missing."""
+    from ...export.bundle import read_manifest
+    from ...export.calibration import UNCALIBRATED, how_to_calibrate
+
+    try:
+        manifest = read_manifest(settings.bundle)
+    except BundleError as error:  # what was found stands without it
+        say(str(error))
+        return UNCALIBRATED
+    if manifest.fingerprint != collection.fingerprint:
+        say(
+            f"{settings.bundle} is not the model of {collection.name}, {collection.model}: its calibration is not "
+            "used. Name the model's bundle with --bundle."
+        )
+        return UNCALIBRATED
+    if manifest.calibration is None:
+        say(how_to_calibrate("pictures").replace("BUNDLE", str(settings.bundle)))
+        return UNCALIBRATED
+    return manifest.calibration
+
+
+@contextmanager
+def stages() -> "Iterator[Callable[[str, int, int], None]]":
+    """A progress bar over what is being done."""
+    with progress("") as bar:
+        task = bar.add_task("", total=None, rate="")
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)

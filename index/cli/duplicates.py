@@ -1,8 +1,6 @@
 """The verb `vicmae duplicates`. Words and exit codes only."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +9,8 @@ import typer
 
 from ...errors import InvalidRequest
 from ...settings import load_settings
-from ...terminal import CollectionOption, DataOption, JsonOption, progress, say
-from .common import limits_of, sandbox_of
+from ...terminal import BundleOption, CollectionOption, DataOption, JsonOption, say
+from .common import calibration_of, limits_of, sandbox_of, stages
 
 if TYPE_CHECKING:
     from ..collection import Collection
@@ -40,6 +38,7 @@ def duplicates(
         typer.Option("--undismiss", metavar="A B", help="Take a --dismiss back: the pair may be told again."),
     ] = None,
     data: DataOption = None,
+    bundle: BundleOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find copies: same bytes, re-encoded, cropped, mirrored, framed by bars, or a clip that lies within a film.
@@ -50,14 +49,15 @@ def duplicates(
     from ..library import Library
     from ..search import Tools
 
-    settings = load_settings(data=data)
+    settings = load_settings(data=data, bundle=bundle)
     with Library(settings.data) as library, sandbox_of(settings) as decoder:
         opened = library.open(collection)
         if dismiss is not None or undismiss is not None:
             _remember(opened, dismiss, undismiss)
             return
-        tools = Tools(limits=limits_of(settings), decoder=decoder)
-        with _stages() as on_progress:
+        calibration = calibration_of(opened, settings)
+        tools = Tools(limits=limits_of(settings), decoder=decoder, calibration=calibration)
+        with stages() as on_progress:
             found = find_duplicates(opened, tools, on_progress)
     _write(_text(found, opened.name, report or (ReportFormat.json if as_json else None)), out)
 
@@ -108,11 +108,3 @@ def _item_id(collection: "Collection", named: str) -> str:
 
     item = collection.find_by_uri(file_uri(Path(named))) if Path(named).exists() else None
     return named if item is None else item.id
-
-
-@contextmanager
-def _stages() -> "Iterator[Callable[[str, int, int], None]]":
-    """A progress bar over what is being done."""
-    with progress("") as bar:
-        task = bar.add_task("", total=None, rate="")
-        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)

@@ -84,6 +84,8 @@ def search(
     ):
         opened = library.open_for(collection, engine)
         found = search_collection(opened, request, _tools(settings, engine, decoder, timing))
+    if "note" in found.plan:
+        say(found.plan["note"].replace("BUNDLE", str(settings.bundle)))
     if as_json:
         print_json({**found.to_dict(), "timing": timing})
         return
@@ -112,7 +114,8 @@ def _tools(settings: Settings, engine: "Engine", decoder: "Decoder", timing: dic
         decoder,
         settings.frames_per_second,
         settings.max_query_seconds,
-        stage=stage,
+        engine.calibration,
+        stage,
     )
 
 

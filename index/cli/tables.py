@@ -12,7 +12,7 @@ HIT_COLUMNS = ("#", "sure", "score", "time", "file")
 def hit_rows(hits: Sequence[Hit]) -> list[tuple[str, ...]]:
     """One row a hit, under HIT_COLUMNS."""
     return [
-        (str(rank), f"{hit.confidence:.0%}", f"{hit.score:.3f}", _stretch(hit), printable(hit.item.path))
+        (str(rank), _sure(hit), f"{hit.score:.3f}", _stretch(hit), printable(hit.item.path))
         for rank, hit in enumerate(hits, start=1)
     ]
 
@@ -32,12 +32,17 @@ def clock(seconds: float) -> str:
     return f"{head}:{hundredths // 100:02d}.{hundredths % 100:02d}"
 
 
+def _sure(hit: Hit) -> str:
+    """The confidence in percent; a dash where the model was never calibrated."""
+    return "-" if hit.confidence is None else f"{hit.confidence:.0%}"
+
+
 def _stretch(hit: Hit) -> str:
     if hit.item.kind == "image":
         return "-"
     best = hit.segments[0]
     stretch = f"{clock(hit.start_seconds)}–{clock(hit.end_seconds)}"
-    if best.confidence < SURE:
+    if best.confidence is not None and best.confidence < SURE:
         return stretch
     ways = [
         f"{best.speed:.2f} times as fast" if best.speed != 1 else "",

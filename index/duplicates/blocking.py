@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import NotFound, StorageError
+from ...export.calibration import Calibration
 from ..catalog import Item, Moments
 from ..collection import Collection
-from ..matching import Calibration, cosine_of
+from ..matching import cosine_of
 
 PROBES = 16  # frames of an item that look for candidates
 MAX_CANDIDATES = 12  # other items aligned for each item

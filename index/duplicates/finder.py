@@ -116,7 +116,7 @@ def _confirmed(items: dict[str, Item], stretches: Stretches, tools: Tools, on_pr
     for done, ((a, b), segments) in enumerate(stretches.items()):
         on_progress("look", done, len(stretches))
         agrees, variant = agreement(items[a], items[b], segments[0], tools.limits, tools.decoder)
-        if agrees:
+        if agrees and (variant is not None or tools.calibration.is_fitted):  # else nothing speaks for a copy
             relation = _relation(items[a], items[b], segments, (a, b) in common)
             told = [replace(segment, mirrored=variant == "mirrored") for segment in segments]
             pairs.append(Pair(a, b, relation, variant, segments[0].likeness, told))

@@ -1,6 +1,7 @@
 """Files in, items in a collection: scan, read, embed, write; also watching folders and re-embedding."""
 
 from .folder import Step, index_folder
+from .folding import fold
 from .options import IngestOptions
 from .pipeline import FileProgress, ingest_file
 from .reader import Task
@@ -17,6 +18,7 @@ __all__ = [
     "Step",
     "Task",
     "Walk",
+    "fold",
     "index_folder",
     "ingest_file",
     "open_both",

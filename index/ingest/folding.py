@@ -7,13 +7,12 @@ that nobody who aligns in time need know.
 import numpy as np
 
 from ..catalog import Moments
-from ..matching import DEFAULT_CALIBRATION
-
-SAME_COSINE = DEFAULT_CALIBRATION.folded
 
 
-def fold(moments: Moments, same_cosine: float = SAME_COSINE) -> Moments:
+def fold(moments: Moments, same_cosine: float) -> Moments:
     """moments in time order, vectors with unit length -> fewer, each with the stretch for which it stands.
+
+    same_cosine: of frames that share one vector, as the model's calibration has it (folding_cosine).
 
     Every frame of a stretch is compared with its first, whose vector stays: so a slow pan is not swallowed step by
     step. Gaps in time end a stretch. A stretch is as informative as its most informative frame.

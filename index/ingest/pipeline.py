@@ -41,7 +41,7 @@ def ingest_file(
         _embed(engine, [(reading, chunk)])
         if on_progress is not None:
             on_progress(*_progress(reading, options))
-    return write(reading, collection, options)
+    return write(reading, collection, options, engine.calibration.folding_cosine)
 
 
 def ingest_many(
@@ -67,7 +67,7 @@ def ingest_many(
             for reading, chunk in batch:
                 if chunk is None:
                     left -= 1
-                    yield write(reading, collection, options)
+                    yield write(reading, collection, options, engine.calibration.folding_cosine)
                 elif on_progress is not None:
                     on_progress(reading.task.path, *_progress(reading, options))
 

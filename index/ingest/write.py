@@ -27,8 +27,8 @@ class Outcome:
     reason: str | None = None
 
 
-def write(reading: Reading, collection: Collection, options: IngestOptions) -> Outcome:
-    """Stores what came of a file; it is on disk when this returns."""
+def write(reading: Reading, collection: Collection, options: IngestOptions, same_cosine: float) -> Outcome:
+    """Stores what came of a file, folded at same_cosine; it is on disk when this returns."""
     task = reading.task
     try:
         if reading.failure is not None:
@@ -39,7 +39,7 @@ def write(reading: Reading, collection: Collection, options: IngestOptions) -> O
             record(collection.catalog, row)
             return Outcome(task.path, task.uri, "unchanged", task.item_id, reading.same.frames)
         state: Literal["added", "updated"] = "updated" if collection.find_by_uri(task.uri) else "added"
-        item = collection.add(_new_item(reading, options), row)
+        item = collection.add(_new_item(reading, options, same_cosine), row)
         return Outcome(task.path, task.uri, state, item.id, item.frames)
     except Unreadable as failure:
         record(collection.catalog, _ledger_row(reading, options, failure))
@@ -60,7 +60,7 @@ def _ledger_row(reading: Reading, options: IngestOptions, failure: Unreadable | 
     )
 
 
-def _new_item(reading: Reading, options: IngestOptions) -> NewItem:
+def _new_item(reading: Reading, options: IngestOptions, same_cosine: float) -> NewItem:
     """The item of a file that was embedded, or that has a twin to copy from. Raises Unreadable."""
     task = reading.task
     about, moments = _from_twin(reading) if reading.twin is not None else _from_vectors(reading, options)
@@ -77,7 +77,7 @@ def _new_item(reading: Reading, options: IngestOptions) -> NewItem:
         frames_per_second=options.frames_per_second,
         sampling=options.sampling,
         **about,
-        **vars(fold(moments)),
+        **vars(fold(moments, same_cosine)),
     )
 
 

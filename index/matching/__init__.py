@@ -4,7 +4,6 @@ Opens no database and writes nothing.
 """
 
 from .alignment import Segment, Timeline, align
-from .calibration import DEFAULT_CALIBRATION, Calibration, Curve
 from .confidence import SURE, discount_rivals, of_frame, of_stretch, with_pixels
 from .evidence import COMPARED_SIDE, Evidence, PictureAt, agreement, evidence_of, pictures_of
 from .likeness import cosine_of, likeness, rarity, shots_of, variety
@@ -12,10 +11,7 @@ from .pixels import Variant, variant_of
 
 __all__ = [
     "COMPARED_SIDE",
-    "DEFAULT_CALIBRATION",
     "SURE",
-    "Calibration",
-    "Curve",
     "Evidence",
     "PictureAt",
     "Segment",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import Calibration
+from ...export.calibration import Calibration
 from .likeness import likeness
 
 MAX_CELLS = 8_000_000  # of the grid; a longer pair is looked at more coarsely
@@ -35,7 +35,7 @@ class Segment:
     score     the mean cosine times the share of the query that is covered
     likeness  how alike the pictures are: 0 as any two frames of the collection, 1 identical; at most 1
     confidence  how sure it is that both show the same footage, 0..1. Here: likeness over SURE_SECONDS or more of
-        frames that tell; in the answer of a search: the chance that confidence.py makes of it
+        frames that tell; in the answer of a search: the chance that confidence.py makes of it, None without a curve
     speed     seconds of the item that pass in one second of the query: 1.5 where the query runs faster
     mirrored  whether the query's pictures look like the item's when left and right are exchanged
     inset     whether the item runs as a small film within the query's pictures
@@ -47,7 +47,7 @@ class Segment:
     end_seconds: float
     score: float
     likeness: float = 1.0
-    confidence: float = 0.0
+    confidence: float | None = 0.0
     speed: float = 1.0
     mirrored: bool = False
     inset: bool = False
@@ -106,7 +106,7 @@ def align(
                 _speed(query.start_seconds[rows[along]], item.start_seconds[columns[across]]),
             )
         )
-        if segments[0].confidence < WORTH_MORE:
+        if (segments[0].confidence or 0.0) < WORTH_MORE:
             break
     return _apart(sorted(segments, key=lambda segment: -segment.score))
 

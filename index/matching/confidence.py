@@ -1,7 +1,7 @@
 """Confidence: what vectors, pixels and the other hits say, as the chance in 0..1 that a hit is right.
 
-Curves of one input each, learned by benchmarks/sureness.py on edited copies among other pictures and films, and judged
-there on others. Arithmetic; opens nothing.
+Curves of one input each: those of vectors are fitted for each model (`vicmae calibrate`), and where they were not there
+is no confidence; that of pixels holds for any. benchmarks/sureness.py judges them. Arithmetic; opens nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,27 +10,35 @@ from math import exp, log
 
 import numpy as np
 
+from ...export.calibration import Calibration, Curve
 from .alignment import Segment
-from .calibration import Calibration, Curve
 from .evidence import Evidence
 
 SURE = 0.5  # from here on a hit is more likely right than not
 CERTAIN = 0.999  # no chance is 0 or 1, so that it has odds
 PIXELS = Curve(-4.50, 2.11, 0.02)  # of the correlation of pixels, which no encoder changes
+STILL = 0.65  # share of its confidence that a still stretch without a rival keeps
 FURTHER = 1.5  # times as long a stretch of the query
 
 
-def of_frame(likeness: float, pixels: float | None, calibration: Calibration) -> float:
-    """The chance that a frame shows the very picture that was asked for, or a copy of it.
+def of_frame(likeness: float, pixels: float | None, calibration: Calibration) -> float | None:
+    """The chance that a frame shows the very picture that was asked for, or a copy of it; None: not calibrated.
 
     likeness  by vectors: 0 as any two frames of the collection, 1 identical
     pixels    correlation with the query, -1..1, where it was looked at: then likeness adds nothing
     """
+    if calibration.frame is None:
+        return None
     return _chance(_odds(calibration.frame, likeness) if pixels is None else _odds(PIXELS, pixels))
 
 
-def of_stretch(likely: float, calibration: Calibration) -> float:
-    """The chance that two stretches show the same footage. likely: what alignment says by vectors alone, 0..1."""
+def of_stretch(likely: float, calibration: Calibration) -> float | None:
+    """The chance that two stretches show the same footage; None: not calibrated.
+
+    likely  what alignment says by vectors alone, 0..1
+    """
+    if calibration.stretch is None:
+        return None
     return _chance(_odds(calibration.stretch, likely))
 
 
@@ -66,8 +74,8 @@ def discount_rivals(
         if any(_goes_further(rival, segment, calibration) for rival in rivals):
             discount *= variety(segment)
         else:
-            discount *= calibration.still_confidence + (1 - calibration.still_confidence) * variety(segment)
-        told[owner].append(replace(segment, confidence=segment.confidence * discount))
+            discount *= STILL + (1 - STILL) * variety(segment)
+        told[owner].append(replace(segment, confidence=(segment.confidence or 0.0) * discount))
     return told
 
 

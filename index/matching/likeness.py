@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import Calibration
+from ...export.calibration import Calibration
 
 Floats = NDArray[np.float32]
 Numbers = Floats | np.float32

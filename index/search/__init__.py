@@ -3,7 +3,7 @@
 from .decoding import Decoded, decode, mirrored
 from .pairwise import align_items, shared
 from .query import EmbeddedQuery, Query, Target, embed_query
-from .ranking import Hit
+from .ranking import Hit, aligned_hits
 from .regions import Region
 from .rerank import RERANKED, rerank
 from .search import SearchRequest, SearchResult, find, search
@@ -22,6 +22,7 @@ __all__ = [
     "Target",
     "Tools",
     "align_items",
+    "aligned_hits",
     "decode",
     "embed_query",
     "mirrored",

@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ...export.calibration import Calibration
 from ..catalog import Moments
 from ..collection import Collection
-from ..matching import Calibration, Segment, align, pictures_of
+from ..matching import Segment, align, pictures_of
 from .query import frames_between
 from .ranking import item_timeline, with_chance
 from .rerank import with_evidence

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...export.calibration import Calibration
 from ..catalog import Item, Moments
 from ..matching import (
-    Calibration,
     Segment,
     Timeline,
     align,
@@ -42,7 +42,7 @@ class Hit:
 
     score     cosine of the best frame; for a clip as alignment.align says
     segments  the best stretch first, then others, distinct in time; at least one, at most five. For a frame: one a shot
-    confidence  the chance that this is where the query was seen, 0..1 (matching/confidence.py)
+    confidence  the chance that this is where the query was seen, 0..1 (matching/confidence.py); None: not calibrated
     """
 
     item: Item
@@ -50,7 +50,7 @@ class Hit:
     start_seconds: float
     end_seconds: float
     segments: list[Segment]
-    confidence: float
+    confidence: float | None
 
 
 def frame_hits(vector: Floats, candidates: Candidates, mean: Floats, calibration: Calibration) -> list[Hit]:
@@ -82,6 +82,13 @@ def clip_hits(
     Black and flat frames of the clip weigh less, and so do frames that many more items hold than hold the rest of the
     clip: a shared intro is no sign of the same footage. Items in which nothing runs along score near 0.
     """
+    return [_with_chances(hit, calibration) for hit in aligned_hits(query, candidates, mean, limit, calibration)]
+
+
+def aligned_hits(
+    query: EmbeddedQuery, candidates: Candidates, mean: Floats, limit: int, calibration: Calibration
+) -> list[Hit]:
+    """As clip_hits, with what alignment says in the place of confidence: what the curve of stretches is fitted to."""
     renditions = renditions_of(query)
     every = list(renditions.values())
     similarities = list(_similarities(every, [moments for _, moments in candidates]))
@@ -100,7 +107,7 @@ def clip_hits(
         return variety(query.vectors[is_shown], mean, calibration)
 
     told = discount_rivals([hit.segments for hit in hits], variety_of, calibration)
-    return [_with_chances(hit, segments, calibration) for hit, segments in zip(hits, told, strict=True)]
+    return [replace(hit, segments=segments) for hit, segments in zip(hits, told, strict=True)]
 
 
 def renditions_of(query: EmbeddedQuery) -> dict[Rendition, Floats]:
@@ -129,7 +136,12 @@ def item_timeline(moments: Moments) -> Timeline:
 
 def with_chance(segment: Segment, calibration: Calibration) -> Segment:
     """A segment of alignment.align with the chance in the place of its confidence."""
-    return replace(segment, confidence=of_stretch(segment.confidence, calibration))
+    return replace(segment, confidence=of_stretch(segment.confidence or 0.0, calibration))
+
+
+def highest_of(segments: list[Segment]) -> float | None:
+    """The confidence of the surest one; None where none has any."""
+    return max((segment.confidence for segment in segments if segment.confidence is not None), default=None)
 
 
 def best_first(hits: list[Hit]) -> list[Hit]:
@@ -161,10 +173,10 @@ def _aligned(
     return [replace(segment, mirrored=rendition == "mirrored", inset=rendition == "inset") for segment in segments]
 
 
-def _with_chances(hit: Hit, segments: list[Segment], calibration: Calibration) -> Hit:
-    """The hit with these segments, and what chance they have."""
-    sure = [with_chance(segment, calibration) for segment in segments]
-    return replace(hit, segments=sure, confidence=max(segment.confidence for segment in sure))
+def _with_chances(hit: Hit, calibration: Calibration) -> Hit:
+    """The hit with what chance its segments have."""
+    sure = [with_chance(segment, calibration) for segment in hit.segments]
+    return replace(hit, segments=sure, confidence=highest_of(sure))
 
 
 def _strong_moments(

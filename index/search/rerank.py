@@ -23,7 +23,7 @@ from ..catalog import Item, unit_length
 from ..collection import Collection
 from ..matching import SURE, PictureAt, Segment, evidence_of, of_frame, variant_of, with_pixels
 from .query import EmbeddedQuery
-from .ranking import Hit
+from .ranking import Hit, highest_of
 from .tools import Tools
 
 RERANKED = 8  # hits of a frame that are compared at most: ask for at least so many, whatever the limit
@@ -180,23 +180,32 @@ def with_evidence(picture_at: PictureAt, item: Item, segment: Segment, tools: To
     if evidence is None or (segment.inset and evidence.variant != "crop"):  # what is around an inset is another film
         return segment
     mirrored = segment.mirrored if evidence.variant is None else evidence.variant == "mirrored"
-    return replace(segment, confidence=with_pixels(segment.confidence, evidence), mirrored=mirrored)
+    sure = None if segment.confidence is None else with_pixels(segment.confidence, evidence)
+    return replace(segment, confidence=sure, mirrored=mirrored)
 
 
 def surest_first(hits: Iterable[Hit]) -> list[Hit]:
     """Hits that are likely right before the others, each in the order of their scores."""
-    return sorted(hits, key=lambda hit: (hit.confidence < SURE, -hit.score))
+    return sorted(hits, key=lambda hit: (not _is_sure(hit), -hit.score))
+
+
+def _is_sure(found: Hit | Segment) -> bool:
+    return found.confidence is not None and found.confidence >= SURE
 
 
 def _of_its_best(hit: Hit) -> Hit:
     """The hit with its surely right stretches first; it begins, ends and is scored as the first of them."""
-    segments = sorted(hit.segments, key=lambda segment: (segment.confidence < SURE, -segment.score))
+    segments = sorted(hit.segments, key=lambda segment: (not _is_sure(segment), -segment.score))
     best = segments[0]
-    highest = max(segment.confidence for segment in segments)
-    return Hit(hit.item, best.score, best.start_seconds, best.end_seconds, segments, highest)
+    return Hit(hit.item, best.score, best.start_seconds, best.end_seconds, segments, highest_of(segments))
 
 
 def _likeliest(hits: Sequence[Hit]) -> list[tuple[int, int, Segment]]:
-    """(place of the hit, place of the segment in it, the segment), the likeliest first."""
-    every = [(i, j, s) for i, hit in enumerate(hits) for j, s in enumerate(hit.segments) if s.confidence > LEAST_CHANCE]
-    return sorted(every, key=lambda look: -look[2].confidence)[:MAX_STRETCHES]
+    """(place of the hit, place of the segment in it, the segment), the likeliest first; none without a confidence."""
+    every = [
+        (s.confidence, i, j, s)
+        for i, hit in enumerate(hits)
+        for j, s in enumerate(hit.segments)
+        if s.confidence is not None and s.confidence > LEAST_CHANCE
+    ]
+    return [(i, j, s) for _, i, j, s in sorted(every, key=lambda look: -look[0])[:MAX_STRETCHES]]

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
+from ...export.calibration import Calibration, how_to_calibrate
 from ..catalog import Filter
 from ..collection import Collection
-from ..matching import Calibration
 from ..vectors.id_ranges import Allowed
 from ..vectors.plan import Effort
 from .candidates import candidates, checked
@@ -95,6 +95,9 @@ def search(collection: Collection, request: SearchRequest, tools: Tools | None =
     page, rest = hits[: request.limit], hits[request.limit :]
     following = write_cursor(collection, cursor, [hit.item.id for hit in page], digest) if rest else None
     plan = {"target": query.target, "query_frames": len(query.vectors), **effort.to_dict()}
+    is_clip = query.target == "clip"
+    if (tools.calibration.stretch if is_clip else tools.calibration.frame) is None:
+        plan["note"] = how_to_calibrate("clips" if is_clip else "pictures")
     return SearchResult(page, query.target, following, plan)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
+from ...export.calibration import UNCALIBRATED, Calibration
 from ...export.engine import Engine
 from ...media.decoding import HERE, Decoder
 from ...media.limits import MediaLimits
-from ..matching import DEFAULT_CALIBRATION, Calibration
 
 Stage = Literal["decode_ms", "engine_ms", "index_ms", "refine_ms"]
 Floats = NDArray[np.float32]
@@ -36,10 +36,10 @@ class Tools:
     decoder: Decoder = HERE
     frames_per_second: float = 2.0
     max_query_seconds: float = 120.0
-    calibration: Calibration = DEFAULT_CALIBRATION
+    calibration: Calibration = UNCALIBRATED
     stage: Callable[[Stage], AbstractContextManager[None]] = lambda stage: nullcontext()
 
 
 def tools_of(engine: Engine) -> Tools:
-    """An engine of this process, and the defaults."""
-    return Tools(lambda batches: [engine.embed(pixels) for pixels in batches])
+    """An engine of this process with its calibration, and the defaults."""
+    return Tools(lambda batches: [engine.embed(pixels) for pixels in batches], calibration=engine.calibration)

@@ -24,6 +24,7 @@ class BatchedEngine(Engine):
         self.spec = engine.spec
         self.fingerprint = engine.fingerprint
         self.name = engine.name
+        self.calibration = engine.calibration
         self.max_batch = min(MAX_BATCH_CPU, engine.max_batch) if engine.device == "cpu" else engine.max_batch
         self.runtime = engine.runtime
         self.device = engine.device

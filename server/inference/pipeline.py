@@ -85,7 +85,11 @@ class Pipeline:
         self.limits = limits
         self.decoder = decoder
         self._tools = Tools(
-            limits=limits, decoder=decoder, frames_per_second=frames_per_second, max_query_seconds=max_query_seconds
+            limits=limits,
+            decoder=decoder,
+            frames_per_second=frames_per_second,
+            max_query_seconds=max_query_seconds,
+            calibration=batcher.engine.calibration,
         )
         self.max_requests = max_requests
         self.on_done = on_done

@@ -54,7 +54,8 @@ def ingest_upload(context: JobContext, run: JobRun) -> None:
 
 def search_duplicates(context: JobContext, run: JobRun) -> None:
     """Looks for duplicates in the whole collection; the result is their report."""
-    tools = Tools(limits=context.options.limits, decoder=context.options.decoder)
+    calibration = context.engine.calibration_of(run.collection.fingerprint)
+    tools = Tools(limits=context.options.limits, decoder=context.options.decoder, calibration=calibration)
     found = find_duplicates(run.collection, tools, run.report)
     run.succeed(found.compared, found.compared, report_dict(run.collection.name, found))
 

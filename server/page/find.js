@@ -193,6 +193,7 @@ function showHits(answer) {
   $("query-state").textContent = data.length
     ? `${counted(data.length, "item", "items")} most like this ${what}, best first (${took} s)`
     : "Nothing to compare with: the collection holds nothing else.";
+  if (plan.note) $("query-state").textContent += `. ${plan.note}`;
   append(answer);
 }
 
@@ -214,8 +215,7 @@ function card(hit, isClip) {
     ),
     el("div", { class: "card-words" },
       el("p", { class: "card-name", title: hit.name }, hit.name),
-      el("div", { class: "score", title: `The chance that this is where it was seen; alike by ${hit.score.toFixed(3)}` },
-        bar(hit.confidence), el("span", {}, `${Math.round(100 * hit.confidence)} % sure`)),
+      score(hit),
       isClip && isVideo ? alignment(hit, open) : null,
       !isClip && others.length
         ? el("div", { class: "chips" }, el("span", { class: "quiet" }, "also at"),
@@ -235,6 +235,14 @@ function card(hit, isClip) {
   );
 }
 
+// How sure it is; of a model that was never calibrated, only how alike.
+function score(hit) {
+  const alike = `alike by ${hit.score.toFixed(3)}`;
+  if (hit.confidence === null) return el("div", { class: "score" }, el("span", {}, alike));
+  return el("div", { class: "score", title: `The chance that this is where it was seen; ${alike}` },
+    bar(hit.confidence), el("span", {}, `${Math.round(100 * hit.confidence)} % sure`));
+}
+
 // Compares the frames that match best: those with which a stretch begins, or the one picture with its moment.
 function explained(hit) {
   const seconds = asked.target === "clip" ? hit.segments[0].query_start_seconds : asked.start_seconds ?? 0;
@@ -243,7 +251,7 @@ function explained(hit) {
 
 // From when to when of the clip is from when to when of the video; how fast it runs, and whether it is mirrored.
 function alignment(hit, open) {
-  const sure = hit.segments.filter((segment) => segment.confidence >= LEAST_SURE);
+  const sure = hit.segments.filter((segment) => segment.confidence === null || segment.confidence >= LEAST_SURE);
   if (!sure.length) return el("p", { class: "quiet" }, "Alike, but probably not the same footage");
   return el("ul", { class: "alignment", "aria-label": "Which part of the clip is which part of the video" },
     ...sure.map((segment) => {

@@ -20,13 +20,15 @@ async def align(name: str, body: AlignRequest, services: ServicesDependency) -> 
 
 def align_now(name: str, body: AlignRequest, services: ServicesDependency) -> AlignAnswer:
     began = perf_counter()
+    collection = services.library.open(name)
+    calibration = services.engine.calibration_of(collection.fingerprint)
     segments = align_items(
-        services.library.open(name),
+        collection,
         body.a,
         body.b,
         (body.a_start_seconds, body.a_end_seconds),
         (body.b_start_seconds, body.b_end_seconds),
-        Tools(limits=services.limits, decoder=services.decoder),
+        Tools(limits=services.limits, decoder=services.decoder, calibration=calibration),
     )
     schemas = [Segment.model_validate(segment, from_attributes=True) for segment in segments]
     return AlignAnswer(a=body.a, b=body.b, segments=schemas, timing={"index_ms": 1000 * (perf_counter() - began)})

@@ -44,7 +44,9 @@ class Segment(BaseModel):
     end_seconds: float
     score: float = Field(description="the mean cosine times the share of the query that is covered")
     likeness: float = Field(description="0 as alike as any two frames of the collection, 1 identical")
-    confidence: float = Field(description="0 to 1: the chance that both show the same footage")
+    confidence: float | None = Field(
+        description="0 to 1: the chance that both show the same footage; null: the model was never calibrated"
+    )
     speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
     mirrored: bool = Field(description="whether left and right are exchanged; as pixels say, where they were looked at")
     inset: bool = Field(description="whether the item runs as a small film within the query's pictures")
@@ -57,7 +59,9 @@ class Hit(BaseModel):
     kind: Kind
     mime: str
     score: float = Field(description="cosine, at most 1")
-    confidence: float = Field(description="0 to 1: the chance that this is where the query was seen")
+    confidence: float | None = Field(
+        description="0 to 1: the chance that this is where the query was seen; null: the model was never calibrated"
+    )
     start_seconds: float
     end_seconds: float
     segments: list[Segment]
@@ -71,7 +75,7 @@ class SearchAnswer(BaseModel):
     plan: dict[str, Any] = Field(
         description="how it was found: target, query_frames, index (exact, ivf, catalog), segments, vectors, width "
         "(lists searched, 0 where every vector was compared), recall_estimate (measured when segments were built), and "
-        "under a filter how many vectors were allowed"
+        "under a filter how many vectors were allowed; and a note where nothing says how sure a hit is"
     )
     timing: Timing
     next_cursor: str | None = Field(

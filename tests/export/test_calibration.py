@@ -14,8 +14,9 @@ from made_runs import NANO, write_bundle
 from vicmae.errors import BundleError
 from vicmae.export.bundle import MANIFEST, read_manifest, write_manifest
 from vicmae.export.calibration import Calibration, Curve
+from vicmae.export.engine import FAKE_CALIBRATION
 
-MADE = Calibration(0.9995, Curve(-4.75, 1.41, 0.005), Curve(-5.89, 11.5), (0.25,) * NANO.dim, {"pictures": 400})
+MADE = replace(FAKE_CALIBRATION, mean=(0.25,) * NANO.dim, fitted_on={"pictures": 400})
 
 
 @given(
@@ -28,8 +29,12 @@ MADE = Calibration(0.9995, Curve(-4.75, 1.41, 0.005), Curve(-5.89, 11.5), (0.25,
 def test_a_calibration_comes_back_as_it_was(
     cosine: float, intercept: float, slope: float, mean: list[float], clips: bool
 ) -> None:
-    made = Calibration(
-        cosine, Curve(intercept, slope), Curve(1.0, 2.0, 0.02) if clips else None, tuple(mean), {"films": 2}
+    made = replace(
+        MADE,
+        folding_cosine=cosine,
+        frame=Curve(intercept, slope),
+        stretch=Curve(1.0, 2.0, 0.02) if clips else None,
+        mean=tuple(mean),
     )
     assert Calibration.from_dict(json.loads(json.dumps(made.to_dict())), len(mean)) == made
 
@@ -54,7 +59,11 @@ def test_manifests_of_older_versions_are_not_calibrated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"folding_cosine": 1.5}, "folding_cosine is 1.5; expected above 0"),
+        ({"folding_cosine": 1.5}, "folding_cosine is 1.5; expected 0 to 1"),
+        ({"folding_cosine": 0.0}, "folding_cosine is 0.0; expected above 0"),
+        ({"max_background": 1}, "max_background is 1; expected below 1"),
+        ({"varied": 0}, "varied is 0"),
+        ({"frame": None}, "no curve for frames"),
         ({"frame": {"offset": 0.0, "slope": -1.0}}, "slope above 0"),
         ({"frame": {"offset": float("nan"), "slope": 1.0}}, "offset nan"),
         ({"frame": {"offset": 0.0, "slope": 1.0, "least": 0.0}}, "least 0.0"),

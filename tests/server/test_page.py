@@ -10,6 +10,8 @@ from made_media import frame_of, write_image, write_text, write_video
 from playwright.sync_api import Browser, Page, expect
 from served import added, halted, served
 
+from vicmae.export.calibration import UNCALIBRATED
+from vicmae.export.engine import FakeEngine
 from vicmae.server.auth.keys import Keys
 
 ATTACK = '"><img src=x onerror=alert(1)>.jpg'
@@ -30,6 +32,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_text(folder / "notes.jpg")
     frame_of(2, 3.5).save(folder / "frame.png")
     return folder
+
+
+def test_a_model_without_calibration_shows_how_alike_and_no_percentage(
+    browser: Browser, tmp_path: Path, folder: Path
+) -> None:
+    with served(tmp_path / "other", FakeEngine(calibration=UNCALIBRATED)) as client:
+        added(client, folder / "video-1.mp4")
+        page = browser.new_page()
+        page.goto(str(client.base_url))
+        page.set_input_files("#query-file", folder / "frame.png")
+        best = page.locator("#hits .card").first
+        expect(best).to_contain_text(re.compile(r"alike by 0\.\d{3}"))
+        expect(best).not_to_contain_text("%")
+        expect(page.locator("#query-state")).to_contain_text("vicmae calibrate BUNDLE MEDIA")
+        page.close()
 
 
 def test_add_find_play_delete(page: Page, folder: Path) -> None:

@@ -15,6 +15,7 @@ from vicmae.export.engine import FakeEngine
 from vicmae.index.duplicates import find_duplicates, report_dict, report_html
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
+from vicmae.index.search import tools_of
 from vicmae.media.sandbox import Sandbox
 
 DUPLICATES = "/v1/collections/default/duplicates"
@@ -196,7 +197,7 @@ def test_a_report_in_a_file_needs_no_server(page: Page, folder: Path, tmp_path: 
         collection = library.create("c", engine)
         for name in ("film.mp4", "part.mp4"):
             ingest_file(collection, engine, folder / name)
-        found = find_duplicates(collection)
+        found = find_duplicates(collection, tools_of(engine))
         html = report_html(report_dict(collection.name, found), lambda item_id: found.items[item_id].path.as_uri())
     (tmp_path / "report.html").write_text(html)
     page.goto((tmp_path / "report.html").as_uri())

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from made_items import ENGINE, new_item, unit_vectors
 
+from vicmae.export.engine import FAKE_CALIBRATION
 from vicmae.index.collection import Collection
 from vicmae.index.duplicates import blocking
 from vicmae.index.duplicates.blocking import candidate_pairs
 from vicmae.index.library import Library
-from vicmae.index.matching import DEFAULT_CALIBRATION
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 
 
 def proposed(collection: Collection) -> list[tuple[str, str]]:
-    return candidate_pairs(collection, collection.items(1000)[0], DEFAULT_CALIBRATION)
+    return candidate_pairs(collection, collection.items(1000)[0], FAKE_CALIBRATION)
 
 
 @pytest.mark.parametrize(("batch", "block"), [(1, 7), (3, 1000), (128, 8192)])

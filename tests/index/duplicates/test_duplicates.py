@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_items import ENGINE, new_item, unit_vectors
 from made_media import picture, write_image, write_video
+from made_queries import sure
 from PIL import ImageOps
 
 from vicmae.errors import InvalidRequest, NotFound
@@ -17,7 +18,9 @@ from vicmae.index.collection import Collection
 from vicmae.index.duplicates import Found, find_duplicates, report_csv, report_dict, report_html
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.search import align_items
+from vicmae.index.search import align_items, tools_of
+
+TOOLS = tools_of(ENGINE)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collection
         for path in sorted(folder.iterdir()):
             if path.is_file():
                 assert ingest_file(collection, ENGINE, path).state == "added"
-        yield collection, find_duplicates(collection)
+        yield collection, find_duplicates(collection, TOOLS)
 
 
 def kinds(found: Found) -> dict[frozenset[str], str]:
@@ -93,7 +96,7 @@ def test_a_shared_intro_is_no_duplicate(collection: Collection) -> None:
     for seed in (1, 2):
         vectors = np.concatenate([intro, unit_vectors(seed, 120)])
         collection.add(new_item(seed, 136, vectors=vectors))
-    found = find_duplicates(collection)
+    found = find_duplicates(collection, TOOLS)
     assert found.groups == []
     (pair,) = found.shared
     assert pair.kind == "intro"
@@ -110,7 +113,7 @@ def test_shared_credits_and_a_stretch_in_the_middle_are_told_apart(collection: C
         collection.add(
             new_item(seed, 16 + before + after, vectors=np.concatenate([own[:before], shared, own[before:]]))
         )
-    found = find_duplicates(collection)
+    found = find_duplicates(collection, TOOLS)
     assert found.groups == []
     assert sorted(pair.kind for pair in found.shared) == ["credits", "overlap"]
 
@@ -119,7 +122,7 @@ def test_a_film_that_repeats_another_one_holds_it_and_is_no_copy(collection: Col
     once = unit_vectors(500, 30)
     collection.add(new_item(1, 30, vectors=once))
     collection.add(new_item(2, 60, vectors=np.concatenate([once, once])))
-    ((_, (pair,)),) = find_duplicates(collection).groups
+    ((_, (pair,)),) = find_duplicates(collection, TOOLS).groups
     assert pair.kind == "subclip" and len(pair.segments) == 2
 
 
@@ -130,7 +133,7 @@ def test_black_beginnings_are_not_shared(collection: Collection) -> None:
         informative = np.array([0.0] * 10 + [1.0] * 40, np.float32)
         vectors = np.concatenate([black, unit_vectors(seed, 40)])
         collection.add(new_item(seed, 50, vectors=vectors, informative=informative))
-    found = find_duplicates(collection)
+    found = find_duplicates(collection, TOOLS)
     assert (found.groups, found.shared) == ([], [])
 
 
@@ -138,10 +141,10 @@ def test_a_dismissed_pair_stays_away(collection: Collection) -> None:
     vectors = unit_vectors(1, 40)
     a = collection.add(new_item(1, 40, vectors=vectors))
     b = collection.add(new_item(2, 40, vectors=vectors))
-    assert len(find_duplicates(collection).groups) == 1
+    assert len(find_duplicates(collection, TOOLS).groups) == 1
     dismiss(collection.catalog, b.id, a.id)
     dismiss(collection.catalog, a.id, b.id)
-    found = find_duplicates(collection)
+    found = find_duplicates(collection, TOOLS)
     assert (found.groups, found.dismissed) == ([], 1)
     with pytest.raises(NotFound):
         dismiss(collection.catalog, a.id, "none")
@@ -156,13 +159,13 @@ def test_a_mirrored_copy_of_a_stored_film_is_told_by_its_pixels(collection: Coll
     plain = collection.add(new_item(1, 12, vectors=vectors, path=film))
     again = collection.add(new_item(2, 12, vectors=vectors, path=write_video(tmp_path / "b.mkv", 1, 6.0, fps=10)))
     turned = collection.add(new_item(3, 12, vectors=vectors, path=mirrored(film, tmp_path / "turned.mp4")))
-    found = find_duplicates(collection)
+    found = find_duplicates(collection, TOOLS)
     told = {frozenset((p.a, p.b)): p for _, group in found.groups for p in group}
     for one, other, is_mirrored in ((plain, turned, True), (plain, again, False)):
         pair = told[frozenset((one.id, other.id))]
         assert pair.variant == ("mirrored" if is_mirrored else "same")
         assert [segment.mirrored for segment in pair.segments] == [is_mirrored]
-        assert [segment.mirrored for segment in align_items(collection, one.id, other.id)] == [is_mirrored]
+        assert [segment.mirrored for segment in align_items(collection, one.id, other.id, tools=TOOLS)] == [is_mirrored]
 
 
 def mirrored(film: Path, path: Path) -> Path:
@@ -178,7 +181,7 @@ def mirrored(film: Path, path: Path) -> Path:
 
 
 def test_an_empty_collection_has_none(collection: Collection) -> None:
-    found = find_duplicates(collection)
+    found = find_duplicates(collection, TOOLS)
     assert (found.groups, found.shared, found.compared) == ([], [], 0)
 
 
@@ -186,13 +189,13 @@ def test_two_items_are_aligned_within_windows(collection: Collection) -> None:
     same = unit_vectors(7, 20)
     a = collection.add(new_item(1, 60, vectors=np.concatenate([unit_vectors(1, 40), same])))
     b = collection.add(new_item(2, 50, vectors=np.concatenate([unit_vectors(2, 10), same, unit_vectors(3, 20)])))
-    (segment,) = align_items(collection, a.id, b.id)
+    (segment,) = align_items(collection, a.id, b.id, tools=TOOLS)
     assert (segment.query_start_seconds, segment.query_end_seconds) == (20, 30)
     assert (segment.start_seconds, segment.end_seconds) == (5, 15)
-    assert segment.confidence > 0.8 and segment.speed == 1 and not segment.mirrored
-    (part,) = align_items(collection, a.id, b.id, (24.0, None), (0.0, 12.0))
+    assert sure(segment) > 0.8 and segment.speed == 1 and not segment.mirrored
+    (part,) = align_items(collection, a.id, b.id, (24.0, None), (0.0, 12.0), TOOLS)
     assert (part.query_start_seconds, part.start_seconds, part.end_seconds) == (24, 9, 12)
-    assert align_items(collection, a.id, b.id, (0.0, 15.0)) == []
+    assert align_items(collection, a.id, b.id, (0.0, 15.0), tools=TOOLS) == []
     with pytest.raises(NotFound):
         align_items(collection, a.id, "none")
     with pytest.raises(InvalidRequest, match="after the start"):

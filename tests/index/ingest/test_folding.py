@@ -12,10 +12,16 @@ from made_media import picture, write_animation
 from made_queries import search_clip, search_frame
 
 from vicmae.index.catalog.items import Moments
-from vicmae.index.ingest.folding import SAME_COSINE, fold
+from vicmae.index.ingest.folding import fold as fold_at
 from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
+
+SAME_COSINE = ENGINE.calibration.folding_cosine
+
+
+def fold(moments: Moments) -> Moments:
+    return fold_at(moments, SAME_COSINE)
 
 
 @st.composite

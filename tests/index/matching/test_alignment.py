@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_queries import sure
 from numpy.typing import NDArray
 
-from vicmae.index.matching import DEFAULT_CALIBRATION, Segment, Timeline, align
+from vicmae.export.engine import FAKE_CALIBRATION
+from vicmae.index.matching import Segment, Timeline, align
 
 Matrix = NDArray[np.float32]
 
@@ -21,7 +23,7 @@ def noise(rows: int, columns: int, level: float = 0.2, seed: int = 0) -> Matrix:
 
 
 def found(similarity: Matrix, query: Timeline, item: Timeline, background: float = 0.0) -> list[Segment]:
-    return align(similarity, np.full(len(similarity), background, np.float32), query, item, DEFAULT_CALIBRATION)
+    return align(similarity, np.full(len(similarity), background, np.float32), query, item, FAKE_CALIBRATION)
 
 
 @settings(max_examples=40, deadline=None)
@@ -187,7 +189,7 @@ def test_confidence_grows_with_the_time_that_tells_and_with_likeness() -> None:
         similarity = noise(rows, 60)
         similarity[np.arange(rows), 20 + np.arange(rows)] = cosine
         (best, *_) = found(similarity, side(rows, weights=np.full(rows, weight)), side(60))
-        return best.confidence
+        return sure(best)
 
     assert 0 <= confidence(4, 0.9) < confidence(20, 0.9) < confidence(20, 0.99) <= 1
     assert confidence(20, 0.95, weight=0.1) < confidence(20, 0.95)

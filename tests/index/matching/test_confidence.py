@@ -8,10 +8,25 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_queries import sure
 
-from vicmae.index.matching import DEFAULT_CALIBRATION as CALIBRATION
+from vicmae.export.calibration import UNCALIBRATED, Calibration
+from vicmae.export.engine import FAKE_CALIBRATION as CALIBRATION
 from vicmae.index.matching import Evidence, Segment, confidence
-from vicmae.index.matching.confidence import discount_rivals
+from vicmae.index.matching.confidence import STILL, discount_rivals
+
+
+def of_frame(likeness: float, pixels: float | None, calibration: Calibration) -> float:
+    chance = confidence.of_frame(likeness, pixels, calibration)
+    assert chance is not None
+    return chance
+
+
+def of_stretch(likely: float, calibration: Calibration) -> float:
+    chance = confidence.of_stretch(likely, calibration)
+    assert chance is not None
+    return chance
+
 
 LONG = Segment(0.0, 20.0, 100.0, 120.0, score=0.99, likeness=0.99, confidence=0.9)
 SHORT = Segment(4.0, 8.0, 0.0, 4.0, score=0.2, likeness=0.99, confidence=0.6)
@@ -22,29 +37,29 @@ correlations = st.floats(-1, 1)
 @given(shares, shares)
 def test_more_likeness_is_never_less_chance(a: float, b: float) -> None:
     low, high = sorted((a, b))
-    assert 0 < confidence.of_frame(low, None, CALIBRATION) <= confidence.of_frame(high, None, CALIBRATION) < 1
-    assert 0 < confidence.of_stretch(low, CALIBRATION) <= confidence.of_stretch(high, CALIBRATION) < 1
+    assert 0 < of_frame(low, None, CALIBRATION) <= of_frame(high, None, CALIBRATION) < 1
+    assert 0 < of_stretch(low, CALIBRATION) <= of_stretch(high, CALIBRATION) < 1
 
 
 @given(shares, correlations, correlations)
 def test_more_agreement_of_pixels_is_never_less_chance(prior: float, a: float, b: float) -> None:
     low, high = sorted((a, b))
-    before = confidence.of_stretch(prior, CALIBRATION)
+    before = of_stretch(prior, CALIBRATION)
     for less, more in (
         (Evidence(0.5, low, None), Evidence(0.5, high, None)),
         (Evidence(low, None, None), Evidence(high, None, None)),
     ):
         assert 0 < confidence.with_pixels(before, less) <= confidence.with_pixels(before, more) < 1
-    assert confidence.of_frame(prior, low, CALIBRATION) <= confidence.of_frame(prior, high, CALIBRATION)
+    assert of_frame(prior, low, CALIBRATION) <= of_frame(prior, high, CALIBRATION)
 
 
 @pytest.mark.parametrize("likeness", [-0.5, 1.01])
 def test_likeness_beyond_its_range_is_taken_as_its_end(likeness: float) -> None:
-    assert 0 < confidence.of_frame(likeness, None, CALIBRATION) < 1
+    assert 0 < of_frame(likeness, None, CALIBRATION) < 1
 
 
 def test_what_moves_at_the_same_time_decides() -> None:
-    unsure = confidence.of_stretch(0.5, CALIBRATION)
+    unsure = of_stretch(0.5, CALIBRATION)
     assert confidence.with_pixels(unsure, Evidence(0.9, 0.9, "same")) > 0.7
     assert confidence.with_pixels(unsure, Evidence(0.9, 0.0, "same")) < 0.2
     assert confidence.with_pixels(unsure, Evidence(0.9, None, "same")) == pytest.approx(unsure, abs=0.02)
@@ -53,17 +68,17 @@ def test_what_moves_at_the_same_time_decides() -> None:
 
 def test_much_more_alike_wins() -> None:
     ((best,), (other,)) = discount_rivals([[LONG], [replace(LONG, likeness=0.8)]], lambda segment: 1.0, CALIBRATION)
-    assert best.confidence == LONG.confidence and other.confidence < 0.3
+    assert sure(best) == sure(LONG) and sure(other) < 0.3
 
 
 def test_a_still_part_of_a_longer_stretch_is_not_sure() -> None:
     ((best,), (other,)) = discount_rivals([[LONG], [SHORT]], lambda segment: float(segment is LONG), CALIBRATION)
-    assert best.confidence == LONG.confidence and other.confidence == 0
+    assert sure(best) == sure(LONG) and sure(other) == 0
 
 
 def test_an_excerpt_that_moves_stays_sure() -> None:
     ((_,), (excerpt,)) = discount_rivals([[LONG], [SHORT]], lambda segment: 1.0, CALIBRATION)
-    assert excerpt.confidence == SHORT.confidence
+    assert sure(excerpt) == sure(SHORT)
 
 
 def test_a_still_scene_without_a_better_rival_is_less_sure_but_not_unsure() -> None:
@@ -72,7 +87,9 @@ def test_a_still_scene_without_a_better_rival_is_less_sure_but_not_unsure() -> N
         [[SHORT], [replace(LONG, query_start_seconds=10.0)]], lambda segment: 0.0, CALIBRATION
     )
     copies = discount_rivals([[LONG], [LONG], [LONG]], lambda segment: 0.0, CALIBRATION)
-    assert alone.confidence == SHORT.confidence * CALIBRATION.still_confidence
-    assert {s.confidence for s in (elsewhere, *(copy for (copy,) in copies))} == {
-        LONG.confidence * CALIBRATION.still_confidence
-    }
+    assert sure(alone) == sure(SHORT) * STILL
+    assert {sure(s) for s in (elsewhere, *(copy for (copy,) in copies))} == {sure(LONG) * STILL}
+
+
+def test_without_a_curve_there_is_no_confidence_whatever_pixels_say() -> None:
+    assert confidence.of_frame(1.0, 1.0, UNCALIBRATED) is None and confidence.of_stretch(1.0, UNCALIBRATED) is None

@@ -9,6 +9,7 @@ import pytest
 from made_decoders import CountingDecoder
 from made_items import ENGINE, new_item, unit_vectors
 from made_media import picture, write_image, write_video
+from made_queries import sure
 from PIL import Image
 
 from vicmae.errors import InvalidRequest, MediaTooLarge, NotFound
@@ -54,7 +55,7 @@ def test_a_whole_search_decodes_its_picture_once(collection: Collection, tmp_pat
         counting = CountingDecoder()
         asked = SearchRequest(Query(source=path, target=target))
         (hit,) = search(collection, asked, replace(TOOLS, decoder=counting)).hits
-        assert hit.item.name == "query.heic" and (hit.confidence > 0.5 or target == "clip")
+        assert hit.item.name == "query.heic" and (sure(hit) > 0.5 or target == "clip")
         compared = 1 if target != "clip" else 3  # a clip's hit is compared at up to three places
         assert 1 < counting.decoded <= 1 + compared
 
@@ -80,7 +81,7 @@ def test_a_region_is_looked_for_as_the_picture_that_it_is(collection: Collection
     found = {}
     for name, region in (("1.png", Region(0, 0, 0.5, 1)), ("2.png", Region(0.5, 0, 1, 1))):
         hits = search(collection, SearchRequest(Query(source=tmp_path / "collage.png", region=region)), TOOLS).hits
-        found[name] = (hits[0].item.name, hits[0].score > 0.99, hits[0].confidence > 0.9)
+        found[name] = (hits[0].item.name, hits[0].score > 0.99, sure(hits[0]) > 0.9)
     assert found == {"1.png": ("1.png", True, True), "2.png": ("2.png", True, True)}
     whole = search(collection, SearchRequest(Query(source=tmp_path / "collage.png")), TOOLS).hits
     assert whole[0].score < 0.95

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from made_decoders import CountingDecoder
 from made_media import write_video
+from made_queries import sure
 
 from vicmae.export.engine import FakeEngine
 from vicmae.index.collection import Collection
@@ -46,9 +47,9 @@ def test_footage_that_is_there_is_surer_than_before(collection: Collection, tmp_
     before = found(collection, tmp_path / "film.mp4", 3, 7)
     after = reranked(before, tmp_path / "film.mp4")
     assert {hit.item.name for hit in after[:2]} == {"film.mp4", "copy.webm"}
-    assert min(hit.confidence for hit in after[:2]) > 0.9
-    assert [hit.confidence for hit in after[:2]] >= [hit.confidence for hit in before[:2]]
-    assert after[2].confidence < 0.1
+    assert min(sure(hit) for hit in after[:2]) > 0.9
+    assert [sure(hit) for hit in after[:2]] >= [sure(hit) for hit in before[:2]]
+    assert sure(after[2]) < 0.1
     assert after[0].start_seconds == pytest.approx(3, abs=0.5) and after[0].end_seconds == pytest.approx(7, abs=0.5)
 
 
@@ -60,7 +61,7 @@ def test_what_only_looks_alike_goes_behind_what_is_the_same(collection: Collecti
     fooled = replace(wrong, segments=[stretch], score=1.0, confidence=0.6)
     after = reranked([fooled, right], tmp_path / "film.mp4")
     assert [hit.item.name for hit in after] == ["film.mp4", "other.mp4"]
-    assert after[0].confidence > 0.9 and after[1].confidence < 0.5
+    assert sure(after[0]) > 0.9 and sure(after[1]) < 0.5
 
 
 def test_a_mirrored_copy_is_called_so(collection: Collection, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_files_that_are_gone_stay_as_they_were_found(collection: Collection, tmp
     after = {hit.item.name: hit for hit in reranked(before, tmp_path / "copy.webm")}
     for hit in before:
         if hit.item.name != "copy.webm":
-            assert after[hit.item.name].confidence == hit.confidence
+            assert sure(after[hit.item.name]) == sure(hit)
 
 
 def test_only_a_few_stretches_are_looked_at(collection: Collection, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from made_media import frame_of, picture, scene_at, write_image, write_video
-from made_queries import search_clip, search_frame
+from made_queries import search_clip, search_frame, sure
 from numpy.typing import NDArray
 
 from vicmae.errors import InvalidRequest
@@ -153,9 +153,9 @@ def test_a_shared_intro_makes_no_false_hit(collection: Collection) -> None:
         collection.add(new_item(seed, 76, vectors=np.concatenate([intro, vectors])))
     clip = np.concatenate([intro, own[4][:24]])
     best, *others = search_clip(collection, clip, np.arange(40) / 2, 10)
-    assert best.item.name == "4.mp4" and best.segments[0].confidence > 0.8
+    assert best.item.name == "4.mp4" and sure(best.segments[0]) > 0.8
     assert (best.segments[0].query_start_seconds, best.segments[0].query_end_seconds) == (0, 20)
-    assert max(segment.confidence for hit in others for segment in hit.segments) < 0.3
+    assert max(sure(segment) for hit in others for segment in hit.segments) < 0.3
 
 
 def test_copies_and_the_intro_itself_keep_their_confidence(collection: Collection) -> None:
@@ -164,7 +164,7 @@ def test_copies_and_the_intro_itself_keep_their_confidence(collection: Collectio
     for seed in range(1, 7):
         collection.add(new_item(seed, 40, vectors=film))
     hits = search_clip(collection, film[5:30], np.arange(25) / 2, 10)
-    assert len(hits) == 6 and min(hit.segments[0].confidence for hit in hits) > 0.8
+    assert len(hits) == 6 and min(sure(hit.segments[0]) for hit in hits) > 0.8
 
 
 def test_an_empty_collection_has_no_hits(collection: Collection) -> None:
@@ -254,10 +254,10 @@ def test_a_film_shown_within_another_one_is_found(films: tuple[Collection, Path]
     query = embed_query(collection, Query(source=clip), tools_of(ENGINE))
     assert query.inset is not None and query.inset.shape == query.vectors.shape
     best = search_clip(collection, query.vectors, query.seconds, 3, informative=query.informative, inset=query.inset)[0]
-    assert best.item.name == "film2.mp4" and best.segments[0].confidence > 0.5
+    assert best.item.name == "film2.mp4" and sure(best.segments[0]) > 0.5
     assert best.start_seconds == pytest.approx(20, abs=1) and best.end_seconds == pytest.approx(30, abs=1)
     without = search_clip(collection, query.vectors, query.seconds, 3, informative=query.informative)[0]
-    assert without.segments[0].confidence < 0.3
+    assert sure(without.segments[0]) < 0.3
 
 
 @pytest.mark.parametrize("second", [0.0, 7.25, 33.5, 59.0])
