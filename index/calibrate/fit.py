@@ -89,7 +89,7 @@ def fit_frames(
         about_as_alike=_told(about),
         varied=_told(float(np.clip(np.median(moved) if len(moved) else 2 * about, 0.01, 1.0))),
         rerank_score=_told(float(np.clip(np.quantile(cosines[~is_turned], 0.05), -1, 1))),
-        rerank_tie=_told(float(np.clip(1 - np.quantile(cosines[is_light], 0.05), 0, 1))),
+        rerank_tie=_told(float(np.clip(1 - np.median(cosines[~is_turned]), 0, 1))),
         folding_cosine=UNCALIBRATED.folding_cosine,
         frame=curve,
         mean=tuple(mean.tolist()),
