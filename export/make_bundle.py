@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ..errors import BundleError, DriftError
 from ..media.spec import InputSpec
 from .batch_invariance import require_batch_invariance
-from .bundle import CANARY, CARD, MANIFEST, EngineFile, Manifest, save_canary, sha256_of, write_with_card
+from .bundle import CANARY, CARD, MANIFEST, EngineFile, Manifest, read_manifest, save_canary, sha256_of, write_with_card
+from .calibration import Calibration
 from .drift import Drift, compare, require_within_limits
 from .onnxruntime_engine import OnnxRuntimeEngine
 from .quantize import FILES, Batches, gate_of, write_precision
@@ -87,7 +88,7 @@ def export_bundle(
                     file.unlink()
             else:
                 engines[path.name] = _engine_file(path, gate_of(precision), drift)
-        return _describe(reference.engine, aside, engines, provenance or {})
+        return _describe(reference.engine, aside, engines, provenance or {}, _fitted_before(bundle, reference.engine))
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,11 @@ def _drift_within_limits(
 
 
 def _describe(
-    reference: TorchEngine, bundle: Path, engines: dict[str, EngineFile], provenance: dict[str, Any]
+    reference: TorchEngine,
+    bundle: Path,
+    engines: dict[str, EngineFile],
+    provenance: dict[str, Any],
+    calibration: Calibration | None,
 ) -> Manifest:
     """Writes canary, manifest and card beside the engine files."""
     canary = made_up_pixels(reference.spec, CANARIES)
@@ -141,9 +146,21 @@ def _describe(
         engines=engines,
         pooling=reference.pooling,
         provenance=provenance,
+        calibration=calibration,
     )
     write_with_card(bundle, manifest)
     return manifest
+
+
+def _fitted_before(bundle: Path, engine: TorchEngine) -> Calibration | None:
+    """The calibration of the bundle that is replaced, where it is of the same model."""
+    if not (bundle / MANIFEST).is_file():
+        return None
+    try:
+        before = read_manifest(bundle)
+    except BundleError:  # damaged, and about to be replaced
+        return None
+    return before.calibration if before.fingerprint == engine.fingerprint else None
 
 
 def _files_of(path: Path) -> list[Path]:

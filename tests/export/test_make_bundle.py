@@ -11,9 +11,10 @@ from made_runs import NANO, nano_encoder, noise_pixels, write_bundle
 
 from vicmae.errors import BundleError, DriftError
 from vicmae.export import make_bundle, swap, to_onnx
-from vicmae.export.bundle import CANARY, CARD, MANIFEST, read_manifest, write_manifest
+from vicmae.export.bundle import CANARY, CARD, MANIFEST, read_manifest, record_calibration, write_manifest
 from vicmae.export.card import card_of
 from vicmae.export.choice import open_engine
+from vicmae.export.engine import FAKE_CALIBRATION
 from vicmae.export.make_bundle import export_bundle, made_up_pixels
 from vicmae.export.quantize import FILES, write_precision
 from vicmae.export.torch_engine import TorchEngine
@@ -272,3 +273,15 @@ def test_a_folder_is_replaced_where_the_system_cannot_exchange(tmp_path: Path, m
     swap.put_in_place(tmp_path / "new", tmp_path / "place")
     assert (tmp_path / "place" / "file").read_text() == "new" and (tmp_path / "new" / "file").read_text() == "place"
     assert {p.name for p in tmp_path.iterdir()} == {"new", "place"}
+
+
+def test_a_calibration_outlives_another_export_of_the_same_model_only(tmp_path: Path) -> None:
+    bundle = tmp_path / "b"
+    manifest = export_bundle(ENCODER, "nano", bundle)
+    assert manifest.calibration is None
+    fitted = replace(FAKE_CALIBRATION, mean=(0.5,) * manifest.spec.dim)
+    record_calibration(bundle, manifest.fingerprint, fitted)
+    assert export_bundle(ENCODER, "nano", bundle).calibration == fitted
+    assert export_bundle(nano_encoder(seed=5), "nano", bundle).calibration is None
+    with pytest.raises(BundleError, match="replaced by another model"):
+        record_calibration(bundle, manifest.fingerprint, fitted)
