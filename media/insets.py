@@ -5,9 +5,11 @@ most of the pictures. A side may lie on the border of the picture, but not more 
 picture: in a single one every window and every book is such a rectangle. Knows no files and no models.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,11 +26,13 @@ SURE_COVERED = 0.82  # least of "how sure" over sides; see docs/benchmarks.md
 BORDER_SURE = 0.4  # what a side on the border of the picture counts
 RUNS_ON_COST = 0.2
 BEYOND = 3  # cells past a corner
-CELL = 4  # pixels: sides are first sought on a grid
+CELL = 4  # pixels: lines that may be sides are first sought on a grid
+BESIDE = 2  # pixels beside a line, within which an edge counts
 MOST_LINES = 20  # each way, that are tried as sides
 RIM = 0.01  # of the inset, taken off each side: a codec smears the edge
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,11 @@ def glances(frames: Frames) -> NDArray[np.uint8]:
 
 
 def find_inset(pictures: NDArray[np.uint8]) -> Inset | None:
-    """pictures (T, h, w) uint8, glances of one film in order -> the rectangle that stays, if there is a clear one."""
+    """pictures (T, h, w) uint8, glances of one film in order -> the rectangle that stays, if there is a clear one.
+
+    Lines are chosen on a grid and placed to the pixel; rectangles of them are judged pixel by pixel, so that it does
+    not matter where on the grid an inset lies.
+    """
     count, height, width = pictures.shape
     if count < LEAST_PICTURES or min(height, width) < 8 * CELL:
         return None
@@ -69,13 +77,7 @@ def find_inset(pictures: NDArray[np.uint8]) -> Inset | None:
     if found is None:
         return None
     left, right, top, bottom = found
-    rows, columns = slice(top, bottom), slice(left, right)
-    return Inset(
-        _exactly(upright[rows], left) / width,
-        _exactly(level[columns], top) / height,
-        _exactly(upright[rows], right) / width,
-        _exactly(level[columns], bottom) / height,
-    )
+    return Inset(left / width, top / height, right / width, bottom / height)
 
 
 def _staying(steps: Floats) -> Floats:
@@ -88,71 +90,85 @@ def _staying(steps: Floats) -> Floats:
 class _Lines:
     """The lines of one direction that may be sides.
 
-    places (L,)         where: cells from the border, both borders included
-    sure (L, n+1, n+1)  [line, from, to]: which share of that stretch, in cells, is edge; less where the edge runs on,
-                        for a side ends at its corners
+    places (L,)      where: pixels from the border, the first and the last are the borders
+    sums (L, A + 1)  how many of the first 0..A pixels along the line are edge; 0 on the borders
     """
 
-    places: NDArray[np.int64]
-    sure: Floats
+    places: Ints
+    sums: Floats
 
     @classmethod
     def of(cls, edges: Floats) -> "_Lines":
-        """edges (along, across - 1): how strong, between a pixel and the next one across."""
-        along, across = edges.shape[0] // CELL, (edges.shape[1] + 1) // CELL
-        padded = np.pad(edges, ((0, 0), (2, 2)))
-        highest = np.max([padded[:, shift : shift + edges.shape[1]] for shift in range(5)], axis=0)
-        is_edge = np.pad((edges >= highest) & (edges >= LEAST_EDGE), ((0, 0), (1, 2)))
-        # The grid line k lies between the pixels k CELL - 1 and k CELL; an edge half a cell beside it counts.
-        near = np.stack([is_edge[:, k * CELL - 2 : k * CELL + 3].any(axis=1) for k in range(1, across)])
-        shares = near[:, : along * CELL].reshape(across - 1, along, CELL).mean(axis=2, dtype=np.float32)
-        sums = np.pad(shares.cumsum(axis=1), ((0, 0), (1, 0)))
-        places = np.arange(along + 1)
-        lengths = places[None] - places[:, None]
-        covered = (sums[:, None, :] - sums[:, :, None]) / np.maximum(lengths, 1)
-        before = np.pad((sums[:, BEYOND:] - sums[:, :-BEYOND]) / BEYOND, ((0, 0), (BEYOND, 0)))
-        after = np.pad((sums[:, BEYOND:] - sums[:, :-BEYOND]) / BEYOND, ((0, 0), (0, BEYOND)))
-        sure = covered - RUNS_ON_COST * (before[:, :, None] + after[:, None, :]) / 2
-        sure[:, lengths < LEAST_SIDE * along] = 0
-        best = sure.max(axis=(1, 2))
-        kept = np.sort(np.argsort(-best)[:MOST_LINES])
-        kept = kept[best[kept] >= LEAST_COVERED]
-        borders = np.zeros((1, along + 1, along + 1), np.float32)
-        return cls(np.array([0, *(kept + 1), across], np.int64), np.concatenate([borders, sure[kept], borders]))
+        """edges (A, B - 1): how strong, between a pixel and the next one across."""
+        length, width = edges.shape[0], edges.shape[1] + 1
+        highest = sliding_window_view(np.pad(edges, ((0, 0), (2, 2))), 5, axis=1).max(axis=2)
+        is_edge = np.pad((edges >= highest) & (edges >= LEAST_EDGE), ((0, 0), (1 + BESIDE, 1 + BESIDE)))
+        # (A, B + 1): at each pixel along, whether there is an edge near the line before the pixel c across.
+        is_near = sliding_window_view(is_edge, 2 * BESIDE + 1, axis=1).any(axis=2)
+        along, grid = length // CELL, np.arange(CELL, CELL * (width // CELL), CELL)
+        shares = is_near[: along * CELL, grid].reshape(along, CELL, len(grid)).mean(axis=1, dtype=np.float32).T
+        first, last = np.triu_indices(along + 1, math.ceil(LEAST_SIDE * along))
+        sure = _sure(_sums(shares), first, last, BEYOND)
+        stretch = sure.argmax(axis=1)  # of each line, where it is most like a side
+        best = sure[np.arange(len(grid)), stretch]
+        places = [0]
+        for line in np.sort(np.argsort(-best)[:MOST_LINES]):
+            if best[line] >= LEAST_COVERED:
+                here = slice(CELL * first[stretch[line]], CELL * last[stretch[line]])
+                before = grid[line] - BESIDE - 1  # the column of edges before the outermost pixel that counts
+                places.append(before + 1 + int(edges[here, before : before + 2 * BESIDE + 1].mean(axis=0).argmax()))
+        sums = _sums(is_near[:, [*places, width]].T.astype(np.float32))
+        sums[[0, -1]] = 0
+        return cls(np.array([*places, width]), sums)
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """Places in `places` of two lines far enough apart."""
-        least, last = LEAST_SIDE * self.places[-1], len(self.places)
-        return [(a, b) for a in range(last) for b in range(a + 1, last) if self.places[b] - self.places[a] >= least]
+    def pairs(self) -> Ints:
+        """(P, 2) int64: the numbers of two lines far enough apart, the nearer to the first border first."""
+        first, second = np.triu_indices(len(self.places), 1)
+        is_apart = self.places[second] - self.places[first] >= LEAST_SIDE * self.places[-1]
+        return np.stack([first[is_apart], second[is_apart]], axis=1)
+
+    def sure(self, stretches: Ints) -> Floats:
+        """stretches (P, 2) pixels along -> (L, P): how sure each of them is a side on that line; NaN on a border."""
+        sure = _sure(self.sums, stretches[:, 0], stretches[:, 1], BEYOND * CELL, BESIDE)
+        sure[[0, -1]] = np.nan
+        return sure
+
+
+def _sums(shares: Floats) -> Floats:
+    """shares (L, N) -> (L, N + 1): of the first 0..N."""
+    return np.pad(shares.cumsum(axis=1), ((0, 0), (1, 0)))
+
+
+def _sure(sums: Floats, first: Ints, last: Ints, beyond: int, corner: int = 0) -> Floats:
+    """sums (L, N + 1), stretches from first to last (P,) -> (L, P): how sure a side is there on each line.
+
+    The share of the stretch that is edge; less where the edge runs on, for a side ends at its corners. corner: what is
+    so near to one says nothing, as the corner itself is not known better.
+    """
+
+    def within(start: Ints, end: Ints) -> Floats:
+        start, end = (np.clip(place, 0, sums.shape[1] - 1) for place in (start, end))
+        return np.asarray(sums[:, end] - sums[:, start], np.float32)
+
+    covered = within(first + corner, last - corner) / (last - first - 2 * corner)
+    before = within(first - corner - beyond, first - corner)
+    after = within(last + corner, last + corner + beyond)
+    return np.asarray(covered - RUNS_ON_COST * (before + after) / (2 * beyond), np.float32)
 
 
 def _best_rectangle(upright: _Lines, level: _Lines) -> tuple[int, int, int, int] | None:
-    """(left, right, top, bottom) in pixels, to within a cell; None where no rectangle is sure."""
-    best, found = SURE_COVERED, None
-    for top, bottom in level.pairs():
-        rows = level.places[top], level.places[bottom]
-        for left, right in upright.pairs():
-            columns = upright.places[left], upright.places[right]
-            sides = [
-                float(lines.sure[line, stretch[0], stretch[1]])
-                for lines, line, stretch in (
-                    (upright, left, rows), (upright, right, rows), (level, top, columns), (level, bottom, columns)
-                )
-                if 0 < line < len(lines.places) - 1
-            ]  # fmt: skip
-            if len(sides) >= 2 and min(sides) >= LEAST_COVERED:
-                sure = (min(sides) + (sum(sides) + (4 - len(sides)) * BORDER_SURE) / 4) / 2
-                if sure > best:
-                    best, found = sure, (columns[0] * CELL, columns[1] * CELL, rows[0] * CELL, rows[1] * CELL)
-    return None if found is None else (int(found[0]), int(found[1]), int(found[2]), int(found[3]))
-
-
-def _exactly(edges: Floats, near: int) -> int:
-    """edges (along, across - 1) beside a side; its pixel, near that of the grid. The border stays."""
-    if near == 0:
-        return 0
-    if near + CELL > edges.shape[1]:
-        return int(edges.shape[1]) + 1
-    first = max(0, near - CELL)
-    strengths: list[float] = edges[:, first : near + CELL].mean(axis=0).tolist()
-    return first + strengths.index(max(strengths)) + 1
+    """(left, right, top, bottom) in pixels; None where no rectangle is sure."""
+    columns, rows = upright.pairs(), level.pairs()
+    of_upright, of_level = upright.sure(level.places[rows]), level.sure(upright.places[columns])
+    # (4, pairs of columns, pairs of rows)
+    sides = np.stack([*of_upright[columns.T], *(side.T for side in of_level[rows.T])])
+    is_border = np.isnan(sides)
+    least = np.where(is_border, np.inf, sides).min(axis=0)
+    sure = (least + np.where(is_border, BORDER_SURE, sides).mean(axis=0)) / 2
+    sure[(is_border.sum(axis=0) > 2) | (least < LEAST_COVERED)] = 0
+    across, down = np.unravel_index(sure.argmax(), sure.shape)
+    if sure[across, down] <= SURE_COVERED:
+        return None
+    left, right = upright.places[columns[across]].tolist()
+    top, bottom = level.places[rows[down]].tolist()
+    return left, right, top, bottom

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_media import scene_frames
 from numpy.typing import NDArray
@@ -25,17 +25,28 @@ def within(outer: Frames, inner: Frames, left: int, top: int) -> Frames:
     return Frames(data, outer.seconds)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 76), st.integers(0, 57))
-def test_an_inset_is_found_where_it_is(seed: int, left: int, top: int) -> None:
-    inner = film(seed + 5000, (116, 87))
-    both = within(film(seed), inner, left, top)
+@example(seed=0, left=75, top=0)  # its right side is all but on the border
+def test_an_inset_whose_edges_show_is_found_wherever_it_is(seed: int, left: int, top: int) -> None:
+    dark, bright = film(seed), film(seed + 5000, (116, 87))
+    dark.data[:] //= 2
+    bright.data[:] = 128 + bright.data // 2
+    both = within(dark, bright, left, top)
     inset = find_inset(glances(both))
     assert inset is not None
     found = np.array([inset.left * 192, inset.top * 144, inset.right * 192, inset.bottom * 144])
-    assert np.abs(found - [left, top, left + 116, top + 87]).max() <= 12
+    assert np.abs(found - [left, top, left + 116, top + 87]).max() <= 4
     cut = inset.cut_out(both)
-    assert cut.seconds is both.seconds and np.abs(np.array(cut.data.shape[1:3]) - (87, 116)).max() <= 10
+    assert cut.seconds is both.seconds and np.abs(np.array(cut.data.shape[1:3]) - (87, 116)).max() <= 8
+
+
+@pytest.mark.parametrize("left", [74, 75, 76])
+def test_the_grid_does_not_matter_to_an_inset_beside_the_border(left: int) -> None:
+    inset = find_inset(glances(within(film(0), film(5000, (116, 87)), left, 0)))
+    assert inset is not None
+    found = np.array([inset.left * 192, inset.top * 144, inset.right * 192, inset.bottom * 144])
+    assert np.abs(found - [left, 0, left + 116, 87]).max() <= 2
 
 
 @pytest.mark.parametrize("seed", range(5))
