@@ -42,8 +42,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vicmae.index.library import Library
-from vicmae.index.vectors.id_ranges import Allowed, allowed_of
-from vicmae.index.vectors.plan import Effort
+from vicmae.index.vectors import Allowed, Effort, allowed_of
 
 RESULTS = Path(__file__).parent / "results"
 QUERIES = 500

@@ -36,7 +36,7 @@ from rich.table import Table
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.search import Query, SearchRequest, search
-from vicmae.index.vectors.plan import IndexOptions
+from vicmae.index.vectors import IndexOptions
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 100  # of an item

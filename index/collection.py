@@ -25,10 +25,7 @@ from .catalog import (
     read_identity,
 )
 from .frame_reader import FrameReader, FramesCache
-from .vectors.gpu import Card
-from .vectors.id_ranges import Allowed
-from .vectors.index import VectorIndex
-from .vectors.plan import IndexOptions
+from .vectors import Allowed, Card, IndexOptions, VectorIndex
 
 
 class Collection:

@@ -18,8 +18,7 @@ from .aliases import COLLECTION_NAME, Aliases, check_name
 from .catalog import CATALOG_FILE, UPLOADS_FOLDER, Catalog, read_identity, write_identity
 from .collection import Collection
 from .frame_reader import FramesCache, frames_cache
-from .vectors.gpu import Card
-from .vectors.plan import IndexOptions
+from .vectors import Card, IndexOptions
 
 
 @dataclass(frozen=True)

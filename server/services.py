@@ -22,8 +22,7 @@ from ..index.cache import ByteCache
 from ..index.ingest import IngestOptions
 from ..index.library import Library
 from ..index.locks import file_lock
-from ..index.vectors.gpu import open_card
-from ..index.vectors.plan import IndexOptions
+from ..index.vectors import IndexOptions, open_card
 from ..media.decoding import Decoder
 from ..media.limits import MediaLimits
 from ..media.sandbox import Sandbox

@@ -48,6 +48,7 @@ FACES = {  # sub-packages of which others import the public names only, from the
     ("index", "ingest"),
     ("index", "matching"),
     ("index", "search"),
+    ("index", "vectors"),
 }
 MAY_USE_SETTINGS = {"server"}
 WITHOUT_TORCH = ("server", "index", "media")

@@ -13,7 +13,7 @@ from ...errors import StorageError
 from ..catalog import NAMED, row_counts, row_faults, vector_faults, vector_ids, vectors_with_ids
 from ..collection import Collection
 from ..paths import is_gone
-from ..vectors.id_ranges import allowed_of
+from ..vectors import allowed_of
 
 SAMPLE = 200  # vectors that are looked up in the index
 SCORE_TOLERANCE = 2e-3  # of the cosine of a stored vector with itself

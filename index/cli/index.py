@@ -70,7 +70,7 @@ def index(
     from ...export.choice import open_engine
     from ..ingest import walk, watched
     from ..library import Library
-    from ..vectors.plan import IndexOptions
+    from ..vectors import IndexOptions
 
     settings = load_settings(data=data, bundle=bundle, frames_per_second=fps, sampling=sampling)
     found = walk(_listed(paths))

@@ -64,7 +64,7 @@ def search(
     from ..library import Library
     from ..search import Query, SearchRequest
     from ..search import search as search_collection
-    from ..vectors.plan import IndexOptions
+    from ..vectors import IndexOptions
 
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")

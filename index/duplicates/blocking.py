@@ -119,8 +119,7 @@ def _votes(cells: Cells, probes: Floats, owners: Ids, least: Floats, items: int)
     for rows, vectors, held_by in cells.near(probes):
         met, columns = np.nonzero(probes[rows] @ vectors.T >= least[rows][:, None])
         known = held_by[columns] >= 0
-        found = np.unique(rows[met[known]] * items + held_by[columns[known]])
-        votes_of_probes.append(found)
+        votes_of_probes.append(np.unique(rows[met[known]] * items + held_by[columns[known]]))
     once = np.unique(np.concatenate(votes_of_probes))
     voted, votes = np.unique(owners[once // items] * items + once % items, return_counts=True)
     return voted // items, voted % items, votes

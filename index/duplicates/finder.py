@@ -87,11 +87,7 @@ def find_duplicates(
 
 
 def _aligned(
-    collection: Collection,
-    items: dict[str, Item],
-    pairs: list[tuple[str, str]],
-    tools: Tools,
-    on_progress: Progress,
+    collection: Collection, items: dict[str, Item], pairs: list[tuple[str, str]], tools: Tools, on_progress: Progress
 ) -> Stretches:
     """What each pair shares by its vectors, where that is long enough."""
     moments = lru_cache(MOMENTS_KEPT)(collection.moments_of)
@@ -124,12 +120,11 @@ def _confirmed(items: dict[str, Item], stretches: Stretches, tools: Tools, on_pr
 
 
 def _all_items(collection: Collection) -> Iterator[Item]:
-    cursor: str | None = None
-    while True:
+    page, cursor = collection.items(1000)
+    yield from page
+    while cursor is not None:
         page, cursor = collection.items(1000, cursor)
         yield from page
-        if cursor is None:
-            return
 
 
 def _by_bytes(items: Iterable[Item]) -> list[list[Item]]:

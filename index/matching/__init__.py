@@ -5,12 +5,11 @@ Opens no database and writes nothing.
 
 from .alignment import Segment, Timeline, align
 from .confidence import SURE, discount_rivals, of_frame, of_stretch, with_pixels
-from .evidence import COMPARED_SIDE, Evidence, PictureAt, agreement, evidence_of, pictures_of
+from .evidence import Evidence, PictureAt, agreement, evidence_of, pictures_of
 from .likeness import cosine_of, likeness, rarity, shots_of, variety
 from .pixels import Variant, variant_of
 
 __all__ = [
-    "COMPARED_SIDE",
     "SURE",
     "Evidence",
     "PictureAt",

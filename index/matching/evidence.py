@@ -65,11 +65,12 @@ def evidence_of(
     picture_at: PictureAt, item: Item, segment: Segment, limits: MediaLimits, decoder: Decoder
 ) -> Evidence | None:
     """picture_at: of the query's side of `segment`; None where one of the two cannot be read."""
+    look = _looks_at(picture_at, item, segment, limits, decoder)
     looked: dict[float, tuple[Picture, Pictures]] = {}
     try:
         for shares in ROUNDS:
             for share in shares:
-                looked[share] = _both_at(share, picture_at, item, segment, limits, decoder)
+                looked[share] = look(share)
             evidence = compared(*zip(*(looked[share] for share in sorted(looked)), strict=True))
             if _is_clear(evidence):
                 break
@@ -84,13 +85,13 @@ def agreement(a: Item, b: Item, segment: Segment, limits: MediaLimits, decoder: 
     (True, None) when a file cannot be read to tell.
     """
     shares = AGREE_AT if a.kind == "video" else (0.0,)
-    picture_at = pictures_of(a.path, limits, decoder)
+    look = _looks_at(pictures_of(a.path, limits, decoder), b, segment, limits, decoder)
     told: list[Variant | None] = []
     try:
         for share in shares:
             if told and 2 * max(Counter(told).values()) > len(shares):
                 break  # whatever the rest says
-            told.append(variant_among(*_both_at(share, picture_at, b, segment, limits, decoder))[0])
+            told.append(variant_among(*look(share))[0])
     except (MediaError, NotFound, InvalidRequest):  # gone or changed since it was indexed: the vectors stand
         return True, None
     ranked = Counter(variant for variant in told if variant is not None).most_common()
@@ -99,28 +100,26 @@ def agreement(a: Item, b: Item, segment: Segment, limits: MediaLimits, decoder: 
     return True, ranked[0][0]
 
 
-def _both_at(
-    share: float, picture_at: PictureAt, item: Item, segment: Segment, limits: MediaLimits, decoder: Decoder
-) -> tuple[Picture, Pictures]:
-    """The query's picture at this share of the segment, and the item's around the same place."""
-    query_seconds = segment.query_start_seconds + share * (segment.query_end_seconds - segment.query_start_seconds)
-    item_seconds = segment.start_seconds + share * (segment.end_seconds - segment.start_seconds)
-    return picture_at(query_seconds), _pictures_around(item, item_seconds, limits, decoder)
+def _looks_at(
+    picture_at: PictureAt, item: Item, segment: Segment, limits: MediaLimits, decoder: Decoder
+) -> Callable[[float], tuple[Picture, Pictures]]:
+    """What the query shows at a share of the segment, and what the item shows around there: times are uncertain."""
+    still = pictures_of(item.path, limits, decoder)
 
+    def look(share: float) -> tuple[Picture, Pictures]:
+        picture = picture_at(
+            segment.query_start_seconds + share * (segment.query_end_seconds - segment.query_start_seconds)
+        )
+        if item.kind == "image":
+            return picture, [still(0.0)]
+        seconds = segment.start_seconds + share * (segment.end_seconds - segment.start_seconds)
+        start, end = max(0.0, seconds - AROUND_SECONDS), seconds + AROUND_SECONDS
+        frames = decoder.read_frames(
+            item.path, AROUND_FPS, limits, start_seconds=start, end_seconds=end, shorter_side=COMPARED_SIDE
+        )
+        return picture, [each for chunk in frames for each in chunk.data]
 
-def _pictures_around(item: Item, seconds: float, limits: MediaLimits, decoder: Decoder) -> Pictures:
-    """The item's pictures around a second, as sampled times are uncertain; a picture is itself at any."""
-    if item.kind == "image":
-        return [decoder.frame_at(item.path, 0.0, limits, COMPARED_SIDE).data[0]]
-    frames = decoder.read_frames(
-        item.path,
-        AROUND_FPS,
-        limits,
-        start_seconds=max(0.0, seconds - AROUND_SECONDS),
-        end_seconds=seconds + AROUND_SECONDS,
-        shorter_side=COMPARED_SIDE,
-    )
-    return [picture for chunk in frames for picture in chunk.data]
+    return look
 
 
 def _is_clear(evidence: Evidence) -> bool:

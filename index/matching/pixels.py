@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -140,20 +141,14 @@ def _best_crop(part: Grey, whole: Grey, side: int) -> float:
     return max(_best_place(template, _small(whole, round(side / kept))) for kept in CROPS)
 
 
-def _best_place(part: NDArray[np.float32], whole: NDArray[np.float32]) -> float:
-    """Normalised cross-correlation of part (P, P) at every place of whole (W, W), by FFT; the highest."""
-    size, shape = part.shape[0], whole.shape
-    template = part - part.mean()
-    places = whole.shape[0] - size + 1
-    product = np.fft.irfft2(np.fft.rfft2(whole) * np.conj(np.fft.rfft2(template, shape)), shape)[:places, :places]
-    sums, squares = _window_sums(whole, size), _window_sums(whole**2, size)
-    count = size * size
-    spread = np.sqrt(np.maximum(squares / count - (sums / count) ** 2, 0))
-    return float((product / count / ((spread + BLUR_LEVELS / 4) * (template.std() + BLUR_LEVELS / 4))).max())
-
-
-def _window_sums(picture: NDArray[np.float32], size: int) -> NDArray[np.float64]:
-    """The sum over every (size, size) window."""
-    total = np.pad(picture.astype(np.float64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    sums = total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]
-    return np.asarray(sums, np.float64)
+def _best_place(part: Grey, whole: Grey) -> float:
+    """The highest correlation of part (P, P) with what is at each place of whole (W, W)."""
+    size = part.shape[0]
+    covariance = cv2.matchTemplate(whole, part, cv2.TM_CCOEFF) / size**2
+    sums, squares = cv2.integral2(whole, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
+    means, mean_squares = (
+        (total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]) / size**2
+        for total in (sums, squares)
+    )
+    spread = np.sqrt(np.maximum(mean_squares - means**2, 0))
+    return float((covariance / ((spread + BLUR_LEVELS / 4) * (part.std() + BLUR_LEVELS / 4))).max())

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from ...errors import InvalidRequest
 from ..catalog import Item, Moments, unit_length
 from ..collection import Collection
-from ..vectors.id_ranges import Allowed
-from ..vectors.plan import Effort
+from ..vectors import Allowed, Effort
 
 FEW_PROBES = 3  # of them, that look for the last items where a few hold nearly all of the nearest frames
 DEEPER = 8  # times as many frames are asked for where those found are of too few items

@@ -1,6 +1,6 @@
 """A file as pixels for the encoder: a picture, a part of a video, or one moment of it. Decoded once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,9 +16,7 @@ from ...media.spec import InputSpec
 from .regions import Region
 from .tools import Pixels, Tools
 
-PICTURE_SIDE = (
-    320  # pixels of a single picture's shorter side, below which it is not shrunk: twice what rerank compares
-)
+PICTURE_SIDE = 320  # pixels of a single picture's shorter side, below which it is not shrunk: twice what rerank needs
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def decode(
     """A picture, or the part of a video from start to end. Raises MediaError, InvalidRequest.
 
     shorter_side: below which nothing is shrunk while decoding; by default, what the spec needs. seek_inset: a film
-    within the film is looked for; where there is one the video is decoded twice.
+    within the film is looked for, in the decoded frames, which are all kept in memory for that.
     """
     told: list[MediaInfo] = []
 
@@ -76,18 +74,23 @@ def decode(
 
     pixels: list[Pixels] = []
     seconds: list[NDArray[np.float64]] = []
-    small: list[NDArray[np.uint8]] = []
+    kept: list[Frames] = []
     for frames in read():
         pixels.append(to_pixels(frames, spec))
         seconds.append(frames.seconds)
         if seek_inset:
-            small.append(glances(frames))
+            kept.append(frames)
     shown = np.concatenate(seconds)
-    inset = None
-    if small and len({glance.shape[1:] for glance in small}) == 1 and (where := find_inset(np.concatenate(small))):
-        within = np.concatenate([to_pixels(where.cut_out(frames), spec) for frames in read()])
-        inset = within if len(within) == len(shown) else None
-    return Decoded(told[0], np.concatenate(pixels), shown, frames.data[0] if len(shown) == 1 else None, inset)
+    picture = frames.data[0] if len(shown) == 1 else None
+    return Decoded(told[0], np.concatenate(pixels), shown, picture, _pixels_of_inset(kept, spec))
+
+
+def _pixels_of_inset(chunks: Sequence[Frames], spec: InputSpec) -> Pixels | None:
+    """chunks of one film -> the film that runs within it, as pixels (T, S, S, 3); None: there is none."""
+    if len({frames.data.shape[1:] for frames in chunks}) != 1:
+        return None
+    where = find_inset(np.concatenate([glances(frames) for frames in chunks]))
+    return None if where is None else np.concatenate([to_pixels(where.cut_out(frames), spec) for frames in chunks])
 
 
 def mirrored(pixels: Pixels) -> Pixels:

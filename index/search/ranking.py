@@ -31,9 +31,7 @@ MAX_MOMENTS = 5
 MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
 
 Floats = NDArray[np.float32]
-Rendition = Literal[
-    "plain", "mirrored", "inset"
-]  # which pictures of a clip's frames: they as they are, or made of them
+Rendition = Literal["plain", "mirrored", "inset"]  # a clip's frames as they are, or pictures made of them
 
 
 @dataclass(frozen=True)
@@ -117,9 +115,7 @@ def renditions_of(query: EmbeddedQuery) -> dict[Rendition, Floats]:
 
 
 def clip_timeline(
-    seconds: NDArray[np.float64],
-    informative: Floats | NDArray[np.float64],
-    end_seconds: float | None = None,
+    seconds: NDArray[np.float64], informative: Floats | NDArray[np.float64], end_seconds: float | None = None
 ) -> Timeline:
     """A clip's side of an alignment: each frame stands until the next one, the last at most as long as is usual."""
     step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0

@@ -59,11 +59,7 @@ class _Match:
 
 
 def rerank_frame(
-    collection: Collection,
-    hits: list[Hit],
-    vector: NDArray[np.float32],
-    picture: NDArray[np.uint8],
-    tools: Tools,
+    collection: Collection, hits: list[Hit], vector: NDArray[np.float32], picture: NDArray[np.uint8], tools: Tools
 ) -> list[Hit]:
     """hits of a frame of `vector` (D,), best first; picture (H, W, 3) uint8, the query -> the same hits.
 
@@ -113,12 +109,7 @@ def _windows(collection: Collection, hit: Hit, vector: NDArray[np.float32], tie:
     return merged
 
 
-def _best_match(
-    hit: Hit,
-    windows: list[tuple[float, float]],
-    wanted: NDArray[np.float32],
-    tools: Tools,
-) -> _Match:
+def _best_match(hit: Hit, windows: list[tuple[float, float]], wanted: NDArray[np.float32], tools: Tools) -> _Match:
     best = _Match(-1.0, hit.start_seconds)
     try:
         for frames in _frames_in(hit.item, windows, tools):

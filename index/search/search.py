@@ -1,10 +1,10 @@
 """Search: one request in, one result out, for HTTP, the command line and Python.
 
-query       decode and embed what is looked for (query.py)
-candidates  the items with the nearest vectors (candidates.py)
-ranking     hits by all of their stored vectors (ranking.py)
-rerank      the best hits by their pixels (rerank.py)
-cursor      where the next page goes on (cursor.py)
+query       decode and embed what is looked for
+candidates  the items with the nearest vectors
+ranking     hits by all of their stored vectors
+rerank      the best hits by their pixels
+cursor      where the next page goes on
 """
 
 import hashlib
@@ -18,8 +18,7 @@ from ...errors import InvalidRequest
 from ...export.calibration import Calibration, how_to_calibrate
 from ..catalog import Filter
 from ..collection import Collection
-from ..vectors.id_ranges import Allowed
-from ..vectors.plan import Effort
+from ..vectors import Allowed, Effort
 from .candidates import candidates, checked
 from .cursor import Cursor, first_cursor, read_cursor, write_cursor
 from .query import EmbeddedQuery, Query, Target, embed_query

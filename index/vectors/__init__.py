@@ -2,3 +2,10 @@
 
 Derived from the catalog, and made again from it when damaged. Knows ids and vectors, and no items.
 """
+
+from .gpu import Card, open_card
+from .id_ranges import Allowed, allowed_of
+from .index import VectorIndex
+from .plan import Effort, IndexOptions
+
+__all__ = ["Allowed", "Card", "Effort", "IndexOptions", "VectorIndex", "allowed_of", "open_card"]

@@ -1,7 +1,6 @@
 """Builds a sealed segment of the catalog's vectors with ids in a span.
 
-A folder is made aside, flushed to disk and renamed, so that a name that looks like a segment is whole or damaged, never
-half made. Opening and searching it is segment.py's.
+A folder is made aside, flushed to disk and renamed: what has a segment's name is whole or damaged, never half made.
 """
 
 import json
@@ -33,12 +32,7 @@ BUILDING = ".making-"  # begins the name of a folder that is no segment yet
 
 
 def make_segment(
-    catalog: Catalog,
-    folder: Path,
-    span: tuple[int, int],
-    dim: int,
-    options: IndexOptions,
-    stop: Callable[[], None],
+    catalog: Catalog, folder: Path, span: tuple[int, int], dim: int, options: IndexOptions, stop: Callable[[], None]
 ) -> Path:
     """Writes the segment of the catalog's vectors with ids in span (first, last), and gives its folder.
 

@@ -1,8 +1,7 @@
 """Builds a segment in a process of its own, so that searches neither wait for it nor keep the memory it took.
 
-Run as `python -m vicmae.index.vectors.build_process`: the child is told a job on its standard input, makes the segment
-at a low priority and answers with a line on its standard output. It ends with its parent, whose end closes that input.
-What a child that was killed leaves is a folder that does not count; the next sealing removes it.
+The child is told a job on its standard input and answers with a line on its standard output. It ends with its parent,
+whose end closes that input. What a killed child leaves is a folder that does not count; the next sealing removes it.
 """
 
 import json
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import StorageError
+from ..catalog import Catalog
+from .build import make_segment
 from .plan import IndexOptions
 
 NICENESS = 5  # below who answers requests; a share is left to it also when they are busy all the time
 CHECK_SECONDS = 0.1  # between two looks at whether to stop
-LIBRARIES_OWN = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def make_apart(
@@ -35,12 +35,12 @@ def make_apart(
     path = os.pathsep.join(place for place in sys.path if place)
     with subprocess.Popen(
         # -P and the path: the same modules as here, and none from the folder that we happen to be in.
-        [sys.executable, "-P", "-m", __name__],
+        [sys.executable, "-P", "-c", f"from {__name__} import main; main()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": path, **LIBRARIES_OWN},
+        env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
         process_group=0,  # Ctrl-C is for us: we end our children ourselves
     ) as child:
         assert child.stdin is not None and child.stdout is not None
@@ -74,9 +74,6 @@ def main() -> None:
     job: dict[str, Any] = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(NICENESS)
-    from ..catalog import Catalog  # from here on a parent that is gone is noticed
-    from .build import make_segment
-
     try:
         catalog, options = Catalog(Path(job["catalog"])), IndexOptions(**job["options"])
         made = make_segment(catalog, Path(job["folder"]), tuple(job["span"]), job["dim"], options, lambda: None)
@@ -91,7 +88,3 @@ def _end_with_parent() -> None:
     """Waits for the other end of standard input to close."""
     os.read(0, 1)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

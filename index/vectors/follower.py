@@ -1,7 +1,6 @@
 """Brings a View up to what any process has committed to the catalog or sealed in the folder.
 
-Decides which segments count, what no segment covers, and what of the newest vectors is held in memory. Builds and
-removes nothing, and keeps no state but the segments it opened or found damaged: who calls it holds the View.
+Decides which segments count, what no segment covers, and what of the newest vectors is held in memory.
 """
 
 import logging
@@ -11,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..catalog import Catalog, Transaction, removed_after, vectors_between, version
-from .memtable import Memtable, empty_memtable
+from .memtable import empty_memtable
 from .merge_policy import Span
 from .segment import Damaged, Segment, open_segment
 from .unsealed import Unsealed
@@ -66,7 +65,10 @@ class Follower:
                 large = self._unsealed((view.covered + 1, now.last_vector_id))
                 view = replace(view, unsealed=(*view.unsealed, large), memtable=empty_memtable(self._dim))
             elif now.last_vector_id >= first:
-                view = replace(view, memtable=_loaded(db, view.memtable, (first, now.last_vector_id)))
+                memtable = view.memtable
+                for ids, raw in vectors_between(db, (first, now.last_vector_id)):
+                    memtable = memtable.plus(ids, raw)
+                view = replace(view, memtable=memtable)
             return replace(view, last_frame=now.last_vector_id, last_removed=now.removals)
 
     def _reselected(self, db: Transaction, view: View, names: tuple[str, ...]) -> View:
@@ -125,13 +127,6 @@ class Follower:
         except OSError:  # no folder yet, or none we may read: then everything comes from the catalog
             return ()
         return tuple(sorted(name for name in found if name in known or span_of(name) not in building))
-
-
-def _loaded(db: Transaction, memtable: Memtable, span: Span) -> Memtable:
-    """memtable with the catalog's vectors of the span."""
-    for ids, raw in vectors_between(db, span):
-        memtable = memtable.plus(ids, raw)
-    return memtable
 
 
 def span_of(name: str) -> Span:

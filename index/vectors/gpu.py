@@ -1,12 +1,11 @@
 """Copies of segments on a graphics card, through FAISS: which card, how they lie on it, and their search.
 
-They are there beside the segments: what the card does not hold, cannot answer or fails at is searched as if there were
-no card. Never ran on a card so far: docs/index.md tells what did run.
+What the card does not hold, cannot answer or fails at is searched as if there were no card. Never ran on one so far:
+docs/index.md tells what did run.
 """
 
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -54,9 +53,11 @@ class Copy:
 class Card:
     """A graphics card with copies of segments. Any thread may use it: they take turns, as FAISS wants it there."""
 
-    def __init__(self, name: str, most_bytes: int, put: Callable[[Segment], Copy], kind: CardKind) -> None:
-        """put: copies a segment to the card."""
-        self.name, self.most_bytes, self.kind, self._put = name, most_bytes, kind, put
+    def __init__(self, number: int, kind: CardKind, most_bytes: int) -> None:
+        self.kind, self.most_bytes = kind, most_bytes
+        self._number = number
+        self._resources = faiss.StandardGpuResources()
+        self._resources.setTempMemory(SCRATCH_BYTES)
         self._lock = Lock()  # over everything that FAISS does on the card
         self._wanted: dict[Path, tuple[Segment, ...]] = {}
         self._held: dict[Path, Copy] = {}
@@ -121,18 +122,38 @@ class Card:
         except Exception as error:  # as in search()
             self._give_up(segment, str(error)[-200:])
 
+    def _put(self, segment: Segment) -> Copy:
+        size, width = bytes_on_card(segment, self.kind), segment.manifest.width
+        if self.kind == "ivf" and segment.manifest.lists > 1:  # one list would be searched by one block of threads
+            index = faiss.index_cpu_to_gpu(self._resources, self._number, segment.index)
+            return Copy("ivf", index, size, params=faiss.SearchParametersIVF(nprobe=width), width=width)
+        ids, rows = zip(*ivf.rows_by_list(segment.index), strict=True)
+        if self.kind == "cagra":
+            config = faiss.GpuIndexCagraConfig()
+            config.device, config.graph_degree = self._number, GRAPH_DEGREE
+            config.intermediate_graph_degree = 2 * GRAPH_DEGREE
+            graph = faiss.GpuIndexCagra(self._resources, segment.manifest.dim, faiss.METRIC_INNER_PRODUCT, config)
+            graph.train(np.concatenate(rows), numeric_type=faiss.Float16)
+            params = faiss.SearchParametersCagra()
+            params.itopk_size = GRAPH_WIDTH
+            return Copy("cagra", graph, size, np.concatenate(ids), params)
+        config = faiss.GpuIndexFlatConfig()
+        config.device, config.useFloat16 = self._number, True
+        flat = faiss.GpuIndexFlatIP(self._resources, segment.manifest.dim, config)
+        for some in rows:
+            flat.add(some.astype(np.float32))
+        return Copy("flat", flat, size, np.concatenate(ids))
+
     def _give_up(self, segment: Segment, reason: str) -> None:
         self._held.pop(segment.folder, None)
         self._refused.add(segment.folder)
-        log.warning("%s is searched without %s from now on: %s", segment.folder, self.name, reason)
+        log.warning("%s is searched without cuda:%d from now on: %s", segment.folder, self._number, reason)
 
 
 def open_card(device: str, kind: CardKind, most_bytes: int) -> Card | None:
-    """The card that `device` names, ready; None for cpu, and for auto where there is none. Raises as find_card."""
+    """The card that `device` names, ready; None and errors as find_card."""
     number = find_card(device, kind)
-    if number is None:
-        return None
-    return Card(f"cuda:{number}", most_bytes, putting_on(number, kind), kind)
+    return None if number is None else Card(number, kind, most_bytes)
 
 
 def find_card(device: str, kind: CardKind) -> int | None:
@@ -164,33 +185,3 @@ def bytes_on_card(segment: Segment, kind: CardKind) -> int:
     """About how much of a card's memory a copy takes at most, also while it is made."""
     size = segment.manifest.size_bytes
     return size + 4 * 3 * GRAPH_DEGREE * segment.manifest.rows if kind == "cagra" else 2 * size
-
-
-def putting_on(number: int, kind: CardKind) -> Callable[[Segment], Copy]:
-    """How segments get onto the card of that number; all of them share its scratch memory."""
-    resources = faiss.StandardGpuResources()
-    resources.setTempMemory(SCRATCH_BYTES)
-
-    def put(segment: Segment) -> Copy:
-        size, width, dim = bytes_on_card(segment, kind), segment.manifest.width, segment.manifest.dim
-        if kind == "ivf" and segment.manifest.lists > 1:  # one list would be searched by one block of threads
-            index = faiss.index_cpu_to_gpu(resources, number, segment.index)
-            return Copy(kind, index, size, params=faiss.SearchParametersIVF(nprobe=width), width=width)
-        ids, rows = zip(*ivf.rows_by_list(segment.index), strict=True)
-        if kind == "cagra":
-            config = faiss.GpuIndexCagraConfig()
-            config.device, config.graph_degree = number, GRAPH_DEGREE
-            config.intermediate_graph_degree = 2 * GRAPH_DEGREE
-            graph = faiss.GpuIndexCagra(resources, dim, faiss.METRIC_INNER_PRODUCT, config)
-            graph.train(np.concatenate(rows), numeric_type=faiss.Float16)
-            params = faiss.SearchParametersCagra()
-            params.itopk_size = GRAPH_WIDTH
-            return Copy(kind, graph, size, np.concatenate(ids), params)
-        config = faiss.GpuIndexFlatConfig()
-        config.device, config.useFloat16 = number, True
-        flat = faiss.GpuIndexFlatIP(resources, dim, config)
-        for some in rows:
-            flat.add(some.astype(np.float32))
-        return Copy("flat", flat, size, np.concatenate(ids))
-
-    return put

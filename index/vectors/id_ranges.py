@@ -5,7 +5,6 @@ Knows nothing of filters, and gives FAISS its id selectors.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import faiss as untyped_faiss
@@ -24,13 +23,9 @@ class Allowed:
     firsts: Ids
     lasts: Ids
 
-    @cached_property
-    def _count(self) -> int:
-        return int((self.lasts - self.firsts + 1).sum())
-
     def __len__(self) -> int:
         """How many ids."""
-        return self._count
+        return int((self.lasts - self.firsts + 1).sum())
 
     def touches(self, first: int, last: int) -> bool:
         """Whether any lies from first to last."""
@@ -41,7 +36,9 @@ class Allowed:
         """Those from first to last, ascending."""
         here = slice(np.searchsorted(self.lasts, first), np.searchsorted(self.firsts, last, "right"))
         starts, ends = np.maximum(self.firsts[here], first), np.minimum(self.lasts[here], last)
-        return _numbers(starts, np.maximum(ends - starts + 1, 0))
+        lengths = np.maximum(ends - starts + 1, 0)
+        before = np.cumsum(lengths) - lengths  # ids of the ranges before each
+        return np.asarray(np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths), np.int64)
 
     def until(self, last: int) -> "Allowed":
         """Without ids beyond the last."""
@@ -67,10 +64,3 @@ def selector_of(mask: NDArray[np.bool_]) -> Any:
     selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
     selector.bits = bits  # FAISS keeps only the address
     return selector
-
-
-def _numbers(starts: Ids, lengths: Ids) -> Ids:
-    """starts, lengths (R,) -> the numbers of each range, one range after another."""
-    ends = np.cumsum(lengths)
-    count = int(ends[-1]) if len(ends) else 0
-    return np.asarray(np.arange(count) + np.repeat(starts - (ends - lengths), lengths), np.int64)

@@ -1,9 +1,7 @@
 """The index: nearest vectors over vector ids, derived from the catalog, which stays the truth.
 
-Sealed segments (files, segment.py) hold the older ids, a memtable the newest; removed ids are left out until their
-segment is built anew. All of it is one View, a value: a search works on the View it began with, so that neither
-refreshing nor sealing ever stops it. Follows what any process commits to the catalog or seals in the folder. Knows
-vector ids and nothing of items, files or times.
+Sealed segments (files) hold the older ids, a memtable the newest. All of it is one View, a value: a search works on the
+View it began with, so that neither refreshing nor sealing ever stops it.
 """
 
 import logging
@@ -19,13 +17,14 @@ import numpy as np
 
 from ...errors import StorageError
 from ..catalog import Catalog, count_vectors, trim_removed
+from ..locks import file_lock
 from .build import BUILDING, make_segment
 from .build_process import make_apart
 from .follower import Follower, span_of
 from .gpu import Card
 from .id_ranges import Allowed
 from .memory import give_back
-from .merge_policy import LONG_ROWS, Span, alone_in, next_span
+from .merge_policy import LONG_ROWS, Sealed, Span, next_span
 from .plan import Effort, IndexOptions
 from .segment import MANIFEST
 from .topk import Floats, Found
@@ -33,6 +32,7 @@ from .topk import Floats, Found
 log = logging.getLogger(__name__)
 
 INDEX_FOLDER = "index"
+LOCK_FILE = "lock"  # held by the process that builds segments in the folder
 LOOK_SECONDS = 1.0  # between two looks at the memtable while a long segment is built
 RETRY_SECONDS = 60.0  # after a disk refused
 
@@ -146,14 +146,13 @@ class VectorIndex:
         if thread is not None:
             thread.join()
 
-    def _follow(self, take_new: bool = True) -> None:
-        """Under the lock. take_new: what others sealed as well."""
+    def _follow(self, take_new: bool = True) -> None:  # under the lock
         self._view = self._follower.followed(self._view, self._building, take_new)
 
     def _due(self) -> Span | None:
         view = self._view
         return next_span(
-            view.sealed,
+            [Sealed(segment.span, segment.manifest.rows, len(segment)) for segment in view.segments],
             [unsealed.span for unsealed in view.unsealed],
             (view.covered + 1, view.last_frame),
             len(view.memtable),
@@ -163,10 +162,11 @@ class VectorIndex:
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
-        """Whether segments may be built until the block ends; what a killed process left half built is gone then."""
+        """Whether this process may build segments until the block ends; what a killed one left half built goes."""
         with ExitStack() as stack:
             try:
-                alone = stack.enter_context(alone_in(self._folder))
+                self._folder.mkdir(exist_ok=True)
+                alone = stack.enter_context(file_lock(self._folder / LOCK_FILE, wait=False))
                 for leftover in self._folder.glob(f"{BUILDING}*") if alone else ():
                     shutil.rmtree(leftover, ignore_errors=True)
             except OSError as error:

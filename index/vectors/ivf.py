@@ -1,11 +1,7 @@
 """FAISS used plainly: one index of fp16 rows in lists with their ids, its file, its search, and how wide to search it.
 
 Every index is an IndexIVFScalarQuantizer by inner product, which is the cosine for unit vectors. A small one has one
-list, so that every search of it compares all rows. Rows are kept as they are given (no residuals), so that fp16 stays
-the very fp16. Ids are numbers from 0.
-
-FAISS splits work over OpenMP threads as the calling thread says; it is told each time: one for a few queries (requests
-run side by side already), every core for many and for building.
+list, so that all its rows are compared. Rows are kept as they are given (no residuals): fp16 stays the very fp16.
 """
 
 import os
@@ -78,7 +74,7 @@ def search(index: Any, query: Floats, k: int, width: int, selector: Any = None) 
 
 
 def use_threads(queries: int) -> None:
-    """Tells FAISS how many threads the next call of this thread may take."""
+    """Tells FAISS how many threads the next call of this thread may take: one for few, as requests run side by side."""
     faiss.omp_set_num_threads(1 if queries < MANY_QUERIES else os.cpu_count() or 1)
 
 

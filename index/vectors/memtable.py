@@ -1,7 +1,7 @@
 """The newest vectors, in memory as they are stored: exact search, quick to add to and remove from. Knows arrays only.
 
-A Memtable is a value: adding and removing give another one, and searches go on in the one they hold. Rows are not
-copied for that: the buffers behind are shared and only ever written beyond the end of every Memtable that exists.
+A Memtable is a value: adding and removing give another one, and searches go on in the one they hold. The buffers
+behind are shared, and only ever written beyond the end of every Memtable that exists.
 """
 
 from dataclasses import dataclass, replace

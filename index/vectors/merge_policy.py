@@ -1,18 +1,13 @@
-"""The merge policy: what to seal and what to merge (arithmetic), and the lock that lets one process at a time do it."""
+"""The merge policy: what to seal and what to merge. Arithmetic."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from ..locks import file_lock
 
 SEAL_ROWS = 10_000  # of the memtable, from which it is worth a segment
 GROWTH = 2  # a segment is merged into newer ones unless it has more than this many times their rows
 MOST_ROWS = 2_000_000  # of a segment that merging makes: the building of it takes as much memory as its file
 LONG_ROWS = 30_000  # built in a second up to here; what is longer must not keep the memtable waiting
 DEAD_SHARE = 0.25  # of a segment's rows, above which it is built anew
-LOCK_FILE = "lock"
 
 Span = tuple[int, int]  # of vector ids: first, last
 
@@ -73,14 +68,3 @@ def merged(segments: Sequence[Sealed], newest: Span, newest_rows: int, most_rows
 
 def _within(span: Span, taken: Sequence[Span]) -> bool:
     return any(first <= span[0] and span[1] <= last for first, last in taken)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[bool]:
-    """Whether this process may write the segments in `folder`; nobody else may until the block ends.
-
-    False while another does. Raises OSError when the folder cannot be written. A kill frees it at once.
-    """
-    folder.mkdir(exist_ok=True)
-    with file_lock(folder / LOCK_FILE, wait=False) as is_ours:
-        yield is_ours

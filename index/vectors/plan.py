@@ -39,10 +39,7 @@ class PartPlan:
 
 @dataclass
 class Effort:
-    """What one search asks of the index; `parts` and `allowed` are filled by the last search made with it.
-
-    exact: compare every vector, however many there are.
-    """
+    """What one search asks of the index: `exact`, every vector is compared. The last made with it fills the rest."""
 
     exact: bool = False
     parts: list[PartPlan] = field(default_factory=list)

@@ -87,7 +87,7 @@ class Segment:
         rows, lists = self.manifest.rows, self.manifest.lists
         count, selector = len(self), self._alive
         if allowed is not None:
-            mask = self._mask(allowed)
+            mask = self._alive_among(allowed)
             chosen = int(np.count_nonzero(mask))
             if chosen == 0:
                 return nothing_found(len(query), k), PartPlan("exact", 0)
@@ -116,23 +116,19 @@ class Segment:
         rows = np.concatenate([rows[some] for (_, rows), some in zip(several, places, strict=True)])
         return ids + self.manifest.first_id, rows
 
-    def _mask(self, allowed: Allowed) -> NDArray[np.bool_]:
+    def _alive_among(self, allowed: Allowed | None) -> NDArray[np.bool_]:
         """(S,) for each id of the span whether it may be answered."""
         first, last = self.span
-        mask = np.zeros(last - first + 1, np.bool_)
-        mask[allowed.within(first, last) - first] = True
+        mask = np.full(last - first + 1, allowed is None)
+        if allowed is not None:
+            mask[allowed.within(first, last) - first] = True
         mask[self.gone - first] = False
         return mask
 
     @cached_property
     def _alive(self) -> Any:
         """The selector of what is not removed; None while all is there."""
-        if not len(self.gone):
-            return None
-        first, last = self.span
-        mask = np.ones(last - first + 1, np.bool_)
-        mask[self.gone - first] = False
-        return selector_of(mask)
+        return selector_of(self._alive_among(None)) if len(self.gone) else None
 
 
 def open_segment(folder: Path, catalog: Catalog, dim: int) -> Segment:

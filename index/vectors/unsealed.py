@@ -1,7 +1,6 @@
 """Vectors that no segment holds yet and that are too many for memory: every search reads them from the catalog.
 
-So a search never waits for a segment to be built, and memory stays bounded until there is one. What is removed is
-simply no longer read.
+So a search never waits for a segment to be built, and memory stays bounded until there is one.
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,6 @@ import numpy as np
 from .gpu import Card
 from .id_ranges import Allowed
 from .memtable import Memtable
-from .merge_policy import Sealed
 from .plan import Effort, PartPlan
 from .segment import Segment
 from .topk import Floats, Found, Ids, best_of
@@ -38,11 +37,6 @@ class View:
         """The last id that is not the memtable's."""
         spans = [*(segment.span for segment in self.segments), *(unsealed.span for unsealed in self.unsealed)]
         return max((last for _, last in spans), default=0)
-
-    @property
-    def sealed(self) -> list[Sealed]:
-        """The segments as the merge policy wants to know them."""
-        return [Sealed(segment.span, segment.manifest.rows, len(segment)) for segment in self.segments]
 
     def search(self, query: Floats, k: int, allowed: Allowed | None, effort: Effort, card: Card | None) -> Found:
         """As VectorIndex.search. card: asked first, where the segment is on it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_decoders import CountingDecoder
 from made_items import DIM, ENGINE, new_item, unit_vectors
 from made_media import frame_of, picture, scene_at, write_image, write_video
 from made_queries import search_clip, search_frame, sure
@@ -251,8 +253,10 @@ def test_a_film_shown_within_another_one_is_found(films: tuple[Collection, Path]
             picture[40:160, 120:280] = scene_at(NAMES["film2.mp4"], 20 + i / 10, (160, 120))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
-    query = embed_query(collection, Query(source=clip), tools_of(ENGINE))
+    decoder = CountingDecoder()
+    query = embed_query(collection, Query(source=clip), replace(tools_of(ENGINE), decoder=decoder))
     assert query.inset is not None and query.inset.shape == query.vectors.shape
+    assert decoder.decoded == 1
     best = search_clip(collection, query.vectors, query.seconds, 3, informative=query.informative, inset=query.inset)[0]
     assert best.item.name == "film2.mp4" and sure(best.segments[0]) > 0.5
     assert best.start_seconds == pytest.approx(20, abs=1) and best.end_seconds == pytest.approx(30, abs=1)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
+from vicmae.index.locks import file_lock
 from vicmae.index.vectors import follower, merge_policy
 from vicmae.index.vectors.id_ranges import allowed_of
-from vicmae.index.vectors.index import VectorIndex
-from vicmae.index.vectors.merge_policy import alone_in
+from vicmae.index.vectors.index import LOCK_FILE, VectorIndex
 from vicmae.index.vectors.plan import Effort, IndexOptions
 
 IVF = IndexOptions(kind="ivf", min_recall=0.9)
@@ -264,8 +264,9 @@ def test_a_restored_older_catalog_is_noticed(small: None, tmp_path: Path) -> Non
 def test_one_seals_at_a_time(small: None, collection: Collection) -> None:
     fill(collection, 3, 4)
     collection.index.refresh()
-    with alone_in(collection.folder / "index") as alone:
-        assert alone
+    (collection.folder / "index").mkdir(exist_ok=True)
+    with file_lock(collection.folder / "index" / LOCK_FILE, wait=False) as is_ours:
+        assert is_ours
         assert not collection.index.seal()
         agrees(collection.index, collection)
     assert collection.index.seal()
