@@ -104,7 +104,7 @@ class _Lines:
         highest = sliding_window_view(np.pad(edges, ((0, 0), (2, 2))), 5, axis=1).max(axis=2)
         is_edge = np.pad((edges >= highest) & (edges >= LEAST_EDGE), ((0, 0), (1 + BESIDE, 1 + BESIDE)))
         # (A, B + 1): at each pixel along, whether there is an edge near the line before the pixel c across.
-        is_near = sliding_window_view(is_edge, 2 * BESIDE + 1, axis=1).any(axis=2)
+        is_near = np.asarray(sliding_window_view(is_edge, 2 * BESIDE + 1, axis=1).any(axis=2), np.bool_)
         along, grid = length // CELL, np.arange(CELL, CELL * (width // CELL), CELL)
         shares = is_near[: along * CELL, grid].reshape(along, CELL, len(grid)).mean(axis=1, dtype=np.float32).T
         first, last = np.triu_indices(along + 1, math.ceil(LEAST_SIDE * along))
