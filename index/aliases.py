@@ -4,10 +4,12 @@ Switching an alias is a rename, so that nobody sees half of it.
 """
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from ..errors import InvalidRequest, NotFound, StorageError
+from ..errors import InvalidRequest, NotFound
 from .atomic import atomic_file
+from .paths import storage_errors
 
 COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_BYTES = 200  # of an alias file; a collection's name is shorter
@@ -31,13 +33,10 @@ class Aliases:
 
     def find(self, alias: str) -> str | None:
         """The collection that the alias names; None when there is no such alias."""
-        try:
+        with storage_errors(f"The alias {alias!r} cannot be read"), suppress(FileNotFoundError, NotADirectoryError):
             with (self.folder / check_name(alias)).open("rb") as file:
                 return file.read(MAX_BYTES).decode("utf-8", "replace").strip()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise StorageError(f"The alias {alias!r} cannot be read ({error.strerror}).") from error
+        return None
 
     def target(self, alias: str) -> str:
         """As find(); raises NotFound when there is no such alias."""
@@ -48,12 +47,9 @@ class Aliases:
 
     def all(self) -> dict[str, str]:
         """alias -> the collection it names, by alias."""
-        try:
+        names: list[str] = []
+        with storage_errors(f"{self.folder} cannot be read"), suppress(FileNotFoundError):
             names = sorted(entry.name for entry in self.folder.iterdir() if COLLECTION_NAME.fullmatch(entry.name))
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be read ({error.strerror}).") from error
         found = {name: self.find(name) for name in names}
         return {name: target for name, target in found.items() if target is not None}
 
@@ -63,18 +59,13 @@ class Aliases:
 
     def set(self, alias: str, target: str) -> None:
         """Points the alias at a collection, from one moment to the next; on disk when it returns."""
-        try:
+        with storage_errors(f"The alias {alias!r} cannot be written in {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_file(self.folder / check_name(alias)) as file:
                 file.write(f"{target}\n".encode())
-        except OSError as error:
-            raise StorageError(f"The alias {alias!r} cannot be written in {self.folder} ({error.strerror}).") from error
 
     def remove(self, alias: str) -> None:
         """Raises NotFound when there is none."""
-        try:
-            (self.folder / check_name(alias)).unlink()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFound(f"There is no alias {alias!r}.") from error
-        except OSError as error:
-            raise StorageError(f"The alias {alias!r} cannot be removed ({error.strerror}).") from error
+        self.target(alias)
+        with storage_errors(f"The alias {alias!r} cannot be removed"):
+            (self.folder / check_name(alias)).unlink(missing_ok=True)

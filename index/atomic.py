@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import StorageError
 from .locks import file_lock
+from .paths import storage_errors
 
 TEMPORARY = re.compile(r"\.vicmae-[0-9a-f]{16}")
 REPLACED = re.compile(r"\.replaced-(.+)-[0-9a-f]{8}")
@@ -28,21 +28,16 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     A disk that refuses, also within the block, is told as a StorageError.
     """
     with ExitStack() as stack:
-        try:
+        with storage_errors(f"Nothing can be written in {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             with _only_one(folder):
                 _sweep(folder)
                 path = _name_in(folder)
                 path.mkdir()
                 stack.enter_context(file_lock(path))
-        except OSError as error:
-            raise StorageError(f"Nothing can be written in {folder}: {error.strerror}.") from error
         try:
-            yield path
-        except OSError as error:
-            raise StorageError(
-                f"Not enough room, or no right to write, in {folder}: {error.strerror or error}."
-            ) from error
+            with storage_errors(f"Not enough room, or no right to write, in {folder}"):
+                yield path
         finally:
             stack.close()
             shutil.rmtree(path, ignore_errors=True)
@@ -70,6 +65,21 @@ def atomic_file(out: Path) -> Iterator[BinaryIO]:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+
+def link_or_copy(source: Path, to: Path) -> None:
+    """The same bytes at `to`, unless it is there: a second name where the file system can, else a copy.
+
+    Raises OSError; FileNotFoundError when the source is gone.
+    """
+    if to.exists():
+        return
+    try:
+        os.link(source, to)
+    except OSError:
+        aside = to.with_name(f"{to.name}.part")
+        shutil.copy2(source, aside)
+        aside.replace(to)
 
 
 def take_away(path: Path) -> None:
@@ -112,7 +122,7 @@ def settle(folder: Path) -> None:
 
     Waits for one that is under way. Raises StorageError where the folder cannot be changed.
     """
-    try:
+    with storage_errors(f"An interrupted restore in {folder} cannot be finished"):
         if not _replaced(folder):
             return
         with _only_one(folder):
@@ -123,8 +133,6 @@ def settle(folder: Path) -> None:
                     old.rename(folder / name)
                     flush(folder)
             _sweep(folder)
-    except OSError as error:
-        raise StorageError(f"An interrupted restore in {folder} cannot be finished: {error.strerror}.") from error
 
 
 def flush(path: Path) -> None:

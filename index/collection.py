@@ -22,6 +22,7 @@ from .catalog import (
     NewItem,
     frames,
     item_table,
+    merged,
     read_identity,
 )
 from .frame_reader import FrameReader, FramesCache
@@ -105,14 +106,22 @@ class Collection:
             raise InvalidRequest(f"limit must be at least 1, got {limit}.")
         return item_table.list_items(self.catalog, limit, cursor, filter)
 
+    def pages(self, limit: int) -> Iterator[list[Item]]:
+        """All items, newest first, at most `limit` together."""
+        page, cursor = self.items(limit)
+        yield page
+        while cursor is not None:
+            page, cursor = self.items(limit, cursor)
+            yield page
+
     def update_metadata(self, item_id: str, metadata: dict[str, Any]) -> Item:
         """Replaces the metadata of an item. Raises NotFound."""
-        item_table.replace_metadata(self.catalog, item_id, metadata)
+        item_table.change_metadata(self.catalog, item_id, lambda _: metadata)
         return self.get(item_id)
 
     def merge_metadata(self, item_id: str, patch: dict[str, Any] | None) -> Item:
         """Changes the metadata by an RFC 7396 merge patch; None leaves {}. Raises NotFound, InvalidRequest."""
-        item_table.merge_metadata(self.catalog, item_id, patch)
+        item_table.change_metadata(self.catalog, item_id, lambda old: {} if patch is None else merged(old, patch))
         return self.get(item_id)
 
     def delete(self, item_id: str) -> None:

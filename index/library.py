@@ -18,6 +18,7 @@ from .aliases import COLLECTION_NAME, Aliases, check_name
 from .catalog import CATALOG_FILE, UPLOADS_FOLDER, Catalog, read_identity, write_identity
 from .collection import Collection
 from .frame_reader import FramesCache, frames_cache
+from .paths import storage_errors
 from .vectors import Card, IndexOptions
 
 
@@ -97,10 +98,8 @@ class Library:
         if not self.folder.is_dir():
             return ()
         atomic.settle(self.folder)
-        try:
+        with storage_errors(f"{self.folder} cannot be read"):
             names = sorted(entry.name for entry in self.folder.iterdir())
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be read ({error.strerror}).") from error
         return tuple(name for name in names if COLLECTION_NAME.fullmatch(name) and self._exists(name))
 
     def survey(self) -> tuple[list[Collection], dict[str, str]]:
@@ -138,10 +137,8 @@ class Library:
             if not self._exists(name):
                 raise NotFound(f"There is no collection {name!r}. {self._which()}")
             self._forget(name)
-            try:
+            with storage_errors(f"The collection {name!r} cannot be removed"):
                 atomic.take_away(self.folder / name)
-            except OSError as error:
-                raise StorageError(f"The collection {name!r} cannot be removed ({error.strerror}).") from error
         atomic.sweep(self.folder)  # its bytes, while others go on
 
     def check_alias(self, alias: str) -> None:
@@ -167,7 +164,7 @@ class Library:
         Conflict when there is one, unless `force`: then it is replaced. A kill leaves the old one or the new one.
         """
         place = self.folder / check_name(name)
-        try:
+        with storage_errors(f"The collection {name!r} cannot be put in place"):
             atomic.flush_all(folder)  # before the lock: searches go on meanwhile
             with self._lock:
                 if (self._exists(name) and not force) or self._real(name) != name:
@@ -175,8 +172,6 @@ class Library:
                 self._forget(name)
                 (atomic.replace if place.exists() else atomic.place)(folder, place)
             atomic.sweep(self.folder)
-        except OSError as error:
-            raise StorageError(f"The collection {name!r} cannot be put in place ({error.strerror}).") from error
         return self.open(name)
 
     def close(self) -> None:

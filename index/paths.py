@@ -1,10 +1,21 @@
-"""Files by path and by uri, and whether one is surely gone. Opens nothing."""
+"""Files by path and by uri, whether one is surely gone, and a disk that refuses. Opens nothing."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from ..errors import NotFound
+from ..errors import NotFound, StorageError
+
+
+@contextmanager
+def storage_errors(told: str) -> Iterator[None]:
+    """A disk that refuses within the block is a StorageError: what could not be done, and the disk's reason."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{told}: {error.strerror or error}.") from error
 
 
 def file_uri(path: Path) -> str:

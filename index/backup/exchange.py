@@ -6,9 +6,10 @@ forms stand in exchange_npz.py and exchange_parquet.py. snapshot.py is the backu
 """
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,12 +19,12 @@ from ...errors import Conflict, InvalidRequest, NotFound, StorageError
 from ...media.spec import InputSpec
 from ..aliases import check_name
 from ..atomic import atomic_file, scratch_folder
-from ..catalog import NewItem, count_items, count_vectors
+from ..catalog import Moments, NewItem, count_items, count_vectors
 from ..collection import Collection
 from ..library import Library, Model, make_collection, open_folder
-from ..paths import uri_path
+from ..paths import storage_errors, uri_path
 from . import exchange_npz
-from .exchange_rows import FACTS, Facts, Form, Frames, Way, form_of
+from .exchange_rows import FACTS, FRAME, Facts, Form, Way, form_of
 
 FORMATS = ("vicmae-vectors-1", "vicmae-vectors-2")  # those that are read; the last one is written
 BATCH_FRAMES = 2_000  # that are stored in one transaction
@@ -35,11 +36,8 @@ def export_vectors(collection: Collection, out: Path) -> tuple[int, int]:
     form = form_of(out)
     if not out.parent.is_dir() or out.is_dir():
         raise InvalidRequest(f"{out} cannot be written: expected a file in a folder that exists.")
-    try:
-        with atomic_file(out) as file:
-            return export_to(collection, file, form)
-    except OSError as error:
-        raise StorageError(f"{out} cannot be written: {error.strerror or error}.") from error
+    with storage_errors(f"{out} cannot be written"), atomic_file(out) as file:
+        return export_to(collection, file, form)
 
 
 def export_to(collection: Collection, file: BinaryIO, form: Form) -> tuple[int, int]:
@@ -71,14 +69,13 @@ def import_vectors(library: Library, path: Path, name: str, called: str | None =
             form = MAGIC.get(file.read(4))
         if form is None:
             raise InvalidRequest(f"{refused}, npz or Parquet.")
-        with way_of(form).read(path) as held, scratch_folder(library.folder) as folder:
-            about = held.about
+        with way_of(form).read(path) as (about, pieces), scratch_folder(library.folder) as folder:
             if about.get("format") not in FORMATS:
                 raise InvalidRequest(f"{refused}, of the format {FORMATS[-1]}.")
             model = Model(str(about["model"]), str(about["fingerprint"]), InputSpec.from_dict(about["spec"]))
             make_collection(folder, name, model)
             with closing(open_folder(folder)) as collection:
-                for batch in _batches(_new_items(held.pieces, model.spec.dim)):
+                for batch in _batches(_new_items(pieces, model.spec.dim)):
                     collection.add_many(batch)
             return library.adopt(folder, name)
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, AttributeError) as error:
@@ -98,41 +95,33 @@ def way_of(form: Form) -> Way:
     return exchange_parquet
 
 
-def _new_items(pieces: Iterable[tuple[Facts, Frames]], dim: int) -> Iterator[NewItem]:
+def _new_items(pieces: Iterable[tuple[Facts, Moments]], dim: int) -> Iterator[NewItem]:
     """Each item with all its frames. ValueError, KeyError or TypeError for what does not fit together."""
     seen: set[str] = set()
-    facts: Facts = {}
-    parts: list[Frames] = []
-    for told, frames in pieces:
-        if parts and told["id"] != facts["id"]:
-            yield _new_item(facts, parts)
-            parts = []
-        if not parts:
-            if told["id"] in seen:
-                raise ValueError(f"the frames of {told['id']!r} do not stand together")
-            seen.add(told["id"])
-            facts = told
-        if frames.vectors.shape[1] != dim:
+    for item_id, own in groupby(pieces, lambda piece: piece[0]["id"]):
+        if item_id in seen:
+            raise ValueError(f"the frames of {item_id!r} do not stand together")
+        seen.add(item_id)
+        facts, parts = zip(*own, strict=True)
+        if any(part.vectors.shape[1] != dim for part in parts):
             raise ValueError(f"its vectors do not have the {dim} numbers of its model")
-        parts.append(frames)
-    if parts:
-        yield _new_item(facts, parts)
+        yield _new_item(facts[0], parts)
 
 
-def _new_item(facts: Facts, parts: list[Frames]) -> NewItem:
+def _new_item(facts: Facts, parts: Sequence[Moments]) -> NewItem:
     values = {name: facts[name] for name in FACTS}
     # The bytes of an upload are not in the file: the item has no file any more.
     is_file = values["uri"].startswith("file://")
     values["uri"] = values["uri"] if is_file else f"imported:{values['id']}"
-    frames = Frames(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    if (np.abs(np.linalg.norm(frames.vectors, axis=1) - 1) > 1e-2).any():
+    frame = {name: np.concatenate([getattr(part, name) for part in parts]) for name in FRAME}
+    if (np.abs(np.linalg.norm(frame["vectors"], axis=1) - 1) > 1e-2).any():
         raise ValueError(f"vectors of {values['id']!r} that are not of unit length")
     return NewItem(
         **values,
         path=uri_path(values["uri"]) if is_file else Path("/imported") / values["id"],
         mtime_ns=0,
         metadata=facts["metadata"],
-        **frames._asdict(),
+        **frame,
     )
 
 

@@ -1,7 +1,7 @@
 """Exported vectors as Parquet, a row a frame, written and read a row group at a time. Needs pyarrow.
 
 The item's facts stand beside each frame, its metadata as JSON text; `vicmae` in the schema's metadata is
-exchange_rows.Read's about, as JSON.
+exchange_rows.Held's about, as JSON.
 """
 
 import json
@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..catalog import Transaction, frame_columns, unpack_vectors
-from .exchange_rows import CHUNK_ROWS, FACTS, Facts, Frames, Read
+from ..catalog import Moments, Transaction, frame_columns, unpack_vectors
+from .exchange_rows import CHUNK_ROWS, FACTS, FRAME, Facts, Held, runs, split
 
 KINDS = {
     "size_bytes": pa.int64(),
@@ -44,30 +44,17 @@ def write(db: Transaction, about: dict[str, Any], file: BinaryIO) -> None:
 
 
 @contextmanager
-def read(path: Path) -> Iterator[Read]:
+def read(path: Path) -> Iterator[Held]:
     """The file, a batch of rows at a time."""
     with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as held:
-        about = json.loads((held.schema_arrow.metadata or {})[b"vicmae"])
-        yield Read(about, _pieces(held))
+        yield json.loads((held.schema_arrow.metadata or {})[b"vicmae"]), _pieces(held)
 
 
-def _pieces(held: Any) -> Iterator[tuple[Facts, Frames]]:
+def _pieces(held: Any) -> Iterator[tuple[Facts, Moments]]:
     for batch in held.iter_batches(CHUNK_ROWS):
-        ids = np.array(batch.column("id").to_pylist(), object)
-        edges = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
+        edges = runs(np.array(batch.column("id").to_pylist(), object))
         facts = batch.select([*FACTS, "metadata"]).take(pa.array(edges[:-1])).to_pylist()
-        starts, ends, informative = (
-            batch.column(name).to_numpy(zero_copy_only=False)
-            for name in ("start_seconds", "end_seconds", "informative")
-        )
-        flat = batch.column("vectors").flatten().to_numpy(zero_copy_only=False)
-        vectors = flat.astype(np.float32).reshape(len(ids), -1)
-        for own, first, last in zip(facts, edges, edges[1:], strict=False):
-            part = slice(first, last)
-            frames = Frames(
-                starts[part].astype(np.float64),
-                ends[part].astype(np.float64),
-                informative[part].astype(np.float32),
-                vectors[part],
-            )
-            yield {**own, "metadata": json.loads(own["metadata"])}, frames
+        frame = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in FRAME if name != "vectors"}
+        vectors = batch.column("vectors").flatten().to_numpy(zero_copy_only=False)
+        frame["vectors"] = vectors.reshape(edges[-1], -1)
+        yield from split(({**own, "metadata": json.loads(own["metadata"])} for own in facts), edges, frame)

@@ -4,9 +4,8 @@ import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import InvalidRequest, NotFound, StorageError
 
@@ -40,11 +39,6 @@ def read_manifest(path: Path) -> Manifest:
     """What a snapshot says of itself; proves nothing. Raises NotFound, InvalidRequest."""
     with open_tar(path) as tar:
         return manifest_of(tar, path)
-
-
-def manifest_dict(manifest: Manifest) -> dict[str, Any]:
-    """The manifest as JSON holds it."""
-    return {**asdict(manifest), "members": [asdict(member) for member in manifest.members]}
 
 
 @contextmanager

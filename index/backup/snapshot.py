@@ -7,18 +7,18 @@ snapshot was made: a restored collection must answer the same. The index is not 
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...errors import Conflict, InvalidRequest, NotFound, StorageError
 from ..aliases import check_name
-from ..atomic import atomic_file, scratch_folder
+from ..atomic import atomic_file, link_or_copy, scratch_folder
 from ..catalog import (
     CATALOG_FILE,
     UPLOADS_FOLDER,
@@ -33,8 +33,9 @@ from ..catalog import (
 )
 from ..collection import Collection
 from ..library import Library
+from ..paths import storage_errors
 from .canaries import canary_faults, make_canaries
-from .manifest import FORMAT, MANIFEST, Manifest, Member, manifest_dict, manifest_of, open_tar, read_manifest
+from .manifest import FORMAT, MANIFEST, Manifest, Member, manifest_of, open_tar, read_manifest
 from .verify import Verdict, verify
 
 CANARIES = "canaries.json"
@@ -111,25 +112,13 @@ def _gather(collection: Collection, scratch: Path) -> None:
     uploads.mkdir(exist_ok=True)
     for upload in collection.uploads.iterdir() if collection.uploads.is_dir() else ():
         if upload.is_file():
-            _link(upload, uploads / upload.name)
+            link_or_copy(upload, uploads / upload.name)
     (scratch / CATALOG_FILE).unlink(missing_ok=True)
     copy_catalog(collection.catalog, scratch / CATALOG_FILE)
     with read_copy(scratch / CATALOG_FILE) as db:
         names = upload_names(db)
     for name in names:
-        _link(collection.uploads / name, uploads / name)
-
-
-def _link(source: Path, to: Path) -> None:
-    """The same bytes under another name: deleted uploads stay readable until the snapshot is written."""
-    if to.exists():
-        return
-    try:
-        os.link(source, to)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, to)
+        link_or_copy(collection.uploads / name, uploads / name)
 
 
 def _described(collection: Collection, scratch: Path) -> Manifest:
@@ -143,14 +132,12 @@ def _described(collection: Collection, scratch: Path) -> Manifest:
 
 
 def _write_tar(path: Path, scratch: Path, manifest: Manifest) -> None:
-    told = json.dumps(manifest_dict(manifest), indent=1).encode()
-    try:
+    told = json.dumps(asdict(manifest), indent=1).encode()
+    with storage_errors(f"The snapshot cannot be written to {path.parent}"):
         (scratch / MANIFEST).write_bytes(told)
         with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for name in (MANIFEST, *(member.name for member in manifest.members)):
                 tar.add(scratch / name, name, recursive=False)
-    except OSError as error:
-        raise StorageError(f"The snapshot cannot be written to {path.parent}: {error.strerror or error}.") from error
 
 
 def _unpacked(path: Path, scratch: Path) -> tuple[Manifest, Verdict]:
@@ -173,32 +160,26 @@ def _unpacked(path: Path, scratch: Path) -> tuple[Manifest, Verdict]:
 
 
 def _extract(tar: tarfile.TarFile, manifest: Manifest, scratch: Path) -> list[str]:
-    """Writes the members that the manifest names, hashing; gives what is missing, too much or changed."""
-    wanted = {member.name: member for member in manifest.members}
+    """Writes the members that the manifest names; gives what is missing, too much or changed."""
+    names = {member.name for member in manifest.members if MEMBER.fullmatch(member.name)}
     faults: list[str] = []
     (scratch / UPLOADS_FOLDER).mkdir(exist_ok=True)
-    seen: set[str] = set()
     try:
         for info in tar:
-            if info.name == MANIFEST:
-                continue
-            member = wanted.get(info.name)
-            if member is None or not info.isreg() or not MEMBER.fullmatch(info.name) or info.name in seen:
+            source = tar.extractfile(info) if info.name in names and info.isreg() else None
+            if source is not None and not (scratch / info.name).exists():
+                with source, (scratch / info.name).open("xb") as file:
+                    shutil.copyfileobj(source, file, COPY_BYTES)
+            elif info.name != MANIFEST:
                 faults.append(f"It holds {info.name!r}, which its manifest does not name.")
-                continue
-            seen.add(info.name)
-            source = tar.extractfile(info)
-            assert source is not None  # a regular file, as was checked
-            digest = hashlib.sha256()
-            with source, (scratch / info.name).open("xb") as file:
-                while block := source.read(COPY_BYTES):
-                    digest.update(block)
-                    file.write(block)
-            if (info.size, digest.hexdigest()) != (member.size_bytes, member.sha256):
-                faults.append(f"Its part {info.name!r} is not what was written: the checksum differs.")
     except (tarfile.TarError, EOFError) as error:
         faults.append(f"It ends too early or is damaged ({error}).")
-    faults += [f"Its part {name!r} is missing." for name in wanted if name not in seen]
+    for member in manifest.members:
+        path = scratch / member.name
+        if member.name not in names or not path.is_file():
+            faults.append(f"Its part {member.name!r} is missing.")
+        elif (path.stat().st_size, _sha256(path)) != (member.size_bytes, member.sha256):
+            faults.append(f"Its part {member.name!r} is not what was written: the checksum differs.")
     return faults
 
 

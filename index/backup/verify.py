@@ -4,13 +4,13 @@ A fault is something that cannot be so, told in a sentence. A note is worth know
 user's that are gone. Reads every vector; opens no media.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ...errors import StorageError
-from ..catalog import NAMED, row_counts, row_faults, vector_faults, vector_ids, vectors_with_ids
+from ..catalog import NAMED, row_counts, row_faults, unpack_rows, vector_faults, vector_ids, vectors_with_ids
 from ..collection import Collection
 from ..paths import is_gone
 from ..vectors import allowed_of
@@ -32,7 +32,7 @@ class Verdict:
         return not self.faults
 
     def to_dict(self) -> dict[str, Any]:
-        return {"is_well": self.is_well, "counts": self.counts, "faults": self.faults, "notes": self.notes}
+        return {"is_well": self.is_well, **asdict(self)}
 
 
 def verify(collection: Collection) -> Verdict:
@@ -54,30 +54,22 @@ def verify(collection: Collection) -> Verdict:
 
 def _files(collection: Collection, verdict: Verdict) -> None:
     """Uploaded files are there and as large as they were; what else lies there; the user's files that are gone."""
-    uploads, gone, cursor = 0, 0, None
-    known = set()
-    while True:
-        page, cursor = collection.items(1000, cursor)
-        for item in page:
-            if item.path.is_relative_to(collection.uploads):
-                uploads += 1
-                known.add(item.path.name)
-                try:
-                    found = item.path.stat().st_size
-                except OSError as error:
-                    verdict.faults.append(
-                        f"The uploaded file of {item.id!r} ({item.name}) is not there: {error.strerror}."
-                    )
-                    continue
-                if found != item.size_bytes:
-                    verdict.faults.append(
-                        f"The uploaded file of {item.id!r} ({item.name}) has {found} bytes, expected {item.size_bytes}."
-                    )
-            elif is_gone(item.path):
-                gone += 1
-        if cursor is None:
-            break
-    verdict.counts["uploads"] = uploads
+    known: set[str] = set()
+    gone = 0
+    for item in (item for page in collection.pages(1000) for item in page):
+        if not item.path.is_relative_to(collection.uploads):
+            gone += is_gone(item.path)
+            continue
+        known.add(item.path.name)
+        upload = f"The uploaded file of {item.id!r} ({item.name})"
+        try:
+            found = item.path.stat().st_size
+        except OSError as error:
+            verdict.faults.append(f"{upload} is not there: {error.strerror}.")
+            continue
+        if found != item.size_bytes:
+            verdict.faults.append(f"{upload} has {found} bytes, expected {item.size_bytes}.")
+    verdict.counts["uploads"] = len(known)
     if gone:
         verdict.notes.append(
             f"{gone} indexed files are no longer where they were; `vicmae index FOLDER --prune` removes them."
@@ -103,28 +95,16 @@ def _index(collection: Collection, verdict: Verdict) -> None:
         )
     for name, there in index.status()["damaged"].items():
         verdict.notes.append(f"The part {name} of the index is damaged and was made anew: {there}.")
-    missed = []
     chosen = ids[np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.int64)] if len(ids) else ids
-    for vector_id in chosen.tolist():
-        vector = _stored(collection, vector_id)
-        if vector is None:
-            continue
-        scores, found = index.search(vector, 1, allowed_of(np.array([vector_id], np.int64)))
-        if found[0, 0] != vector_id or abs(scores[0, 0] - 1) > SCORE_TOLERANCE:
-            missed.append(vector_id)
+    missed = []
+    with collection.catalog.read() as db:
+        for found_ids, raw in vectors_with_ids(db, np.unique(chosen)):
+            for vector_id, vector in zip(found_ids, unpack_rows(raw, collection.spec.dim), strict=True):
+                scores, found = index.search(vector[None], 1, allowed_of(vector_id[None]))
+                if found[0, 0] != vector_id or abs(scores[0, 0] - 1) > SCORE_TOLERANCE:
+                    missed.append(vector_id)
     if missed:
         verdict.faults.append(
             f"{len(missed)} of {len(chosen)} vectors looked up in the index are others than the catalog's (ids "
             f"{', '.join(map(str, missed[:NAMED]))}…). Delete the collection's folder 'index': it is made anew."
         )
-
-
-def _stored(collection: Collection, vector_id: int) -> "np.ndarray[Any, np.dtype[np.float32]] | None":
-    """(1, D) float32 of unit length as the catalog holds it; None when it is gone or cannot be compared."""
-    with collection.catalog.read() as db:
-        raw = b"".join(raw for _, raw in vectors_with_ids(db, np.array([vector_id], np.int64)))
-    if len(raw) != 2 * collection.spec.dim:
-        return None
-    vector = np.frombuffer(raw, "<f2").astype(np.float32)
-    length = float(np.linalg.norm(vector))
-    return (vector / length)[None] if np.isfinite(length) and length > 0 else None

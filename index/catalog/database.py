@@ -10,7 +10,7 @@ Any thread may use one Catalog: each transaction borrows a connection of its own
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -156,6 +156,20 @@ class Catalog:
             raise
         except sqlite3.DatabaseError as error:
             raise StorageError(_sentence(self.path, error)) from error
+
+
+def copy_catalog(catalog: Catalog, to: Path) -> None:
+    """The catalog at one moment as the new file `to`, without a write-ahead log beside it; others go on writing."""
+    with closing(sqlite3.connect(to)) as copy, catalog.read() as db:
+        db.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+
+
+@contextmanager
+def read_copy(path: Path) -> Iterator[Transaction]:
+    """Reads a copy without changing a byte of it, as opening it as a Catalog would."""
+    with closing(sqlite3.connect(path)) as db:
+        yield db
 
 
 def _sentence(path: Path, error: Exception) -> str:

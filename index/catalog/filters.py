@@ -1,4 +1,4 @@
-"""Filters: which items a search or a list may give. JSON in Qdrant's grammar -> a frozen tree (-> filter_sql.py).
+"""Filters: which items a search or a list may give. JSON in Qdrant's grammar -> a condition in SQL.
 
     {"must": [{"key": "kind", "match": {"value": "video"}},
               {"key": "metadata.tags", "match": {"any": ["beach", "sea"]}}],
@@ -8,13 +8,13 @@
 
 All of must, at least one of should (where there is any), none of must_not; a filter may stand in the place of a
 condition. Of a list in the metadata one element is enough. Grammar: https://qdrant.tech/documentation/concepts/filtering/
-(prefix is ours).
+(prefix is ours). Runs no query: what people say becomes parameters, never SQL.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ...errors import InvalidRequest
 from .database import moment_text
@@ -23,88 +23,70 @@ MAX_DEPTH = 8
 MAX_CONDITIONS = 256
 MAX_VALUES = 10_000  # of one any
 
-Scalar = str | int | float | bool
 Type = Literal["text", "number", "date", "json"]
 BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 # Uploads lie under a name of ours: they have no path that anybody could know.
 PATH = "CASE WHEN uri GLOB 'upload:*' THEN NULL ELSE CAST(path AS TEXT) END"
-COLUMNS: dict[str, tuple[str, Type]] = {
-    "id": ("id", "text"),
-    "uri": ("uri", "text"),
-    "path": (PATH, "text"),
-    "name": ("name", "text"),
-    "kind": ("kind", "text"),
-    "mime": ("mime", "text"),
-    "sha256": ("sha256", "text"),
-    "created_at": ("created_at", "date"),
-    "duration_seconds": ("duration_seconds", "number"),
-    "width": ("width", "number"),
-    "height": ("height", "number"),
-    "size_bytes": ("size_bytes", "number"),
+COLUMNS: dict[str, Type] = {
+    "id": "text",
+    "uri": "text",
+    "path": "text",
+    "name": "text",
+    "kind": "text",
+    "mime": "text",
+    "sha256": "text",
+    "created_at": "date",
+    "duration_seconds": "number",
+    "width": "number",
+    "height": "number",
+    "size_bytes": "number",
 }
 METADATA = "metadata."
-
-
-@dataclass(frozen=True)
-class Key:
-    """What a condition looks at: a column of the catalog, or a place in the metadata (a path as SQLite writes it)."""
-
-    name: str
-    expression: str
-    type: Type
-    json_path: str | None = None
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """The value equals one of these."""
-
-    key: Key
-    values: tuple[Scalar, ...]
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """The text begins so."""
-
-    key: Key
-    prefix: str
-
-
-@dataclass(frozen=True)
-class Range:
-    """The number or moment lies within bounds: (operator of SQL, number or RFC 3339 text in UTC)."""
-
-    key: Key
-    bounds: tuple[tuple[str, int | float | str], ...]
-
-
-@dataclass(frozen=True)
-class Empty:
-    """There is no value: missing, null or an empty list."""
-
-    key: Key
+EXAMPLE = '{"must": [{"key": "kind", "match": {"value": "video"}}]}'
+CONDITION = 'a condition such as {"key": "metadata.place", "match": {"value": "Ulm"}}'
 
 
 @dataclass(frozen=True)
 class Filter:
-    """All of must, one of should (if any), none of must_not."""
+    """A condition on rows of the catalog's table `media`, true or false and never null. Without arguments: all pass."""
 
-    must: "tuple[Clause, ...]" = ()
-    should: "tuple[Clause, ...]" = ()
-    must_not: "tuple[Clause, ...]" = ()
+    sql: str = "(1)"
+    parameters: tuple[Any, ...] = ()
+    conditions: int = 0  # how many it is made of
 
 
-Clause = OneOf | Prefix | Range | Empty | Filter
-EXAMPLE = '{"must": [{"key": "kind", "match": {"value": "video"}}]}'
-CONDITION = 'a condition such as {"key": "metadata.place", "match": {"value": "Ulm"}}'
+class Key(NamedTuple):
+    """What a condition looks at: a column of `media`, or a place in the metadata (a path as SQLite writes it).
+
+    value  what is compared, in SQL: of the metadata, an element of a list or the value itself
+    """
+
+    name: str
+    type: Type
+    value: str
+    json_path: str | None = None
+
+    def holds(self, test: str, *parameters: Any) -> Filter:
+        """The value, or one of the metadata's values, passes the test."""
+        if self.json_path is None:
+            return Filter(f"({test}) IS TRUE", parameters, 1)
+        # json_each gives a list's elements, the members of an object (not meant), and a single value as itself.
+        rows = "json_each(media.metadata, ?) AS each WHERE json_type(media.metadata, ?) <> 'object'"
+        return Filter(f"EXISTS (SELECT 1 FROM {rows} AND ({test}))", (self.json_path, self.json_path, *parameters), 1)
+
+    def is_empty(self) -> Filter:
+        """There is no value: missing, null or an empty list."""
+        if self.json_path is None:
+            return Filter(f"({self.value}) IS NULL", (), 1)
+        inside = "SELECT 1 FROM json_each(media.metadata, ?) AS each WHERE each.type <> 'null'"
+        return Filter(f"NOT EXISTS ({inside})", (self.json_path,), 1)
 
 
 def parse_filter(raw: Any) -> Filter:
     """raw, as JSON gives it, as a filter. InvalidRequest names the place that makes no sense."""
     filter = _filter(raw, "filter", 1)
-    if (conditions := _size(filter)) > MAX_CONDITIONS:
-        raise InvalidRequest(f"filter: {conditions} conditions, expected at most {MAX_CONDITIONS}.")
+    if filter.conditions > MAX_CONDITIONS:
+        raise InvalidRequest(f"filter: {filter.conditions} conditions, expected at most {MAX_CONDITIONS}.")
     return filter
 
 
@@ -117,33 +99,37 @@ def read_filter(text: str) -> Filter:
     return parse_filter(raw)
 
 
-def _size(clause: Clause) -> int:
-    if not isinstance(clause, Filter):
-        return 1
-    return sum(map(_size, (*clause.must, *clause.should, *clause.must_not)))
-
-
 def _filter(raw: Any, where: str, depth: int) -> Filter:
     if depth > MAX_DEPTH:
         raise InvalidRequest(f"{where}: nested deeper than {MAX_DEPTH} levels.")
     if not isinstance(raw, dict):
         raise InvalidRequest(f"{where}: got {_told(raw)}, expected an object such as {EXAMPLE}.")
-    for name in raw:
+    parts: list[Filter] = []
+    for name, clauses in raw.items():
         if name not in ("must", "should", "must_not"):
             raise InvalidRequest(f"{where}: unknown {name!r}, expected must, should or must_not.")
-    parts: dict[str, tuple[Clause, ...]] = {}
-    for name, clauses in raw.items():
         place = f"{where}.{name}"
         if isinstance(clauses, dict):  # Qdrant takes a single condition too
-            parts[name] = (_clause(clauses, place, depth),)
+            inner = [_clause(clauses, place, depth)]
         elif isinstance(clauses, list):
-            parts[name] = tuple(_clause(clause, f"{place}[{i}]", depth) for i, clause in enumerate(clauses))
+            inner = [_clause(clause, f"{place}[{i}]", depth) for i, clause in enumerate(clauses)]
         else:
             raise InvalidRequest(f"{place}: got {_told(clauses)}, expected a list of conditions.")
-    return Filter(**parts)
+        if inner:
+            joined = _joined(inner, " AND " if name == "must" else " OR ")
+            parts.append(replace(joined, sql=f"NOT {joined.sql}") if name == "must_not" else joined)
+    return _joined(parts, " AND ") if parts else Filter()
 
 
-def _clause(raw: Any, where: str, depth: int) -> Clause:
+def _joined(parts: list[Filter], word: str) -> Filter:
+    return Filter(
+        f"({word.join(part.sql for part in parts)})",
+        tuple(value for part in parts for value in part.parameters),
+        sum(part.conditions for part in parts),
+    )
+
+
+def _clause(raw: Any, where: str, depth: int) -> Filter:
     if not isinstance(raw, dict):
         raise InvalidRequest(f"{where}: got {_told(raw)}, expected {CONDITION}.")
     if raw and set(raw) <= {"must", "should", "must_not"}:
@@ -152,31 +138,29 @@ def _clause(raw: Any, where: str, depth: int) -> Clause:
         inner = raw["is_empty"]
         if not isinstance(inner, dict) or set(inner) != {"key"}:
             raise InvalidRequest(f'{where}.is_empty: expected {{"key": "metadata.place"}}.')
-        return Empty(_key(inner["key"], f"{where}.is_empty.key"))
-    tests = [name for name in ("match", "range") if name in raw]
-    unknown = sorted(set(raw) - {"key", "match", "range"})
-    if unknown or "key" not in raw or len(tests) != 1:
+        return _key(inner["key"], f"{where}.is_empty.key").is_empty()
+    if set(raw) not in ({"key", "match"}, {"key", "range"}):
         told = f"got {', '.join(map(repr, raw)) or 'nothing'}"
         raise InvalidRequest(f"{where}: {told}, expected 'key' and one of 'match' and 'range', or 'is_empty'.")
     key = _key(raw["key"], f"{where}.key")
-    if tests == ["match"]:
+    if "match" in raw:
         return _match(raw["match"], key, f"{where}.match")
     return _range(raw["range"], key, f"{where}.range")
 
 
 def _key(raw: Any, where: str) -> Key:
     if isinstance(raw, str) and raw in COLUMNS:
-        return Key(raw, *COLUMNS[raw])
+        return Key(raw, COLUMNS[raw], PATH if raw == "path" else raw)
     steps = raw.removeprefix(METADATA).split(".") if isinstance(raw, str) and raw.startswith(METADATA) else []
     if not all(steps) or not steps:
         told = f"{raw!r} is not known" if isinstance(raw, str) else f"got {_told(raw)}"
         raise InvalidRequest(f"{where}: {told}, expected one of {', '.join(COLUMNS)}, or metadata.NAME.")
     if any(character in '"\\' or character < " " for step in steps for character in step) or not _is_text(raw):
         raise InvalidRequest(f"{where}: names with quotes, backslashes or control characters cannot be looked up.")
-    return Key(raw, "", "json", "$" + "".join(f'."{step}"' for step in steps))
+    return Key(raw, "json", "each.value", "$" + "".join(f'."{step}"' for step in steps))
 
 
-def _match(raw: Any, key: Key, where: str) -> Clause:
+def _match(raw: Any, key: Key, where: str) -> Filter:
     if not isinstance(raw, dict) or len(raw) != 1 or not set(raw) <= {"value", "any", "prefix"}:
         raise InvalidRequest(f"{where}: expected an object with one of 'value', 'any' and 'prefix'.")
     if key.type == "date":
@@ -185,15 +169,31 @@ def _match(raw: Any, key: Key, where: str) -> Clause:
     if way == "prefix":
         if not isinstance(value, str) or not _is_text(value) or key.type == "number":
             raise InvalidRequest(f"{where}.prefix: expected a text, on a key that holds text.")
-        return Prefix(key, value)
+        is_text = "each.type = 'text'" if key.json_path is not None else f"({key.value}) IS NOT NULL"
+        # coalesce: SQLite's substr of an empty text is null.
+        test = f"{is_text} AND coalesce(substr(CAST({key.value} AS BLOB), 1, ?), x'') = ?"
+        return key.holds(test, len(value.encode()), value.encode())
     if way == "value":
-        return OneOf(key, (_scalar(value, key, f"{where}.value"),))
+        return _one_of([_scalar(value, key, f"{where}.value")], key)
     if not isinstance(value, list) or len(value) > MAX_VALUES:
         raise InvalidRequest(f"{where}.any: expected a list of at most {MAX_VALUES} values.")
-    return OneOf(key, tuple(_scalar(one, key, f"{where}.any[{i}]") for i, one in enumerate(value)))
+    return _one_of([_scalar(one, key, f"{where}.any[{i}]") for i, one in enumerate(value)], key)
 
 
-def _scalar(raw: Any, key: Key, where: str) -> Scalar:
+def _one_of(values: list[str | int | float | bool], key: Key) -> Filter:
+    if key.json_path is None:
+        return key.holds(f"{key.value} IN (SELECT value FROM json_each(?))", json.dumps(values))
+    plain = [value for value in values if not isinstance(value, bool)]
+    truths = [json.dumps(value) for value in values if isinstance(value, bool)]
+    # json_each gives true as 1: the type tells it from the number.
+    test = (
+        "each.type IN ('text', 'integer', 'real') AND each.value IN (SELECT value FROM json_each(?)) "
+        "OR each.type IN (SELECT value FROM json_each(?))"
+    )
+    return key.holds(test, json.dumps(plain), json.dumps(truths))
+
+
+def _scalar(raw: Any, key: Key, where: str) -> str | int | float | bool:
     wanted = {"text": "a text", "number": "a number"}.get(key.type, "a text, a number, true or false")
     fits = {"text": isinstance(raw, str), "number": _is_number(raw)}
     if not fits.get(key.type, isinstance(raw, (str, bool)) or _is_number(raw)):
@@ -202,19 +202,27 @@ def _scalar(raw: Any, key: Key, where: str) -> Scalar:
         raise InvalidRequest(f"{where}: the text holds half characters (lone surrogates).")
     if key.name == "kind" and raw not in ("image", "video"):
         raise InvalidRequest(f"{where}: got {raw!r}, expected 'image' or 'video'.")
-    scalar: Scalar = _fitting(raw) if _is_number(raw) else raw
+    scalar: str | int | float | bool = _fitting(raw) if _is_number(raw) else raw
     return scalar
 
 
-def _range(raw: Any, key: Key, where: str) -> Range:
+def _range(raw: Any, key: Key, where: str) -> Filter:
     if key.type == "text":
         raise InvalidRequest(f"{where}: {key.name} is a text; a range needs numbers or dates. Use match.")
     if not isinstance(raw, dict) or not raw or not set(raw) <= set(BOUNDS):
         raise InvalidRequest(f"{where}: expected an object with gt, gte, lt or lte.")
-    bounds = [(BOUNDS[name], _bound(bound, key, f"{where}.{name}")) for name, bound in raw.items()]
-    if len({isinstance(bound, str) for _, bound in bounds}) > 1:
+    bounds = [_bound(bound, key, f"{where}.{name}") for name, bound in raw.items()]
+    if len({isinstance(bound, str) for bound in bounds}) > 1:
         raise InvalidRequest(f"{where}: one bound is a number, another a date; expected one of the two.")
-    return Range(key, tuple(bounds))
+    tests = [f"{key.value} {BOUNDS[name]} ?" for name in raw]
+    if key.json_path is not None and isinstance(bounds[0], str):
+        # julianday reads RFC 3339 with its offset to the millisecond, and gives null for what is no date. It would
+        # read "now" and bare numbers too.
+        tests = [f"julianday({key.value}) {BOUNDS[name]} julianday(?)" for name in raw]
+        tests.insert(0, f"each.type = 'text' AND {key.value} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'")
+    elif key.json_path is not None:
+        tests.insert(0, "each.type IN ('integer', 'real')")
+    return key.holds(" AND ".join(tests), *bounds)
 
 
 def _bound(raw: Any, key: Key, where: str) -> int | float | str:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .database import Catalog, Transaction
-from .filter_sql import to_sql
 from .filters import Filter
 from .items import Moments, NewItem
 from .packing import pack_vectors, unpack_rows, unpack_vectors
@@ -106,11 +105,6 @@ def removed_after(db: Transaction, seq: int, span: Span = (0, 2**62)) -> Ids:
     return np.sort(np.fromiter((row[0] for row in rows), np.int64))
 
 
-def was_removed(db: Transaction, vector_id: int) -> bool:
-    """Whether the log of removals (still) names it."""
-    return db.execute("SELECT 1 FROM removed WHERE vector_id = ?", (vector_id,)).fetchone() is not None
-
-
 def trim_removed(catalog: Catalog, until_seq: int, needed: Sequence[tuple[Span, int]]) -> None:
     """Shortens the log of removals up to the number `until_seq`, except within the spans after their numbers."""
     known = " OR ".join(["vector_id BETWEEN ? AND ? AND seq > ?"] * len(needed)) or "FALSE"
@@ -121,9 +115,9 @@ def trim_removed(catalog: Catalog, until_seq: int, needed: Sequence[tuple[Span, 
 
 def allowed_ranges(db: Transaction, filter: Filter | None, after: int = 0) -> tuple[Ids, Ids]:
     """Of the filter's items stored after that vector id, the first and last vector id of each: (R,) each, ascending."""
-    test, parameters = to_sql(filter or Filter())
+    filter = filter or Filter()
     newer = [after] if after else []
-    rows = db.execute(f"{_RANGES} AND {test}{f' AND {_NEWER}' * len(newer)}", [*parameters, *newer])
+    rows = db.execute(f"{_RANGES} AND {filter.sql}{f' AND {_NEWER}' * len(newer)}", [*filter.parameters, *newer])
     pieces = [np.array(some, np.int64) for some in iter(lambda: rows.fetchmany(CHUNK_ROWS), [])]
     counts, lasts = np.concatenate([np.empty((0, 2), np.int64), *pieces]).T
     order = np.argsort(lasts)

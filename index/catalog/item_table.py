@@ -4,19 +4,18 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidRequest
 from .database import Catalog, Transaction, now
-from .filter_sql import to_sql
 from .filters import Filter
 from .frames import insert_frames
 from .items import UPLOADS_FOLDER, Item, NewItem
 from .ledger import LedgerRow, write_ledger
-from .metadata import merged, storable
+from .metadata import storable
 
 COUNTS = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
 
@@ -65,28 +64,21 @@ def list_items(
 ) -> tuple[list[Item], str | None]:
     """A page of the filter's items, newest first, and the cursor of the next page (None: this was the last)."""
     created_at, item_id = _read_cursor(cursor) if cursor is not None else ("~", "")
-    test, parameters = to_sql(filter or Filter())
+    filter = filter or Filter()
     with catalog.read() as db:
         rows = db.execute(
-            f"{_ITEMS} WHERE (created_at, id) < (?, ?) AND {test} ORDER BY created_at DESC, id DESC LIMIT ?",
-            (created_at, item_id, *parameters, limit + 1),
+            f"{_ITEMS} WHERE (created_at, id) < (?, ?) AND {filter.sql} ORDER BY created_at DESC, id DESC LIMIT ?",
+            (created_at, item_id, *filter.parameters, limit + 1),
         ).fetchall()
     page = [_item(catalog, row) for row in rows[:limit]]
     return page, _write_cursor(page[-1]) if len(rows) > limit else None
 
 
-def replace_metadata(catalog: Catalog, item_id: str, metadata: dict[str, Any]) -> None:
-    """In the place of the item's, if there is one. InvalidRequest for what cannot be stored."""
+def change_metadata(catalog: Catalog, item_id: str, change: Callable[[Any], dict[str, Any]]) -> None:
+    """Changes the metadata of the item, if there is one. InvalidRequest for what cannot be stored."""
     with catalog.write() as db:
-        db.execute("UPDATE media SET metadata = ? WHERE id = ?", (_json(metadata), item_id))
-
-
-def merge_metadata(catalog: Catalog, item_id: str, patch: dict[str, Any] | None) -> None:
-    """Changes the item's metadata, if there is one, by an RFC 7396 merge patch; None leaves {}."""
-    with catalog.write() as db:
-        row = db.execute("SELECT metadata FROM media WHERE id = ?", (item_id,)).fetchone()
-        if row is not None:
-            changed = _json(merged(json.loads(row[0]), patch or {}) if patch is not None else {})
+        for (metadata,) in db.execute("SELECT metadata FROM media WHERE id = ?", (item_id,)).fetchall():
+            changed = _json(change(json.loads(metadata)))
             db.execute("UPDATE media SET metadata = ? WHERE id = ?", (changed, item_id))
 
 

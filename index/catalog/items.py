@@ -19,11 +19,8 @@ ITEM_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
 @dataclass(frozen=True)
-class Item:
-    """One picture or video of a collection. `path` is absolute; the file may have vanished since.
-
-    frames  vectors that are kept of it
-    """
+class ItemFacts:
+    """What is told of a picture or video, whether it is stored yet or not. `path` is absolute."""
 
     id: str
     uri: str
@@ -37,6 +34,12 @@ class Item:
     height: int
     duration_seconds: float
     frames_per_second: float
+
+
+@dataclass(frozen=True)
+class Item(ItemFacts):
+    """One picture or video of a collection; its file may have vanished since. frames: vectors that are kept of it."""
+
     sampling: Sampling
     frames: int
     metadata: dict[str, Any]
@@ -44,7 +47,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class NewItem:
+class NewItem(ItemFacts):
     """What ingest hands to a collection.
 
     vectors        (T, D) float32, T >= 1, finite; stored with unit length
@@ -55,19 +58,7 @@ class NewItem:
     created_at     None keeps what the item had before, or is now if it is new
     """
 
-    id: str
-    uri: str
-    name: str
-    path: Path
-    sha256: str
-    kind: Kind
-    mime: str
-    size_bytes: int
     mtime_ns: int
-    width: int
-    height: int
-    duration_seconds: float
-    frames_per_second: float
     vectors: NDArray[np.float32]
     start_seconds: NDArray[np.float64]
     end_seconds: NDArray[np.float64]

@@ -1,7 +1,7 @@
 """Jobs: work that outlives a request, as rows in the catalog. Who runs them is the server's business.
 
 A job is queued -> running -> succeeded | failed; while queued or running it can be cancelled, and who runs it learns
-so when it tells how far it is. A process that dies leaves its jobs "running"; `requeue_running` gives them back at the
+so when it tells how far it is. A process that dies leaves its jobs "running"; `requeue` gives them back at the
 next start.
 """
 
@@ -136,20 +136,13 @@ def cancel_job(catalog: Catalog, job_id: str, while_: Literal["queued", "running
     return job
 
 
-def requeue(catalog: Catalog, job_id: str) -> None:
-    """Puts a running job back in the queue."""
-    with catalog.write() as db:
-        db.execute(
-            "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? WHERE id = ? AND state = 'running'",
-            (now(), job_id),
-        )
-
-
-def requeue_running(catalog: Catalog) -> int:
-    """Puts jobs that a dead process left running back in the queue; returns how many."""
+def requeue(catalog: Catalog, job_id: str | None = None) -> int:
+    """Puts a running job, or all that a dead process left running, back in the queue; returns how many."""
     with catalog.write() as db:
         return db.execute(
-            "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? WHERE state = 'running'", (now(),)
+            "UPDATE jobs SET state = 'queued', done = 0, updated_at = ? "
+            "WHERE state = 'running' AND id = coalesce(?, id)",
+            (now(), job_id),
         ).rowcount
 
 

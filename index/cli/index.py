@@ -27,6 +27,7 @@ from ...terminal import (
     progress,
     say,
 )
+from ..paths import printable
 from .common import ingest_options, sandbox_of
 
 if TYPE_CHECKING:  # FAISS, PyAV and ONNX Runtime load only when a verb runs, so that --help is quick
@@ -190,7 +191,7 @@ def _bar() -> "Iterator[tuple[Callable[[Step], None], FileProgress]]":
 
 
 def _shortened(path: Path) -> str:
-    name = os.fsencode(path.name).decode("utf-8", "replace")
+    name = printable(Path(path.name))
     return escape(name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…")
 
 

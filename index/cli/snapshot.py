@@ -1,5 +1,6 @@
 """The verbs `vicmae snapshot create|verify|restore` and `vicmae verify`. Words and exit codes only."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,13 +41,13 @@ def create_snapshot(
     as_json: JsonOption = False,
 ) -> None:
     """Write a collection to one file, with its uploads; a server may go on using it meanwhile."""
-    from ..backup import create, manifest_dict
+    from ..backup import create
     from ..library import Library
 
     with Library(load_settings(data=data).data) as library:
         manifest = create(library.open(collection), out)
     if as_json:
-        print_json(manifest_dict(manifest))
+        print_json(asdict(manifest))
     else:
         typer.echo(f"{out}: {manifest.items:,} items, {manifest.frames:,} frames")
 

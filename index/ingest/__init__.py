@@ -9,21 +9,3 @@ from .reembed import open_both, reembed, switch
 from .report import Report
 from .scan import Walk, walk
 from .watch import Changes, watched
-
-__all__ = [
-    "Changes",
-    "FileProgress",
-    "IngestOptions",
-    "Report",
-    "Step",
-    "Task",
-    "Walk",
-    "fold",
-    "index_folder",
-    "ingest_file",
-    "open_both",
-    "reembed",
-    "switch",
-    "walk",
-    "watched",
-]

@@ -4,22 +4,21 @@ The old one stays as it is, and is searched where its own model runs, until an a
 disk: after a kill the same call goes on where it was. Files that are gone are named, and stop nothing.
 """
 
-import os
-import shutil
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import Conflict, StorageError
+from ...errors import Conflict
 from ...export.engine import Engine
 from ...media.sampling import Sampling
+from ..atomic import link_or_copy
 from ..catalog import Item, LedgerRow, copy_dismissed, read_ledger
 from ..collection import Collection
 from ..library import Library
-from ..paths import is_gone, printable
+from ..paths import is_gone, printable, storage_errors
 from .options import IngestOptions
 from .pipeline import ingest_many
 from .reader import Task
@@ -103,7 +102,7 @@ def reembed(
     yield tally
     while True:
         before = len(tried)
-        for page in _pages(source):
+        for page in source.pages(PAGE):
             new = [item for item in page if (item.id, item.sha256) not in tried]
             tried.update((item.id, item.sha256) for item in new)
             for (rate, sampling), tasks in _todo(new, source, target, failures, tally).items():
@@ -147,15 +146,6 @@ def switch(library: Library, target: Collection, alias: str, tally: Tally) -> No
     library.set_alias(alias, target.name)
 
 
-def _pages(collection: Collection) -> Iterator[list[Item]]:
-    cursor: str | None = None
-    while True:
-        page, cursor = collection.items(PAGE, cursor)
-        yield page
-        if cursor is None:
-            return
-
-
 def _remembered(row: LedgerRow | None, path: Path) -> Failure | None:
     """The failure of an earlier run, if the file is still what failed then."""
     if row is None:
@@ -177,16 +167,8 @@ def _task(source: Collection, target: Collection, item: Item) -> Task:
 def _own(upload: Path, target: Collection) -> Path:
     """An uploaded file as the target's own: the same bytes on disk where the file system can, a copy elsewhere."""
     path = target.uploads / upload.name
-    try:
-        if not path.exists():
-            try:
-                os.link(upload, path)
-            except OSError:
-                aside = path.with_name(f"{path.name}.part")
-                shutil.copy2(upload, aside)
-                aside.replace(path)
-    except OSError as error:
-        raise StorageError(f"The upload {upload.name} cannot be copied ({error.strerror}).") from error
+    with storage_errors(f"The upload {upload.name} cannot be copied"):
+        link_or_copy(upload, path)
     return path
 
 

@@ -61,7 +61,7 @@ def walk(paths: Iterable[Path]) -> Walk:
     hidden names skipped, and only the suffixes of pictures, videos and sound taken.
     """
     found = Walk()
-    seen_files: set[Path] = set()
+    files: dict[Path, Candidate] = {}
     seen_folders: set[tuple[int, int]] = set()
     for path in (Path(os.path.abspath(path)) for path in paths):
         try:
@@ -70,10 +70,10 @@ def walk(paths: Iterable[Path]) -> Walk:
             found.unseen.append((path, f"{error.strerror or error}."))
             continue
         found.roots.append(path)
-        for file in sorted(_below(path, found, seen_folders)) if folder else [path]:
-            if file not in seen_files:
-                seen_files.add(file)
-                found.files.append(_candidate(file))
+        below = _below(path, found, seen_folders) if folder else [_candidate(path)]
+        for file in sorted(below, key=lambda file: file.path):
+            files.setdefault(file.path, file)
+    found.files = list(files.values())
     return found
 
 
@@ -111,40 +111,34 @@ def _is_below(uri: str, top: str) -> bool:
     return uri == top or uri.startswith(top.rstrip("/") + "/")
 
 
-def _below(folder: Path, found: Walk, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Candidate files in the folder and below; a folder met again, as in a loop of links, is skipped."""
-    try:
-        known = os.stat(folder)
-        if (known.st_dev, known.st_ino) in seen:
-            return
-        seen.add((known.st_dev, known.st_ino))
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        found.unseen.append((folder, f"{error.strerror or error}."))
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
+def _below(top: Path, found: Walk, seen: set[tuple[int, int]]) -> Iterator[Candidate]:
+    """Candidates in the folder and below; a folder met again, as in a loop of links, is skipped."""
+
+    def is_unseen(error: OSError) -> None:
+        found.unseen.append((Path(error.filename), f"{error.strerror or error}."))
+
+    for folder, folders, files in os.walk(top, onerror=is_unseen, followlinks=True):
+        try:
+            known = os.stat(folder)
+        except OSError as error:  # gone in the meantime
+            is_unseen(error)
             continue
-        path = Path(entry.path)
-        if _is_dir(entry):
-            yield from _below(path, found, seen)
-        elif path.suffix.lower() in CANDIDATE_SUFFIXES and _may_be_media(entry):
-            yield path
+        if (known.st_dev, known.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((known.st_dev, known.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(folder, name) for name in files if not name.startswith(".")):
+            if path.suffix.lower() in CANDIDATE_SUFFIXES and not _is_special(path):
+                yield _candidate(path)
 
 
-def _is_dir(entry: "os.DirEntry[str]") -> bool:
+def _is_special(path: Path) -> bool:
+    """A pipe, a socket or a device; not a link that leads nowhere, which is to be reported."""
     try:
-        return entry.is_dir()
+        return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return False
-
-
-def _may_be_media(entry: "os.DirEntry[str]") -> bool:
-    """A regular file, or a link that leads nowhere (to be reported); never a pipe, socket or device."""
-    try:
-        return entry.is_file() or entry.is_symlink() and not os.path.exists(entry.path)
-    except OSError:
-        return True
 
 
 def _candidate(path: Path) -> Candidate:

@@ -37,7 +37,7 @@ class Worker:
     def __enter__(self) -> "Worker":
         for collection in self._collections():
             try:
-                jobs.requeue_running(collection.catalog)
+                jobs.requeue(collection.catalog)
                 sweep_uploads(collection)
             except StorageError as error:
                 log.error("the jobs of %r wait for the next start: %s", collection.name, error)
@@ -103,7 +103,7 @@ class Worker:
         try:
             HANDLERS[job.kind](self.context, run)
         except ServerStopping:
-            jobs.requeue_running(collection.catalog)
+            jobs.requeue(collection.catalog)
         except JobCancelled:
             forget_upload(collection, job)
         except Overloaded:

@@ -15,7 +15,7 @@ from vicmae.index.catalog.jobs import (
     finish_job,
     get_job,
     list_jobs,
-    requeue_running,
+    requeue,
 )
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
@@ -56,7 +56,7 @@ def test_the_oldest_goes_first_and_the_newest_is_listed_first(collection: Collec
 def test_what_a_dead_process_left_running_is_given_back(collection: Collection) -> None:
     job = add_job(collection.catalog, "ingest", None, {})
     claim_job(collection.catalog)
-    assert requeue_running(collection.catalog) == 1
+    assert requeue(collection.catalog) == 1
     assert get_job(collection.catalog, job.id).state == "queued"
 
 
@@ -81,4 +81,4 @@ def test_a_running_job_that_was_cancelled_learns_it_and_stays_so(collection: Col
     finish_job(collection.catalog, job.id, "succeeded")
     ended = get_job(collection.catalog, job.id)
     assert (ended.state, ended.done) == ("cancelled", 2)
-    assert requeue_running(collection.catalog) == 0
+    assert requeue(collection.catalog) == 0
