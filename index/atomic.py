@@ -94,18 +94,16 @@ def sweep(folder: Path) -> None:
         _sweep(folder)
 
 
-def place(made: Path, path: Path) -> None:
-    """Moves a folder, which is on disk, to where nobody may be. OSError."""
-    made.rename(path)
-    flush(path.parent)
-
-
 def replace(made: Path, path: Path) -> None:
-    """As place(), in the place of the folder that is there, whose bytes go with the next sweep().
+    """Moves a folder, which is on disk, to `path`; what stood there goes with the next sweep(). OSError.
 
     A kill leaves one of the two, for settle() to find.
     """
     with _only_one(path.parent):
+        if not path.exists():
+            made.rename(path)
+            flush(path.parent)
+            return
         old = path.with_name(f".replaced-{path.name}-{secrets.token_hex(4)}")
         path.rename(old)
         try:

@@ -81,7 +81,7 @@ class Collection:
 
     def get(self, item_id: str) -> Item:
         """The item, or NotFound."""
-        item = item_table.get_item(self.catalog, item_id)
+        item = self.get_many([item_id]).get(item_id)
         if item is None:
             raise self._no_item(item_id)
         return item
@@ -92,11 +92,11 @@ class Collection:
 
     def find_by_uri(self, uri: str) -> Item | None:
         """The item of this uri, if there is one."""
-        return item_table.find_by_uri(self.catalog, uri)
+        return item_table.find_item(self.catalog, "uri", uri)
 
     def find_by_sha256(self, sha256: str) -> Item | None:
         """The oldest item with exactly these bytes, if there is one."""
-        return item_table.find_by_sha256(self.catalog, sha256)
+        return item_table.find_item(self.catalog, "sha256", sha256)
 
     def items(
         self, limit: int = 100, cursor: str | None = None, filter: Filter | None = None

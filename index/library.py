@@ -170,7 +170,7 @@ class Library:
                 if (self._exists(name) and not force) or self._real(name) != name:
                     raise Conflict(f"The name {name!r} was taken in the meantime. Choose another name.")
                 self._forget(name)
-                (atomic.replace if place.exists() else atomic.place)(folder, place)
+                atomic.replace(folder, place)
             atomic.sweep(self.folder)
         return self.open(name)
 

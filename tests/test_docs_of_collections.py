@@ -19,7 +19,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "collections.md").read_text(enco
 
 @pytest.mark.parametrize("block", re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
 def test_examples_are_filters(block: str) -> None:
-    assert parse_filter(json.loads(block)).must
+    assert parse_filter(json.loads(block)).conditions
 
 
 def test_filters_on_command_lines_are_filters() -> None:

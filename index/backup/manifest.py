@@ -1,15 +1,17 @@
 """What a snapshot says of itself: manifest.json, the first member of its tar."""
 
-import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from ...errors import InvalidRequest, NotFound, StorageError
 
-FORMAT = "vicmae-snapshot-1"
+FORMAT: Literal["vicmae-snapshot-1"] = "vicmae-snapshot-1"
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 30
 
@@ -25,7 +27,7 @@ class Member:
 class Manifest:
     """What a snapshot says of itself."""
 
-    format: str
+    format: Literal["vicmae-snapshot-1"]
     created_at: str
     collection: str
     model: str
@@ -62,11 +64,6 @@ def manifest_of(tar: tarfile.TarFile, path: Path) -> Manifest:
     source = tar.extractfile(info)
     assert source is not None  # a regular file, as was checked
     try:
-        told = json.loads(source.read())
-        members = tuple(Member(**member) for member in told.pop("members"))
-        manifest = Manifest(**told, members=members)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return TypeAdapter(Manifest).validate_json(source.read())
+    except ValueError as error:
         raise refused from error
-    if manifest.format != FORMAT:
-        raise refused
-    return manifest

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...errors import InvalidRequest
 from .database import Catalog, Transaction, now
@@ -38,10 +38,6 @@ def put_items(
     return added, replaced
 
 
-def get_item(catalog: Catalog, item_id: str) -> Item | None:
-    return get_items(catalog, [item_id]).get(item_id)
-
-
 def get_items(catalog: Catalog, item_ids: Sequence[str]) -> dict[str, Item]:
     """The items of these ids that exist, by id."""
     with catalog.read() as db:
@@ -50,13 +46,11 @@ def get_items(catalog: Catalog, item_ids: Sequence[str]) -> dict[str, Item]:
     return {item.id: item for item in items}
 
 
-def find_by_uri(catalog: Catalog, uri: str) -> Item | None:
-    return _find(catalog, "uri = ?", uri)
-
-
-def find_by_sha256(catalog: Catalog, sha256: str) -> Item | None:
-    """The oldest item with exactly these bytes."""
-    return _find(catalog, "sha256 = ? ORDER BY created_at, id", sha256)
+def find_item(catalog: Catalog, column: Literal["uri", "sha256"], value: str) -> Item | None:
+    """The oldest item with this value."""
+    with catalog.read() as db:
+        row = db.execute(f"{_ITEMS} WHERE {column} = ? ORDER BY created_at, id LIMIT 1", (value,)).fetchone()
+    return _item(catalog, row) if row else None
 
 
 def list_items(
@@ -154,12 +148,6 @@ def _put(catalog: Catalog, db: Transaction, new: NewItem, record: LedgerRow | No
 def is_upload(catalog: Catalog, path: Path) -> bool:
     """Whether the file is an uploaded one, which is ours to delete."""
     return path.is_relative_to(catalog.folder / UPLOADS_FOLDER)
-
-
-def _find(catalog: Catalog, where: str, value: str) -> Item | None:
-    with catalog.read() as db:
-        row = db.execute(f"{_ITEMS} WHERE {where} LIMIT 1", (value,)).fetchone()
-    return _item(catalog, row) if row else None
 
 
 def _item(catalog: Catalog, row: tuple[Any, ...]) -> Item:

@@ -67,6 +67,12 @@ def list_jobs(catalog: Catalog, limit: int = 100, kind: str | None = None) -> li
         return [_job(row) for row in db.execute(rows, (kind, limit))]
 
 
+def count_jobs(catalog: Catalog) -> dict[JobState, int]:
+    """How many jobs there are in each state that any is in."""
+    with catalog.read() as db:
+        return dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
+
+
 def claim_job(catalog: Catalog, kinds: Sequence[str] | None = None) -> Job | None:
     """The oldest queued job (of those kinds), now running and ours; None when nothing waits."""
     among = "" if kinds is None else f" AND kind IN ({', '.join('?' * len(kinds))})"

@@ -44,7 +44,7 @@ class Tally:
     def count(self, outcome: Outcome) -> None:
         """Adds what became of one item."""
         if outcome.state == "failed":
-            self.failed.append(Failure.of(outcome))
+            self.failed.append(Failure.of(outcome.path, outcome))
         else:
             self.done += 1
 
@@ -156,7 +156,7 @@ def _remembered(row: LedgerRow | None, path: Path) -> Failure | None:
         return None
     if (row.size_bytes, row.mtime_ns) != (now.st_size, now.st_mtime_ns):
         return None
-    return Failure(path, row.stage or "read", row.reason or "It could not be read.")
+    return Failure.of(path, row)
 
 
 def _task(source: Collection, target: Collection, item: Item) -> Task:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..catalog import LedgerRow
 from ..paths import printable, uri_path
 from .scan import Plan, Walk
 from .write import Outcome
@@ -18,8 +19,9 @@ class Failure:
     reason: str
 
     @classmethod
-    def of(cls, outcome: Outcome) -> "Failure":
-        return cls(outcome.path, outcome.stage or "read", outcome.reason or "It cannot be read.")
+    def of(cls, path: Path, told: Outcome | LedgerRow) -> "Failure":
+        """What an outcome says, or the ledger of an earlier one."""
+        return cls(path, told.stage or "read", told.reason or "It cannot be read.")
 
     def to_dict(self) -> dict[str, str]:
         return {"path": printable(self.path), "stage": self.stage, "reason": self.reason}
@@ -44,15 +46,12 @@ class Report:
     def add_known_failures(self, walk: Walk, plan: Plan) -> None:
         """What could not be looked at, and files that failed before and are as they were."""
         self.failed += [Failure(path, "read", reason) for path, reason in walk.unseen]
-        self.failed += [
-            Failure(uri_path(row.uri), row.stage or "read", row.reason or "It could not be read.")
-            for row in plan.failed
-        ]
+        self.failed += [Failure.of(uri_path(row.uri), row) for row in plan.failed]
 
     def count(self, outcome: Outcome) -> None:
         """Adds what became of one file."""
         if outcome.state == "failed":
-            self.failed.append(Failure.of(outcome))
+            self.failed.append(Failure.of(outcome.path, outcome))
         else:
             setattr(self, outcome.state, getattr(self, outcome.state) + 1)
 
@@ -66,11 +65,4 @@ class Report:
         return [told, *(f"{printable(failure.path)}: {failure.reason}" for failure in failures)]
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "added": self.added,
-            "updated": self.updated,
-            "unchanged": self.unchanged,
-            "removed": self.removed,
-            "gone": self.gone,
-            "failed": [failure.to_dict() for failure in self.failed],
-        }
+        return {**vars(self), "failed": [failure.to_dict() for failure in self.failed]}

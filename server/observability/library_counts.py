@@ -5,14 +5,13 @@ from collections import Counter
 from typing import get_args
 
 from ...errors import StorageError
-from ...index.catalog import JobState, list_jobs
+from ...index.catalog import JobState, count_jobs
 from ...index.library import Library
 from .metrics import LibraryCounts
 
 log = logging.getLogger("vicmae.server")
 
 COUNTED = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
-MAX_JOBS = 10_000  # counted of each collection, the newest
 
 
 def library_counts(library: Library) -> LibraryCounts:
@@ -23,7 +22,7 @@ def library_counts(library: Library) -> LibraryCounts:
     for each in opened:
         try:
             stats = each.stats()
-            states.update(job.state for job in list_jobs(each.catalog, MAX_JOBS))
+            states.update(count_jobs(each.catalog))
         except StorageError as error:
             log.warning("the collection %r is not counted: %s", each.name, error)
             continue

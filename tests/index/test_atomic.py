@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vicmae.errors import StorageError
-from vicmae.index.atomic import atomic_file, place, replace, scratch_folder, settle, sweep, take_away
+from vicmae.index.atomic import atomic_file, replace, scratch_folder, settle, sweep, take_away
 
 HOLDS = """
 import sys
@@ -45,7 +45,7 @@ def test_a_folder_is_gone_unless_it_was_placed(tmp_path: Path) -> None:
     assert names(tmp_path / "below") == []
     with scratch_folder(tmp_path / "below") as folder:
         (folder / "part").write_text("x")
-        place(folder, tmp_path / "below" / "final")
+        replace(folder, tmp_path / "below" / "final")
     assert names(tmp_path / "below") == ["final"] and names(tmp_path / "below" / "final") == ["part"]
     with pytest.raises(StorageError, match="room"), scratch_folder(tmp_path):
         raise OSError(28, "No space left on device")
