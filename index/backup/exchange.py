@@ -11,7 +11,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def _new_item(facts: Facts, parts: Sequence[Moments]) -> NewItem:
     # The bytes of an upload are not in the file: the item has no file any more.
     is_file = values["uri"].startswith("file://")
     values["uri"] = values["uri"] if is_file else f"imported:{values['id']}"
-    frame = {name: np.concatenate([getattr(part, name) for part in parts]) for name in FRAME}
+    frame: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in FRAME}
     if (np.abs(np.linalg.norm(frame["vectors"], axis=1) - 1) > 1e-2).any():
         raise ValueError(f"vectors of {values['id']!r} that are not of unit length")
     return NewItem(
