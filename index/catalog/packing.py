@@ -34,10 +34,5 @@ def halves(raw: bytes) -> NDArray[np.float32]:
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """vectors (..., D) scaled to length 1; a zero vector stays zero (it is similar to nothing)."""
-    return np.asarray(vectors / row_lengths(vectors)[..., None], np.float32)
-
-
-def row_lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., D) -> (...) float32, 1 for a zero vector."""
     lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))
-    return np.asarray(np.where(lengths == 0, 1, lengths))
+    return np.asarray(vectors / np.where(lengths == 0, 1, lengths)[..., None], np.float32)

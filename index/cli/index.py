@@ -123,7 +123,10 @@ def _run(command: Command, found: "Walk", watching: bool = False) -> "Step":
         raise
     finally:
         if step is not None and (not watching or step.total or step.report.removed):
-            _print_report(step.report, command.as_json)
+            if command.as_json:
+                print_json(step.report.to_dict())
+            else:
+                typer.echo("\n".join(step.report.lines()))
 
 
 def _watch(command: Command, roots: Sequence[Path], changes: "Changes") -> bool:
@@ -199,10 +202,3 @@ def _exit_code(report: "Report") -> int:
     if report.good == 0 and report.removed == 0:
         return FAILED
     return PARTLY if report.failed else OK
-
-
-def _print_report(report: "Report", as_json: bool) -> None:
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        typer.echo("\n".join(report.lines()))

@@ -160,16 +160,13 @@ def _remembered(row: LedgerRow | None, path: Path) -> Failure | None:
 
 
 def _task(source: Collection, target: Collection, item: Item) -> Task:
-    path = _own(item.path, target) if item.path.is_relative_to(source.uploads) else item.path
+    """An item to embed, under its own names; an uploaded file becomes the target's own."""
+    path = item.path
+    if path.is_relative_to(source.uploads):
+        path = target.uploads / item.path.name
+        with storage_errors(f"The upload {path.name} cannot be copied"):
+            link_or_copy(item.path, path)
     return Task(path, item.uri, item.name, item.id, item.metadata, item.created_at)
-
-
-def _own(upload: Path, target: Collection) -> Path:
-    """An uploaded file as the target's own: the same bytes on disk where the file system can, a copy elsewhere."""
-    path = target.uploads / upload.name
-    with storage_errors(f"The upload {upload.name} cannot be copied"):
-        link_or_copy(upload, path)
-    return path
 
 
 def _follow_deletions(source: Collection, target: Collection, item_ids: list[str]) -> None:

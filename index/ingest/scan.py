@@ -65,12 +65,13 @@ def walk(paths: Iterable[Path]) -> Walk:
     seen_folders: set[tuple[int, int]] = set()
     for path in (Path(os.path.abspath(path)) for path in paths):
         try:
-            folder = stat.S_ISDIR(path.stat().st_mode)
+            known = path.stat()
         except OSError as error:
             found.unseen.append((path, f"{error.strerror or error}."))
             continue
         found.roots.append(path)
-        below = _below(path, found, seen_folders) if folder else [_candidate(path)]
+        is_folder = stat.S_ISDIR(known.st_mode)
+        below = _below(path, found, seen_folders) if is_folder else [Candidate(path, known.st_size, known.st_mtime_ns)]
         for file in sorted(below, key=lambda file: file.path):
             files.setdefault(file.path, file)
     found.files = list(files.values())
@@ -129,21 +130,14 @@ def _below(top: Path, found: Walk, seen: set[tuple[int, int]]) -> Iterator[Candi
         seen.add((known.st_dev, known.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
-            if path.suffix.lower() in CANDIDATE_SUFFIXES and not _is_special(path):
-                yield _candidate(path)
+            if path.suffix.lower() in CANDIDATE_SUFFIXES and (candidate := _candidate(path)):
+                yield candidate
 
 
-def _is_special(path: Path) -> bool:
-    """A pipe, a socket or a device; not a link that leads nowhere, which is to be reported."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
-
-
-def _candidate(path: Path) -> Candidate:
+def _candidate(path: Path) -> Candidate | None:
+    """None for a pipe, a socket or a device; a link that leads nowhere is a candidate, so that it is reported."""
     try:
         known = path.stat()
     except OSError:
         return Candidate(path, -1, -1)
-    return Candidate(path, known.st_size, known.st_mtime_ns)
+    return Candidate(path, known.st_size, known.st_mtime_ns) if stat.S_ISREG(known.st_mode) else None

@@ -29,17 +29,13 @@ class Changes:
 
     def __init__(self) -> None:
         self.untold: str | None = None  # why the system tells nothing, where it does not
-        self._changed = Event()
+        self.changed = Event()
 
     def wait(self, soon: bool = False) -> None:
         """Until it is time to look again; `soon`: a file was still being written, so in a moment at the latest."""
         again = AGAIN_SECONDS if self.untold is None else UNTOLD_SECONDS
-        self._changed.wait(QUIET_SECONDS if soon else again)
-        self._changed.clear()
-
-    def change(self) -> None:
-        """Something changed."""
-        self._changed.set()
+        self.changed.wait(QUIET_SECONDS if soon else again)
+        self.changed.clear()
 
 
 @contextmanager
@@ -65,11 +61,11 @@ def watched(roots: Sequence[Path], apart_from: Path) -> Iterator[Changes]:
                 stop_event=stop,
                 ignore_permission_denied=True,
             ):
-                turns.change()
+                turns.changed.set()
         except Exception as error:  # of the library's several; without it the turns by time are left
             log.info("changes below %s are not told", roots, exc_info=True)
             turns.untold = str(error)
-            turns.change()
+            turns.changed.set()
 
     thread = Thread(target=follow, name="watching", daemon=True)
     thread.start()
