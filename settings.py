@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from .errors import InvalidRequest
 
-SHIPPED_BUNDLE = Path(__file__).parent / "export" / "bundles" / "vicmae-tiny"
+SHIPPED_BUNDLE = Path(__file__).parent / "export" / "bundles" / "vicmae-lite"
 
 
 def default_data_dir() -> Path:

@@ -27,7 +27,7 @@ DataOption = Annotated[
     typer.Option("--data", help="Folder in which collections live \\[default: the user's data folder]."),
 ]
 BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", help="Model bundle to run \\[default: the shipped vicmae-tiny].")
+    Path | None, typer.Option("--bundle", help="Model bundle to run \\[default: the shipped vicmae-lite].")
 ]
 DeviceOption = Annotated[
     str | None,

@@ -213,9 +213,9 @@ def test_the_wheel_holds_code_page_presets_and_bundle(tmp_path: Path) -> None:
         "vicmae/training/presets/retrieval.toml",
         "vicmae/training/presets/image/small.toml",
         "vicmae/training/presets/video/kinetics.toml",
-        "vicmae/export/bundles/vicmae-tiny/model.onnx",
-        "vicmae/export/bundles/vicmae-tiny/model.int8-static.onnx",
-        "vicmae/export/bundles/vicmae-tiny/manifest.json",
+        "vicmae/export/bundles/vicmae-lite/model.onnx",
+        "vicmae/export/bundles/vicmae-lite/model.int8-static.onnx",
+        "vicmae/export/bundles/vicmae-lite/manifest.json",
     ):
         assert needed in inside
     assert not [name for name in inside if name.startswith("vicmae/tests") or name.startswith("tests")]

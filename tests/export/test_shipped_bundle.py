@@ -7,6 +7,7 @@ import pytest
 
 from vicmae.export.bundle import CARD, Manifest, load_canary, read_manifest
 from vicmae.export.choice import open_engine
+from vicmae.export.drift import LIMITS
 from vicmae.settings import SHIPPED_BUNDLE
 from vicmae.training.evaluate import embed_samples, knn_accuracy, retrieval_scores
 from vicmae.training.labelled import read_labelled
@@ -15,7 +16,7 @@ EVAL = Path(__file__).parents[3] / "shared" / "data" / "eval"
 needs_data = pytest.mark.skipif(not EVAL.is_dir(), reason="needs the evaluation pack in ../shared/data/eval")
 
 KNN, RETRIEVAL = "knn image_cls", "retrieval retrieval_ucf_scenes"
-FLOOR_OF_KNN, FLOOR_OF_RETRIEVAL = 0.389, 0.57  # what thumbnails of 8x8 colours score
+FLOOR_OF_KNN, FLOOR_OF_RETRIEVAL = 0.81, 0.66  # what a public encoder for copies scores (docs/models.md)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def manifest() -> Manifest:
 
 def test_it_opens_and_is_small(manifest: Manifest) -> None:
     with open_engine(SHIPPED_BUNDLE, threads=1) as engine:
-        assert engine.name == manifest.name == "vicmae-tiny"
+        assert engine.name == manifest.name == "vicmae-lite"
     assert sum(p.stat().st_size for p in SHIPPED_BUNDLE.iterdir()) < 20e6
 
 
@@ -33,7 +34,7 @@ def test_its_drift_was_measured_on_real_pictures(manifest: Manifest) -> None:
     assert {"model.onnx", "model.int8-static.onnx"} == set(manifest.engines)
     for file in manifest.engines.values():
         assert file.drift.pictures >= 100 and "real" in file.drift.source
-        assert file.drift.min_cosine >= (0.9999 if file.precision == "fp32" else 0.999)
+        assert file.drift.min_cosine >= LIMITS[file.precision].min_cosine
 
 
 OTHER_ENGINES = ["onnxruntime-int8-static", "openvino-fp32", "openvino-int8-static"]
@@ -48,18 +49,22 @@ def test_every_engine_gives_the_same_vectors_and_patch_tokens(name: str) -> None
         assert plain.fingerprint == other.fingerprint
         (vectors, patches), (like, likewise) = plain.embed_with_patches(pixels), other.embed_with_patches(pixels)
         assert (other.embed(pixels) == like).all()
-    assert (vectors * like).sum(axis=1).min() > 0.999
+    assert (vectors * like).sum(axis=1).min() > LIMITS[other.precision].min_cosine
     assert patches.shape == likewise.shape == (len(pixels), plain.spec.tokens, plain.spec.dim)
     lengths = np.linalg.norm(patches, axis=-1) * np.linalg.norm(likewise, axis=-1)
-    assert ((patches * likewise).sum(axis=-1) / lengths).mean() > 0.99
+    assert ((patches * likewise).sum(axis=-1) / lengths).mean() > 0.97
 
 
 def test_its_card_names_the_training_and_the_scores(manifest: Manifest) -> None:
     card = (SHIPPED_BUNDLE / CARD).read_text()
-    assert "vicmae pretrain" in manifest.provenance["command"] and manifest.provenance["command"] in card
+    assert "make train-lite" in manifest.provenance["command"] and manifest.provenance["command"] in card
     assert f"10-NN {manifest.quality[KNN]['10-NN']}" in card
     assert f"R@1 {manifest.quality[RETRIEVAL]['R@1']}" in card
     assert manifest.fingerprint in card
+
+
+def test_it_is_calibrated(manifest: Manifest) -> None:
+    assert manifest.calibration is not None and manifest.calibration.fitted_on
 
 
 def test_it_beats_the_floor(manifest: Manifest) -> None:
