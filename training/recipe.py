@@ -11,7 +11,7 @@ from ..media.spec import Fit
 from ..model.config import SIZES
 from ..model.conv_vicmae import CopiesObjective
 from ..model.vicmae import Heads, Objective, Pooling
-from .edited_views import Edits
+from .edits import Edits
 from .sources import CLIP_FRAMES_PER_SECOND
 from .stored import Stored
 from .views import PAIR_WINDOW_SECONDS, Augmentation

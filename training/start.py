@@ -21,7 +21,7 @@ from ..model.checkpoints import TRAINING_ONLY, find_checkpoint, load_weights
 from ..model.config import ModelConfig
 from ..model.conv_encoder import STAGES, ConvEncoder, with_folded_batchnorm
 from ..model.conv_vicmae import ConvViCMAE
-from .edited_views import edit, mild
+from .edits import edit, mild
 from .recipe import Recipe
 from .sources import Pictures
 from .step_inputs import Network, overlays_of

@@ -14,8 +14,7 @@ from torch import Tensor
 from ..model.conv_vicmae import ConvViCMAE, blocks_of_cells
 from ..model.vicmae import Objective, ViCMAE
 from .batches import Batch
-from .edited_views import edit, mild
-from .overlays import overlay_bank
+from .edits import edit, mild, overlay_bank
 from .recipe import Recipe
 from .views import two_views
 

@@ -1,4 +1,4 @@
-"""vicmae.training.edited_views: every edit is a picture, follows from its generator, and names what it shows."""
+"""vicmae.training.edits: every edit is a picture, follows from its generator, and names what it shows."""
 
 from dataclasses import fields
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vicmae.training.edited_views import Edits, edit, gaussian_blur, jpeg, mild
-from vicmae.training.overlays import overlay_bank
+from vicmae.training.edits import Edits, edit, mild, overlay_bank
+from vicmae.training.edits.degrade import gaussian_blur, jpeg
 
 SIZE = 64
 NONE = Edits(**{f.name: 0.0 for f in fields(Edits)})
