@@ -30,6 +30,8 @@ class CopiesObjective:
     entropy_weight * KoLeo.
 
     masked_share  of the edited views have cells hidden, `mask_ratio` of each
+    alike_cosine  items whose vectors are so near to each other at the start (other moments of one place, other pictures
+                  of one thing) are no negatives of each other; 1: all are
     """
 
     temperature: float = 0.05
@@ -38,6 +40,7 @@ class CopiesObjective:
     entropy_weight: float = 0.3
     masked_share: float = 0.25
     mask_ratio: float = 0.4
+    alike_cosine: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,14 @@ class CopiesLosses:
 
 
 class ConvViCMAE(ConvEncoder):
-    """The queue holds the latest clean vectors (Q, D), further negatives; `queue_items` (Q,) says whose, -1: empty."""
+    """The queue holds the latest clean vectors (Q, D), further negatives; `queue_taught` (Q, D) what the start made of
+    the same pictures; `queue_items` (Q,) says whose they are, -1: empty."""
 
     decoder: Any
     mask_token: nn.Parameter
     decoder_pos_embed: Tensor
     queue_vectors: Tensor
+    queue_taught: Tensor
     queue_items: Tensor
 
     def __init__(self, config: ModelConfig, spec: InputSpec, queue: int) -> None:
@@ -73,6 +78,7 @@ class ConvViCMAE(ConvEncoder):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("decoder_pos_embed", sincos_positions(width, spec.grid, class_token=False), False)
         self.register_buffer("queue_vectors", torch.zeros(queue, config.dim))
+        self.register_buffer("queue_taught", torch.zeros(queue, config.dim))
         self.register_buffer("queue_items", torch.full((queue,), -1, dtype=torch.int64))
         self.teacher = ConvEncoder(config, spec).requires_grad_(False).eval()
 
@@ -104,8 +110,7 @@ class ConvViCMAE(ConvEncoder):
         with torch.no_grad():
             taught = functional.normalize(self.teacher.pooled(clean), dim=1)
         known = torch.cat([library, self.queue_vectors])
-        absent = (items[:, None] == self.queue_items[None]).float()  # (N, Q): whose older vectors these are
-        not_negatives = (content.float() @ absent > 0) | (self.queue_items < 0)
+        not_negatives = self._not_negatives(content, items, taught, objective.alike_cosine)
         contrast = multi_positive_loss(vectors, known, content, not_negatives, objective.temperature)
         alone = (content.sum(dim=1) == 1).float()
         away = (1 - (library * taught).sum(dim=1)).mean()
@@ -119,8 +124,18 @@ class ConvViCMAE(ConvEncoder):
             + objective.entropy_weight * entropy_loss(library)
         )
         if self.training:
-            self._remember(library.detach(), items)
+            self._remember(library.detach(), taught, items)
         return CopiesLosses(total, reconstruction, contrast, predicted, hidden)
+
+    def _not_negatives(self, content: Tensor, items: Tensor, taught: Tensor, alike_cosine: float) -> Tensor:
+        """(N, N + Q) bool: the known pictures that a view is not compared with: older vectors of what it shows, and
+        pictures that the start finds alike to what it shows (they may be of the same place), but for itself."""
+        older = torch.cat([torch.zeros_like(content), items[:, None] == self.queue_items[None]], dim=1)
+        alike = taught @ torch.cat([taught, self.queue_taught]).T >= alike_cosine
+        related: Tensor = content.float() @ (older | alike).float() > 0
+        related[:, len(items) :] |= self.queue_items < 0
+        related[:, : len(items)] &= ~content
+        return related
 
     def _decode(self, features: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """features (N, C, g, g) -> predicted (N, L, P), hidden (N, L): every hidden cell is the mask token's."""
@@ -139,9 +154,10 @@ class ConvViCMAE(ConvEncoder):
         targets = patchify(pictures, self.config.patch)[rows]
         return reconstruction_errors(predicted[rows][:, None], targets[:, None], True).mean()
 
-    def _remember(self, vectors: Tensor, items: Tensor) -> None:
+    def _remember(self, vectors: Tensor, taught: Tensor, items: Tensor) -> None:
         length = len(self.queue_items)
         self.queue_vectors.copy_(torch.cat([vectors, self.queue_vectors])[:length])
+        self.queue_taught.copy_(torch.cat([taught, self.queue_taught])[:length])
         self.queue_items.copy_(torch.cat([items, self.queue_items])[:length])
 
 

@@ -64,15 +64,15 @@ def multi_positive_loss(
     """InfoNCE both ways where a view may show several items: vectors (N, D), known (N + Q, D), unit length -> scalar.
 
     content (N, N) bool: which of the first N of `known` each view shows; each of them is wanted alike. not_negatives
-    (N, Q) bool: which of the others are left out of a view's comparison. Row by row, then column by column: a known
+    (N, N + Q) bool: which of the known are left out of a view's comparison; never a wanted one. Row by row, then column by column: a known
     picture looks for the views that show it.
     """
-    similarity = vectors @ known.T / temperature
     n = len(vectors)
-    padded = functional.pad(not_negatives, (n, 0))
+    similarity = (vectors @ known.T / temperature).masked_fill(not_negatives, float("-inf"))
+    absent = ~content
+    of_views = -functional.log_softmax(similarity, dim=1)[:, :n].masked_fill(absent, 0.0)
+    of_known = -functional.log_softmax(similarity[:, :n], dim=0).masked_fill(absent, 0.0)
     wanted = content.float()
-    of_views = -(functional.log_softmax(similarity.masked_fill(padded, float("-inf")), dim=1)[:, :n] * wanted)
-    of_known = -(functional.log_softmax(similarity[:, :n], dim=0) * wanted)
     rows = of_views.sum(dim=1) / wanted.sum(dim=1)
     columns = of_known.sum(dim=0) / wanted.sum(dim=0)
     return 0.5 * (rows.mean() + columns.mean())

@@ -190,6 +190,7 @@ def make_learning(model: Network, recipe: Recipe, device: str) -> Trainer:
             part.synced = recipe.sync_batchnorm
     if isinstance(model, ConvViCMAE):
         model.freeze(recipe.frozen_groups)
+        model.to(memory_format=torch.channels_last)
     elif recipe.compile:
         for block in (*model.blocks, *model.decoder_blocks):
             block.compile(dynamic=False)  # the code of one block serves all of its shape; sizes never change

@@ -73,6 +73,17 @@ def test_older_vectors_of_what_a_view_shows_are_no_negatives() -> None:
     assert float(again) == pytest.approx(float(first), rel=1e-4)
 
 
+def test_pictures_that_the_start_finds_alike_are_no_negatives() -> None:
+    """Two pictures of one place push each other away only where alike_cosine says that they are told apart."""
+    clean, edited, content, items, visible = inputs()
+    clean[1], edited[1] = clean[0], edited[0]
+    told_apart, not_told_apart = (
+        network().losses(clean, edited, content, items, visible, CopiesObjective(alike_cosine=cosine)).contrast.detach()
+        for cosine in (1.01, 0.999)
+    )
+    assert float(not_told_apart) < float(told_apart)
+
+
 def test_hidden_pixels_are_not_seen() -> None:
     model = network().eval()
     clean, edited, content, items, visible = inputs()

@@ -13,7 +13,7 @@ def unit(count: int, seed: int, dim: int = 8) -> torch.Tensor:
 
 def test_one_item_a_view_is_infonce_both_ways() -> None:
     vectors, known = unit(4, 0), unit(4, 1)
-    content, none = torch.eye(4, dtype=torch.bool), torch.zeros(4, 0, dtype=torch.bool)
+    content, none = torch.eye(4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
     similarity, wanted = vectors @ known.T / 0.1, torch.arange(4)
     expected = 0.5 * (functional.cross_entropy(similarity, wanted) + functional.cross_entropy(similarity.T, wanted))
     assert float(multi_positive_loss(vectors, known, content, none, 0.1)) == pytest.approx(float(expected), rel=1e-5)
@@ -22,20 +22,26 @@ def test_one_item_a_view_is_infonce_both_ways() -> None:
 def test_a_collage_wants_all_that_it_shows() -> None:
     known = torch.eye(4)
     content = torch.tensor([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
-    none = torch.zeros(4, 0, dtype=torch.bool)
+    none = torch.zeros(4, 4, dtype=torch.bool)
     between = functional.normalize(torch.cat([known[:1] + known[1:2], known[1:]]), dim=1)
     one_alone = known.clone()
     of_both, of_one = (float(multi_positive_loss(v, known, content, none, 0.1)) for v in (between, one_alone))
     assert of_both < of_one
 
 
-def test_what_is_masked_in_the_queue_does_not_count() -> None:
-    vectors, queue = unit(3, 0), unit(5, 2)
-    known = torch.cat([unit(3, 1), queue])
-    content = torch.eye(3, dtype=torch.bool)
-    masked = multi_positive_loss(vectors, known, content, torch.ones(3, 5, dtype=torch.bool), 0.1)
-    without = multi_positive_loss(vectors, known[:3], content, torch.zeros(3, 0, dtype=torch.bool), 0.1)
+def test_what_is_masked_does_not_count() -> None:
+    vectors, known = unit(3, 0), unit(8, 1)
+    content, left_out = torch.eye(3, dtype=torch.bool), torch.zeros(3, 8, dtype=torch.bool)
+    left_out[:, 3:] = True
+    masked = multi_positive_loss(vectors, known, content, left_out, 0.1)
+    without = multi_positive_loss(vectors, known[:3], content, torch.zeros(3, 3, dtype=torch.bool), 0.1)
     assert float(masked) == pytest.approx(float(without), rel=1e-5)
+
+
+def test_masked_items_of_the_batch_do_not_push_each_other_away() -> None:
+    """With every other item left out there is nothing to be told apart, in either direction."""
+    content = torch.eye(3, dtype=torch.bool)
+    assert float(multi_positive_loss(unit(3, 0), unit(3, 1), content, ~content, 0.1)) == pytest.approx(0, abs=1e-6)
 
 
 def test_spread_vectors_have_the_lower_entropy_loss() -> None:
