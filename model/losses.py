@@ -64,8 +64,8 @@ def multi_positive_loss(
     """InfoNCE both ways where a view may show several items: vectors (N, D), known (N + Q, D), unit length -> scalar.
 
     content (N, N) bool: which of the first N of `known` each view shows; each of them is wanted alike. not_negatives
-    (N, N + Q) bool: which of the known are left out of a view's comparison; never a wanted one. Row by row, then column by column: a known
-    picture looks for the views that show it.
+    (N, N + Q) bool: which of the known are left out of a view's comparison; never a wanted one. Row by row, then column
+    by column: a known picture looks for the views that show it.
     """
     n = len(vectors)
     similarity = (vectors @ known.T / temperature).masked_fill(not_negatives, float("-inf"))
