@@ -28,7 +28,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from vicmae.export.choice import open_engine
+from vicmae.export.engine import open_engine
 from vicmae.media.decoding import HERE
 from vicmae.media.frames import TimedFrame
 from vicmae.media.limits import MediaLimits

@@ -24,9 +24,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import encoder_rivals as rivals
 import numpy as np
-from encoder_rivals import BATCH, Encoder, Unavailable
+from helpers import encoder_rivals as rivals
+from helpers.encoder_rivals import BATCH, Encoder, Unavailable
 
 from vicmae.media.frames import Picture
 from vicmae.media.reader import read_frames

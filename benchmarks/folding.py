@@ -22,8 +22,7 @@ from rich.progress import track
 from rich.table import Table
 
 from vicmae.errors import MediaError
-from vicmae.export.choice import open_engine
-from vicmae.export.engine import Engine
+from vicmae.export.engine import Engine, open_engine
 from vicmae.index.calibrate import COSINES, EDITS, Asked, cost_of, encoded_anew
 from vicmae.index.catalog import Moments
 from vicmae.media.frames import Frames

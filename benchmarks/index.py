@@ -18,7 +18,7 @@ queries, than before it opened the index, without the pages of mapped files. A f
 Then items are searched as the server does it: by a frame, with and without filters; by a frame and a clip among 30
 films of an hour, where the nearest frames are all of one or two films; by a clip of 60 frames, which is aligned, among
 1,000 films of 97 frames. Prints a table and writes benchmarks/results/index.json.
-Rivals stand in index_rivals.py; those not asked for with --rivals need not be installed.
+Rivals stand in helpers/index_rivals.py; those not asked for with --rivals need not be installed.
 Needs: pip install '.[bench]'
 """
 
@@ -35,8 +35,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from index_made import engine_of, item_of, made, percentiles
-from index_rivals import FILTERED, MODULES, RIVALS, Ask, Floats, K
+from helpers.index_made import engine_of, item_of, made, percentiles
+from helpers.index_rivals import FILTERED, MODULES, RIVALS, Ask, Floats, K
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -262,7 +262,11 @@ def main() -> None:
     if told.child:
         print(json.dumps(child(told.child, told.stage, told.folder)))
         return
-    from index_searches import alignment, long_films, under_filters  # an earlier release may not know what they call
+    from helpers.index_searches import (  # an earlier release may not know what they call
+        alignment,
+        long_films,
+        under_filters,
+    )
 
     facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:

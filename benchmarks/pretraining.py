@@ -25,8 +25,8 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-import omnimae
 import torch
+from helpers import omnimae
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -40,10 +40,10 @@ from vicmae.media.spec import InputSpec
 from vicmae.model.checkpoints import load_encoder
 from vicmae.model.encoder import Encoder
 from vicmae.model.vicmae import Pooling, pool
-from vicmae.training.cli_common import keep_freed_memory
 from vicmae.training.evaluate import ASKED, CLIP_FRAMES_PER_SECOND, Vectors, knn_accuracy, retrieval_scores
 from vicmae.training.labelled import read_labelled
 from vicmae.training.linear import linear_accuracy
+from vicmae.training.memory import keep_freed_memory
 from vicmae.training.pretrain import build_model, pretrain
 from vicmae.training.recipe import Recipe, load_recipe
 from vicmae.training.sources import Pictures, load_pictures

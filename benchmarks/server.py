@@ -6,9 +6,9 @@
 
 Made JPEGs of 640 x 480 go to `vicmae serve` over kept-alive connections, to the same decoder and engine in this
 process (once with decoding in child processes as the server does it, once without that protection), and to the servers
-of rivals.py, whose networks are of the very same size. The ways take turns, round by round; the client shares the cores
-with them. Then: searches at half the rate they can be answered at, latency in the median and the worst hundredth; and
-four times as many callers as the server takes in. Writes benchmarks/results/server.json.
+of helpers/server_rivals.py, whose networks are of the very same size. The ways take turns, round by round; the client
+shares the cores with them. Then: searches at half the rate they can be answered at, latency in the median and the worst
+hundredth; and four times as many callers as the server takes in. Writes benchmarks/results/server.json.
 
 `infinity-emb` wants: pip install "infinity-emb[server,torch,vision,einops,logging]" "transformers<4.50" aiohttp
 """
@@ -28,7 +28,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from load import (
+from helpers.load import (
     Caller,
     Crowd,
     Rate,
@@ -43,13 +43,12 @@ from load import (
     running,
     steady,
 )
+from helpers.server_rivals import UPLOAD, afternoon, asked_of_afternoon, asked_of_infinity, infinity
+from helpers.server_soak import soak
 from rich.console import Console
 from rich.table import Table
-from rivals import UPLOAD, afternoon, asked_of_afternoon, asked_of_infinity, infinity
-from server_soak import soak
 
-from vicmae.export.choice import open_engine
-from vicmae.export.engine import Engine
+from vicmae.export.engine import Engine, open_engine
 from vicmae.index.search import Decoded, Tools, decode
 from vicmae.media.decoding import HERE, Decoder
 from vicmae.media.sandbox import Sandbox

@@ -30,8 +30,7 @@ from rich.progress import track
 from rich.table import Table
 
 from vicmae.errors import MediaError
-from vicmae.export.choice import open_engine
-from vicmae.export.engine import Engine
+from vicmae.export.engine import Engine, open_engine
 from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import enough_side, to_pixels
 from vicmae.media.reader import MEDIA_SUFFIXES, read_frames

@@ -28,7 +28,7 @@ from statistics import median
 from time import perf_counter, sleep
 
 import numpy as np
-from index_made import engine_of, item_of, made
+from helpers.index_made import engine_of, item_of, made
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table

@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from made_clips import Truth
+from helpers.made_clips import Truth
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from video import RESULTS, clips_of, made
 
-from vicmae.export.choice import open_engine
-from vicmae.export.engine import Engine
+from vicmae.export.engine import Engine, open_engine
 from vicmae.index.calibrate import EDITS
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_many

@@ -46,12 +46,19 @@ from torch.utils.data import DataLoader, Dataset
 from vicmae.model.losses import contrastive_loss, patchify
 from vicmae.model.ranks import rank, world_size
 from vicmae.model.vicmae import Objective, ViCMAE
-from vicmae.training.batches import Batch, read_ahead, split_rows
-from vicmae.training.cli_common import keep_freed_memory
 from vicmae.training.distributed import joined
+from vicmae.training.memory import keep_freed_memory
 from vicmae.training.optim import make_optimiser
-from vicmae.training.plan import flops_per_pair
-from vicmae.training.pretrain import DTYPES, build_model, make_learning, train_step
+from vicmae.training.pretrain import (
+    DTYPES,
+    Batch,
+    build_model,
+    flops_per_pair,
+    make_learning,
+    read_ahead,
+    split_rows,
+    train_step,
+)
 from vicmae.training.recipe import Recipe, load_recipe
 from vicmae.training.sources import Pictures
 

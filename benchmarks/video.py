@@ -23,15 +23,14 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
-from clip_methods import METHODS, Answer, Seen, our_library, read_seen
-from made_clips import CLIPS_A_FILM, EDITS, Query, make_film, make_query
+from helpers.clip_methods import METHODS, Answer, Seen, our_library, read_seen
+from helpers.made_clips import CLIPS_A_FILM, EDITS, Query, make_film, make_query
+from helpers.segment_metric import Box, Score, Threshold, best_threshold, boundary_errors, scored
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from segment_metric import Box, Score, Threshold, best_threshold, boundary_errors, scored
 
-from vicmae.export.choice import open_engine
-from vicmae.export.engine import Engine
+from vicmae.export.engine import Engine, open_engine
 from vicmae.index.library import Library
 from vicmae.index.search import EmbeddedQuery, SearchRequest, search
 from vicmae.media.reader import VIDEO_SUFFIXES, probe

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from ..errors import DriftError, EngineError
 from .bundle import Manifest, load_canary, read_manifest
-from .choice import candidates_of, open_engine, this_machine
 from .drift import Drift, compare
-from .engine import Engine
+from .engine import Engine, candidates_of, open_engine, this_machine
 
 EAGER = "pytorch-eager"
 PEAK_SIDE = 2048  # of the square matrices whose product measures the machine's peak

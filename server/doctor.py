@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..errors import VicmaeError
 from ..export.bundle import read_manifest
-from ..export.choice import candidates_of, open_engine, this_machine
+from ..export.engine import candidates_of, open_engine, this_machine
 from ..index.library import Library
 from ..settings import Settings
 

@@ -16,8 +16,7 @@ from opentelemetry import trace
 
 from ..errors import Conflict, ModelMismatch, StorageError
 from ..export.bundle import load_canary
-from ..export.choice import open_engine
-from ..export.engine import Engine
+from ..export.engine import Engine, open_engine
 from ..index.cache import ByteCache
 from ..index.ingest import IngestOptions
 from ..index.library import Library

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from made_runs import noise_pixels
 
-from vicmae.export.make_bundle import export_bundle
+from vicmae.export.conversion import export_bundle
 from vicmae.model.config import SIZES
 from vicmae.model.conv_encoder import ConvEncoder
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from vicmae.export.bundle import EngineFile, read_manifest, sha256_of, write_manifest
+from vicmae.export.conversion import export_bundle
 from vicmae.export.drift import Drift
-from vicmae.export.make_bundle import export_bundle
 from vicmae.model.config import SIZES, ModelConfig
 from vicmae.model.encoder import Encoder
 from vicmae.model.vicmae import Objective

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vicmae.training.finetune_data import Decoded, Task
-from vicmae.training.finetune_recipe import ImageTuning, VideoTuning
+from vicmae.training.finetune import ImageTuning, VideoTuning
+from vicmae.training.finetune.data import Decoded, Task
 
 CLASSES = ("blue", "red")
 SPEC_SIDE = 40

@@ -24,7 +24,7 @@ def calibrate(
     concerns clips; at most 200 photos and 40 clips are read. Written into the bundle's manifest and card.
     """
     from ...export.bundle import read_manifest, record_calibration
-    from ...export.choice import open_engine
+    from ...export.engine import open_engine
     from ..calibrate import calibrate as fit
     from ..ingest import walk
 

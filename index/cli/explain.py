@@ -24,7 +24,7 @@ def explain(
     """Draw why two pictures are alike: each beside itself under a heat map of what the other one holds too."""
     from PIL import Image
 
-    from ...export.choice import open_engine
+    from ...export.engine import open_engine
     from ...export.explanation import SHOWN_SIDE, side_by_side
     from ...export.explanation import explain as explained
 

@@ -68,7 +68,7 @@ def index(
 
     Exit 0: every file is in. 3: some could not be read, each with its reason. 1: none could or was there.
     """
-    from ...export.choice import open_engine
+    from ...export.engine import open_engine
     from ..ingest import walk, watched
     from ..library import Library
     from ..vectors import IndexOptions

@@ -24,7 +24,7 @@ def reembed(
 
     Kill it whenever you like: the same command goes on. Exit 0: all are in. 3: some are gone or cannot be read.
     """
-    from ...export.choice import open_engine
+    from ...export.engine import open_engine
     from ..ingest import open_both, switch
     from ..ingest import reembed as embed_anew
     from ..library import Library

@@ -59,7 +59,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Find where a picture or a clip was seen: best first, with the seconds at which it is shown."""
-    from ...export.choice import open_engine
+    from ...export.engine import open_engine
     from ..catalog import read_filter
     from ..library import Library
     from ..search import Query, SearchRequest

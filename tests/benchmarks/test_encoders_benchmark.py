@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import encoder_rivals as rivals
 import encoders
 import numpy as np
 import pytest
+from helpers import encoder_rivals as rivals
 from made_media import picture, write_image, write_text
 from made_runs import nano, write_bundle, write_pictures
 from numpy.typing import NDArray

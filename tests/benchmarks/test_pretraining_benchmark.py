@@ -1,9 +1,9 @@
-"""benchmarks/omnimae.py: the rival sees an image as a still clip, and learns."""
+"""benchmarks/helpers/omnimae.py: the rival sees an image as a still clip, and learns."""
 
 import numpy as np
-import omnimae
 import pytest
 import torch
+from helpers import omnimae
 from made_runs import made_pictures, nano, nano_recipe, noise_pixels
 
 from vicmae.model.vicmae import Objective

@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from load import Caller, crowd, flood, form, own_processor_seconds, pictures, processor_seconds, steady, wire
+from helpers.load import Caller, crowd, flood, form, own_processor_seconds, pictures, processor_seconds, steady, wire
+from helpers.server_soak import Soaked, coming_and_going
 from served import ITEMS, SEARCH, served
-from server_soak import Soaked, coming_and_going
 
 UPLOAD = "/v1/embeddings/upload"
 

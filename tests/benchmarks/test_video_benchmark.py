@@ -1,9 +1,9 @@
-"""benchmarks/segment_metric.py: VCSL's precision and recall on boxes whose answer is plain."""
+"""benchmarks/helpers/segment_metric.py: VCSL's precision and recall on boxes whose answer is plain."""
 
 from dataclasses import dataclass
 
 import pytest
-from segment_metric import Box, best_threshold, boundary_errors, scored
+from helpers.segment_metric import Box, best_threshold, boundary_errors, scored
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ import pytest
 from made_runs import runner, write_bundle_of_many, write_pictures
 
 from vicmae.errors import InvalidRequest
-from vicmae.export import bench, choice, cli, cli_bench
+from vicmae.export import bench, cli
 from vicmae.export.bench import EAGER, Report, least_seconds, markdown, measure
-from vicmae.export.choice import Machine
-from vicmae.export.engine import Engine, FakeEngine
+from vicmae.export.cli import bench as verb
+from vicmae.export.engine import Engine, FakeEngine, selection
+from vicmae.export.engine.selection import Machine
 
 NAMES = ["onnxruntime-fp32", "onnxruntime-int8", "onnxruntime-int8-static"]
 
@@ -18,7 +19,7 @@ NAMES = ["onnxruntime-fp32", "onnxruntime-int8", "onnxruntime-int8-static"]
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with ONNX Runtime only, on which memory is not measured again for each test."""
-    for module in (bench, choice):
+    for module in (bench, selection):
         monkeypatch.setattr(module, "this_machine", lambda: Machine(frozenset({"CPUExecutionProvider"})))
     monkeypatch.setattr(bench, "memory_bytes", lambda *_: 7_000_000)
     monkeypatch.setattr(bench, "PEAK_SIDE", 64)
@@ -32,7 +33,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(bundle: Path) -> Report:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (bench, choice):
+        for module in (bench, selection):
             patch.setattr(module, "this_machine", lambda: Machine(frozenset({"CPUExecutionProvider"})))
         patch.setattr(bench, "memory_bytes", lambda *_: 7_000_000)
         patch.setattr(bench, "PEAK_SIDE", 64)
@@ -105,6 +106,6 @@ def test_the_plot_is_a_picture(report: Report, tmp_path: Path) -> None:
 
 
 def test_a_plot_without_its_library_is_a_sentence(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_bench, "find_spec", lambda name: None)
+    monkeypatch.setattr(verb, "find_spec", lambda name: None)
     with pytest.raises(InvalidRequest, match=r"pip install 'vicmae\[bench\]'"):
         runner(cli.register)("bench", "engine", "--bundle", bundle, "--plot", "x.png")

@@ -14,7 +14,7 @@ from made_runs import NANO, write_bundle
 from vicmae.errors import BundleError
 from vicmae.export.bundle import MANIFEST, read_manifest, write_manifest
 from vicmae.export.calibration import Calibration, Curve
-from vicmae.export.engine import FAKE_CALIBRATION
+from vicmae.export.engine.engine import FAKE_CALIBRATION
 
 MADE = replace(FAKE_CALIBRATION, mean=(0.25,) * NANO.dim, fitted_on={"pictures": 400})
 

@@ -19,10 +19,8 @@ from served import added, problem, send, served
 from typer.testing import CliRunner
 
 from vicmae.errors import InvalidRequest
-from vicmae.export import choice
-from vicmae.export.engine import FakeEngine
+from vicmae.export.engine import FakeEngine, OnnxRuntimeEngine
 from vicmae.export.explanation import explain, side_by_side
-from vicmae.export.onnxruntime_engine import OnnxRuntimeEngine
 from vicmae.index import cli
 from vicmae.media.frames import Frames
 
@@ -125,7 +123,7 @@ def test_over_http_wrong_requests_are_sentences(client: httpx.Client, tmp_path: 
 
 
 def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "open_engine", lambda folder, **options: FakeEngine())
+    monkeypatch.setattr("vicmae.export.engine.open_engine", lambda folder, **options: FakeEngine())
     app = typer.Typer()
     cli.register(app)
     film, frame, out = write_video(tmp_path / "v.mp4", 4), tmp_path / "frame.png", tmp_path / "why.png"

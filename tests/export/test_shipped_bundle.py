@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vicmae.export.bundle import CARD, Manifest, load_canary, read_manifest
-from vicmae.export.choice import open_engine
 from vicmae.export.drift import LIMITS
+from vicmae.export.engine import open_engine
 from vicmae.settings import SHIPPED_BUNDLE
 from vicmae.training.evaluate import embed_samples, knn_accuracy, retrieval_scores
 from vicmae.training.labelled import read_labelled

@@ -19,7 +19,6 @@ from served import ITEMS, SEARCH, added, finished_job, problem, send, served
 from typer.testing import CliRunner
 
 from vicmae.errors import StorageError
-from vicmae.export import choice
 from vicmae.index import cli
 from vicmae.index.backup.exchange import export_vectors, import_vectors
 from vicmae.index.backup.snapshot import create, restore, verify_snapshot
@@ -130,7 +129,7 @@ def test_each_work_on_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_the_command_line(disk: Path, tmp_path: Path, refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "open_engine", lambda folder, **options: ENGINE)
+    monkeypatch.setattr("vicmae.export.engine.open_engine", lambda folder, **options: ENGINE)
     app = typer.Typer()
     cli.register(app)
     pictures = tmp_path / "pictures"

@@ -15,7 +15,7 @@ from made_media import frame_of, write_image, write_text, write_video
 from PIL import Image
 from served import SEARCH, send, served
 
-from vicmae.export.choice import open_engine
+from vicmae.export.engine import open_engine
 from vicmae.settings import SHIPPED_BUNDLE
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "samples"

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from vicmae.model.config import SIZES
-from vicmae.training.batches import read_batch
 from vicmae.training.pretrain import build_model, make_learning, pretrain, train_step
+from vicmae.training.pretrain.batches import read_batch
 from vicmae.training.recipe import Recipe
 
 pytestmark = [

@@ -15,9 +15,8 @@ from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from vicmae.errors import TrainingError
 from vicmae.model.config import SIZES
 from vicmae.model.ranks import world_size
-from vicmae.training.batches import most_processes, split_rows
 from vicmae.training.distributed import joined, own_cores, whole
-from vicmae.training.pretrain import Progress, pretrain
+from vicmae.training.pretrain import Progress, most_processes, pretrain, split_rows
 
 __all__ = ["nano"]
 pytestmark = pytest.mark.usefixtures("nano")

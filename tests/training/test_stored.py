@@ -12,8 +12,7 @@ from made_runs import made_pictures, nano, nano_recipe, write_pictures
 from numpy.typing import NDArray
 
 from vicmae.errors import TrainingError
-from vicmae.training.batches import read_ahead, split_rows
-from vicmae.training.pretrain import pretrain
+from vicmae.training.pretrain import pretrain, read_ahead, split_rows
 from vicmae.training.sources import Pictures, load_pictures
 from vicmae.training.stored import CacheWriter, Stored, encode_rows, read_cache
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from vicmae.errors import Conflict, CorruptMedia, InvalidRequest, MediaTooLarge, ModelMismatch, NotFound
-from vicmae.export import choice
 from vicmae.export.engine import FakeEngine
 from vicmae.index import cli
 from vicmae.index.library import Library
@@ -25,7 +24,7 @@ SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "samples"
 
 @pytest.fixture(autouse=True)
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "open_engine", lambda folder, **options: ENGINE)
+    monkeypatch.setattr("vicmae.export.engine.open_engine", lambda folder, **options: ENGINE)
 
 
 @pytest.fixture
@@ -188,7 +187,7 @@ def test_questions_that_make_no_sense_are_told(run: Run, media: Path, monkeypatc
     monkeypatch.setenv("VICMAE_MAX_QUERY_SECONDS", "3")
     with pytest.raises(MediaTooLarge, match="max_query_seconds"):
         run("search", media / "film.mp4")
-    monkeypatch.setattr(choice, "open_engine", lambda folder, **options: FakeEngine(fingerprint="other"))
+    monkeypatch.setattr("vicmae.export.engine.open_engine", lambda folder, **options: FakeEngine(fingerprint="other"))
     with pytest.raises(ModelMismatch):
         run("search", media / "a.png")
 

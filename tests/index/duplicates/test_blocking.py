@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_items import ENGINE, new_item, unit_vectors
 
-from vicmae.export.engine import FAKE_CALIBRATION
+from vicmae.export.engine.engine import FAKE_CALIBRATION
 from vicmae.index.collection import Collection
 from vicmae.index.duplicates import blocking
 from vicmae.index.duplicates.blocking import candidate_pairs

@@ -16,7 +16,6 @@ from served import added, finished_job, problem, send, served
 from typer.testing import CliRunner
 
 from vicmae.errors import Conflict
-from vicmae.export import choice
 from vicmae.export.engine import FakeEngine
 from vicmae.index import cli
 from vicmae.index.catalog.dismissals import dismiss, dismissed
@@ -155,7 +154,7 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         fill(library, tmp_path, 2)
         library.set_alias("now", "old")
     (tmp_path / "1.png").unlink()
-    monkeypatch.setattr(choice, "open_engine", lambda folder, **options: NEW)
+    monkeypatch.setattr("vicmae.export.engine.open_engine", lambda folder, **options: NEW)
     app = typer.Typer()
     cli.register(app)
     words = ["reembed", "-c", "now", "--into", "new", "--alias", "now", "--data", str(tmp_path / "data")]

@@ -14,7 +14,6 @@ from made_items import ENGINE
 from made_media import write_image
 from typer.testing import CliRunner, Result
 
-from vicmae.export import choice
 from vicmae.index import cli
 from vicmae.index.ingest import watch as watching
 from vicmae.index.ingest.scan import Candidate
@@ -25,7 +24,7 @@ PATIENCE_SECONDS = 60.0
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "open_engine", lambda folder, **options: ENGINE)
+    monkeypatch.setattr("vicmae.export.engine.open_engine", lambda folder, **options: ENGINE)
     monkeypatch.setattr(watching, "QUIET_SECONDS", 0.2)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from made_queries import sure
 from numpy.typing import NDArray
 
-from vicmae.export.engine import FAKE_CALIBRATION
+from vicmae.export.engine.engine import FAKE_CALIBRATION
 from vicmae.index.matching import Segment, Timeline, align
 
 Matrix = NDArray[np.float32]

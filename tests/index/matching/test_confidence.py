@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_queries import sure
 
 from vicmae.export.calibration import UNCALIBRATED, Calibration
-from vicmae.export.engine import FAKE_CALIBRATION as CALIBRATION
+from vicmae.export.engine.engine import FAKE_CALIBRATION as CALIBRATION
 from vicmae.index.matching import Evidence, Segment, confidence
 from vicmae.index.matching.confidence import STILL, discount_rivals
 

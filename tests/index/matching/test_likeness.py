@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_items import unit_vectors
 
-from vicmae.export.engine import FAKE_CALIBRATION as CALIBRATION
+from vicmae.export.engine.engine import FAKE_CALIBRATION as CALIBRATION
 from vicmae.index.matching import cosine_of, likeness, shots_of, variety
 
 cosines = st.floats(-1, 1)
