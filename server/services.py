@@ -173,9 +173,9 @@ def _open_pipeline(
         on_done=lambda context: record_context(metrics, context),
     )
     stack.callback(pipeline.close)
-    metrics.watch("vicmae_trips_under_way", "Requests decoding or waiting", lambda: pipeline.active)
-    metrics.watch("vicmae_trips_limit", "As many as may be under way (max_queue)", lambda: pipeline.max_requests)
-    metrics.watch("vicmae_engine_line", "Requests that wait for the engine", lambda: batcher.waiting)
+    metrics.watch("vicmae_pipeline_requests", "Requests decoding or waiting", lambda: pipeline.active)
+    metrics.watch("vicmae_pipeline_requests_limit", "The most at once (max_queue)", lambda: pipeline.max_requests)
+    metrics.watch("vicmae_engine_queue_requests", "Requests that wait for the engine", lambda: batcher.waiting)
     return pipeline
 
 

@@ -57,9 +57,9 @@ class Metrics:
             registry=registry,
         )
         self._stages = Histogram(
-            "vicmae_station_seconds",
+            "vicmae_stage_seconds",
             "Time of a request in a stage, such as decode or engine",
-            ["station"],
+            ["stage"],
             buckets=SECONDS,
             registry=registry,
         )

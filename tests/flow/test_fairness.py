@@ -29,7 +29,7 @@ class Recording(Gated):
 def wait_until_queued(client: httpx.Client) -> None:
     """Until a request waits for the engine."""
     until = time.monotonic() + 20
-    while "vicmae_engine_line 0.0" in client.get("/metrics").text:
+    while "vicmae_engine_queue_requests 0.0" in client.get("/metrics").text:
         assert time.monotonic() < until, "the search never reached the engine's queue"
         time.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""The trip of a request: bounded in number, timed at each station, the same vectors in any company."""
+"""The pipeline of a request: bounded in number, timed in each stage, the same vectors in any company."""
 
 import threading
 from collections.abc import Iterator
@@ -80,13 +80,13 @@ def test_company_does_not_change_a_vector(tmp_path: Path, batcher: Batcher) -> N
         assert np.linalg.norm(embedded.clip) == pytest.approx(1, abs=1e-5)
 
 
-def test_every_station_is_timed(tmp_path: Path, batcher: Batcher) -> None:
+def test_every_stage_is_timed(tmp_path: Path, batcher: Batcher) -> None:
     context = RequestContext()
     list(pipeline(batcher).embed_many([write_image(tmp_path / "a.png", 1)], context))
     assert context.timing["decode_ms"] > 0 and context.timing["engine_ms"] > 0 and context.timing["index_ms"] == 0
 
 
-def test_a_trip_whose_caller_left_ends_at_its_next_station(tmp_path: Path, batcher: Batcher) -> None:
+def test_a_request_whose_caller_left_ends_at_its_next_stage(tmp_path: Path, batcher: Batcher) -> None:
     line, picture = pipeline(batcher, max_requests=1), write_image(tmp_path / "a.png", 1)
     began, gone = threading.Event(), threading.Event()
 

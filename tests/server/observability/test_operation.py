@@ -1,4 +1,4 @@
-"""What an operator sees: metrics of every station, log lines with ids, traces that go on, an end that loses nothing."""
+"""What an operator sees: metrics of every stage, log lines with ids, traces that go on, an end that loses nothing."""
 
 import io
 import json
@@ -49,13 +49,13 @@ def metrics_of(client: httpx.Client) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
-def test_every_station_queue_collection_and_job_is_told(client: httpx.Client) -> None:
+def test_every_stage_queue_collection_and_job_is_told(client: httpx.Client) -> None:
     told = metrics_of(client)
-    for station in ("decode", "queue", "engine", "index"):
-        assert told["vicmae_station_seconds_count"][(station,)] >= 1, station
+    for stage in ("decode", "queue", "engine", "index"):
+        assert told["vicmae_stage_seconds_count"][(stage,)] >= 1, stage
     assert told["vicmae_batch_pictures_sum"][()] >= 1
-    assert told["vicmae_trips_under_way"][()] == 0 and told["vicmae_trips_limit"][()] == 64
-    assert told["vicmae_engine_line"][()] == 0
+    assert told["vicmae_pipeline_requests"][()] == 0 and told["vicmae_pipeline_requests_limit"][()] == 64
+    assert told["vicmae_engine_queue_requests"][()] == 0
     assert told["vicmae_collection_items"][("default",)] == 2
     assert told["vicmae_collection_frames"][("default",)] >= 2
     assert told["vicmae_jobs"][("succeeded",)] == 1 and told["vicmae_jobs"][("failed",)] == 0
@@ -83,7 +83,7 @@ def test_a_trace_is_taken_over_and_given_on(client: httpx.Client) -> None:
         assert TRACE not in span_of(wrong).traceparent and len(span_of(wrong).traceparent) == 55
 
 
-def test_opentelemetry_spans_carry_the_stations_and_the_answer_their_trace(tmp_path: Path) -> None:
+def test_opentelemetry_spans_carry_the_stages_and_the_answer_their_trace(tmp_path: Path) -> None:
     from opentelemetry import trace
 
     spans = InMemorySpanExporter()
