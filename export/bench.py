@@ -84,7 +84,7 @@ def measure(
     step      is told what is being measured
     """
     manifest = read_manifest(bundle)
-    names = engines or [r.name for group in candidates_of(manifest, device, this_machine(), []) for r in group]
+    names = engines or [r.name for group in candidates_of(manifest, device, this_machine()) for r in group]
     refused: dict[str, str] = {}
     speeds: list[Speed] = []
     faiths: list[Faith] = []
@@ -104,7 +104,7 @@ def measure(
         for name, engine in opened.items():
             step(f"memory of {name}")
             file = next(
-                r.file for group in candidates_of(manifest, device, this_machine(), []) for r in group if r.name == name
+                r.file for group in candidates_of(manifest, device, this_machine()) for r in group if r.name == name
             )
             used = memory_bytes(bundle, name, threads[-1], device)
             faiths.append(Faith(name, engine.precision, manifest.engines[file].bytes, used, drifts[name]))

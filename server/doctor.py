@@ -130,7 +130,7 @@ def bundle(settings: Settings) -> Finding:
             options["cache"] = None
         with open_engine(settings.bundle, **options) as engine:
             runs = f"{engine.precision} in {engine.runtime} on {engine.device}"
-        groups = candidates_of(manifest, settings.device, this_machine(), [])
+        groups = candidates_of(manifest, settings.device, this_machine())
         names = [candidate.name for group in groups for candidate in group]
     except VicmaeError as error:
         return Finding("bundle", "broken", str(error), {"path": str(settings.bundle)})

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ..model.conv_vicmae import ConvViCMAE, CopiesObjective
-from ..model.ranks import world_size
+from ..model.ranks import rank, world_size
 from ..model.vicmae import Objective, ViCMAE
 
 SHOWN = 8
@@ -55,6 +55,17 @@ def joined(device: str) -> Iterator[str]:
 def wait_for_all() -> None:
     if world_size() > 1:
         dist.barrier()
+
+
+@contextmanager
+def first_alone() -> Iterator[bool]:
+    """The first process runs the block alone, then the others, which read what it decoded -> whether this is it."""
+    first = rank() == 0
+    if not first:
+        wait_for_all()
+    yield first
+    if first:
+        wait_for_all()
 
 
 def mean_of_all(values: list[float], device: str) -> list[float]:

@@ -15,67 +15,80 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..bundle import Manifest
     from ..conversion import AnyEncoder
 
 PICTURES_FOR_CALIBRATION = 128
 PICTURES_FOR_LAYERS = 8
 
+CheckpointArgument = Annotated[
+    Path | None, typer.Argument(help="A checkpoint file, a step's folder or a run's folder; not with --timm.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder of the bundle; one that is there is replaced whole.")
+]
+TimmOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:FILE]",
+        help="A ViT of timm with the weights in FILE (safetensors or pth). Without FILE its weights are random: "
+        "for measuring speed only.",
+    ),
+]
+PrecisionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PRECISION",
+        help="Write this too, beside fp32: fp16 (GPUs), int8-static (CPUs; needs --calibrate). May be repeated.",
+    ),
+]
+CalibrateOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Folder of pictures, like those to be served, on which int8-static fixes its scales."
+    ),
+]
+PicturesOption = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FOLDER", help="Folder of real pictures to measure the drift on; may be repeated."),
+]
+PatchTokensOption = Annotated[
+    bool, typer.Option("--patch-tokens", help="Give out the patch tokens too, for explanations.")
+]
+StartShareOption = Annotated[
+    float,
+    typer.Option(help="Average the weights with those a training on edits began with: this share of them, 0 to 1."),
+]
+ProvenanceOption = Annotated[
+    Path | None, typer.Option(help="JSON file with facts for the card; without it the run's run.json.")
+]
+ExplainDriftOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write nothing; say which layer of this ONNX file is the first to leave the trained network.",
+    ),
+]
+TensorRtOption = Annotated[
+    bool, typer.Option("--tensorrt", help="Build TensorRT engines for this machine's GPU, too: minutes.")
+]
+
 
 def export(
-    checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint file, a step's folder or a run's folder; not with --timm.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the bundle; one that is there is replaced whole.")
-    ] = None,
-    timm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME[:FILE]",
-            help="A ViT of timm with the weights in FILE (safetensors or pth). Without FILE its weights are random: "
-            "for measuring speed only.",
-        ),
-    ] = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PRECISION",
-            help="Write this too, beside fp32: fp16 (GPUs), int8-static (CPUs; needs --calibrate). May be repeated.",
-        ),
-    ] = None,
-    calibrate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder of pictures, like those to be served, on which int8-static fixes its scales."
-        ),
-    ] = None,
-    pictures: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FOLDER", help="Folder of real pictures to measure the drift on; may be repeated."),
-    ] = None,
-    patch_tokens: Annotated[
-        bool, typer.Option("--patch-tokens", help="Give out the patch tokens too, for explanations.")
-    ] = False,
+    checkpoint: CheckpointArgument = None,
+    out: OutOption = None,
+    timm: TimmOption = None,
+    precision: PrecisionOption = None,
+    calibrate: CalibrateOption = None,
+    pictures: PicturesOption = None,
+    patch_tokens: PatchTokensOption = False,
     name: Annotated[str | None, typer.Option(help="The model's name; without it the folder's.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels; without it as trained.")] = None,
-    start_share: Annotated[
-        float,
-        typer.Option(help="Average the weights with those a training on edits began with: this share of them, 0 to 1."),
-    ] = 0.0,
-    provenance: Annotated[
-        Path | None, typer.Option(help="JSON file with facts for the card; without it the run's run.json.")
-    ] = None,
+    start_share: StartShareOption = 0.0,
+    provenance: ProvenanceOption = None,
     force: Annotated[bool, typer.Option("--force", help="Write engines that fail the drift gate, too.")] = False,
-    explain_drift: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write nothing; say which layer of this ONNX file is the first to leave the trained network.",
-        ),
-    ] = None,
-    tensorrt: Annotated[
-        bool, typer.Option("--tensorrt", help="Build TensorRT engines for this machine's GPU, too: minutes.")
-    ] = False,
+    explain_drift: ExplainDriftOption = None,
+    tensorrt: TensorRtOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Make a bundle of a checkpoint: ONNX with normalisation inside, and the proof that it agrees with PyTorch.
@@ -86,11 +99,10 @@ def export(
     missing = [package for package in ("torch", "timm", "onnx", "onnxscript") if find_spec(package) is None]
     if missing:
         raise BundleError(f"{', '.join(missing)} is not installed. Run: pip install 'vicmae[export]'")
-    from ..conversion import check_precisions
+    from ..conversion import MADE_UP, check_precisions, export_bundle
+    from ..engine import build_tensorrt, require_tensorrt
 
     if tensorrt:
-        from ..engine import require_tensorrt
-
         require_tensorrt()
     if (checkpoint is None) == (timm is None):
         raise InvalidRequest("Name a checkpoint, or a model of timm with --timm NAME[:FILE]; one of the two.")
@@ -99,12 +111,18 @@ def export(
     wished = check_precisions(precision or [], calibrate is not None)
     encoder, facts = _network(checkpoint, timm, size, start_share, provenance)
     found = read_pictures(pictures or [], encoder.spec, PICTURES_FOR_DRIFT)
-    if explain_drift is not None:
-        _explain(encoder, explain_drift, found, json_output)
-    else:
-        assert out is not None
-        for_scales = read_pictures([calibrate] if calibrate else [], encoder.spec, PICTURES_FOR_CALIBRATION)
-        _export(encoder, name, out, facts, found, wished, for_scales, patch_tokens, force, tensorrt, json_output)
+    if out is None:
+        assert explain_drift is not None
+        return _explain(encoder, explain_drift, found, json_output)
+    for_scales = read_pictures([calibrate] if calibrate else [], encoder.spec, PICTURES_FOR_CALIBRATION)
+    source = f"{sum(map(len, found))} real pictures" if found else MADE_UP
+    named = name or out.resolve().name
+    manifest = export_bundle(
+        encoder, named, out, found or None, source, facts, force, wished, patch_tokens, for_scales, say
+    )
+    if tensorrt:
+        say(f"built for this GPU: {', '.join(build_tensorrt(out))}")
+    _tell(out, manifest, wished, json_output)
 
 
 def _network(
@@ -126,43 +144,14 @@ def _network(
     return network, {**facts, "trained": False} if not network.trained else facts
 
 
-def _export(
-    encoder: "AnyEncoder",
-    name: str | None,
-    out: Path,
-    facts: dict[str, Any],
-    pictures: "list[NDArray[np.uint8]]",
-    precisions: list[str],
-    calibration: "list[NDArray[np.uint8]]",
-    patch_tokens: bool,
-    force: bool,
-    tensorrt: bool,
-    json_output: bool,
-) -> None:
+def _tell(out: Path, manifest: "Manifest", precisions: list[str], json_output: bool) -> None:
+    """The drift of each file; exits with PARTLY where one that was wished for was refused."""
     from dataclasses import asdict
 
-    from ..conversion import FILES, MADE_UP, export_bundle
+    from ..conversion import FILES
 
-    source = f"{sum(map(len, pictures))} real pictures" if pictures else MADE_UP
-    manifest = export_bundle(
-        encoder,
-        name or out.resolve().name,
-        out,
-        pictures or None,
-        source,
-        facts,
-        force,
-        precisions,
-        patch_tokens,
-        calibration,
-        say,
-    )
     refused = [FILES[word] for word in precisions if FILES[word] not in manifest.engines]
     drift = {file_name: asdict(file.drift) for file_name, file in manifest.engines.items()}
-    if tensorrt:
-        from ..engine import build_tensorrt
-
-        say(f"built for this GPU: {', '.join(build_tensorrt(out))}")
     if json_output:
         print_json({"bundle": str(out), "fingerprint": manifest.fingerprint, "drift": drift, "refused": refused})
     else:

@@ -18,7 +18,7 @@ from .onnx_errors import why_it_does_not_start
 PROVIDERS = {
     "onnxruntime": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "tensorrt-provider": "TensorrtExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
 }
 MAX_BATCH_CPU = 32
 MAX_BATCH_GPU = 256
@@ -91,9 +91,9 @@ class OnnxRuntimeEngine(Engine):
             return [(PROVIDERS["onnxruntime"], {})]
         number = int(self.device.removeprefix("cuda:"))
         behind: list[tuple[str, dict[str, Any]]] = [(PROVIDERS["cuda"], {"device_id": number})]
-        if self.runtime != "tensorrt-provider":
+        if self.runtime != "tensorrt":
             return behind
-        return [(PROVIDERS["tensorrt-provider"], self._tensorrt_options(number, cache)), *behind]
+        return [(PROVIDERS["tensorrt"], self._tensorrt_options(number, cache)), *behind]
 
     def _tensorrt_options(self, number: int, cache: Path | None) -> dict[str, Any]:
         """https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html"""

@@ -8,28 +8,25 @@ import hashlib
 import json
 import logging
 import os
-import platform
-import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache as once
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from ...errors import BundleError, DriftError, EngineError, InvalidRequest, VicmaeError
+from ...errors import BundleError, DriftError, EngineError, VicmaeError
 from ..bundle import EngineFile, Manifest, load_canary, read_manifest, require_unaltered
 from ..calibration import UNCALIBRATED
 from ..drift import compare, require_within_limits
 from .batch_invariance import require_batch_invariance
+from .candidates import Candidate, candidates_of, cpu_name, named, this_machine
 from .engine import Engine
 from .onnxruntime_engine import PROVIDERS, OnnxRuntimeEngine
-from .tensorrt_engine import FOLDER, TensorRtEngine, has_tensorrt, is_built
 
+TENSORRT_FOLDER = "tensorrt"  # in the bundle: engines built for its GPU by build_tensorrt
 CANARY_PICTURES = 4  # of the canary's at a start, so that a large model starts soon; a running server tries all in turn
 CLEARLY_FASTER = 1.05  # a later candidate replaces an earlier one only by more than the noise of measuring
 COMPARISON_SECONDS = 0.5
@@ -39,31 +36,6 @@ COMPARISON_PICTURES = 4
 BY_NAME_ONLY = {"onnxruntime-fp16", "openvino-fp16", "openvino-int8", "openvino-bf16"}
 
 log = logging.getLogger("vicmae.export")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What is installed here. `bf16`: the CPU computes in bfloat16."""
-
-    providers: frozenset[str]
-    openvino: bool = False
-    bf16: bool = False
-    tensorrt: bool = False
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One file of a bundle in one runtime on one device."""
-
-    runtime: str
-    file: str
-    precision: str
-    device: str
-
-    @property
-    def name(self) -> str:
-        variant = self.file.removeprefix("model").removesuffix(".onnx").strip(".")
-        return f"{self.runtime}-{variant or self.precision}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +55,6 @@ class Selection:
     manifest: Manifest
     threads: int
     cache: Path | None
-    build: bool = False  # whether TensorRT may take its minutes
     whole: set[str] = field(default_factory=set)  # files whose sha256 was compared, so that none is read twice
 
 
@@ -103,8 +74,8 @@ def open_engine(
     manifest = read_manifest(bundle)
     if not manifest.engines:
         raise BundleError(f"{bundle} has no engine file. Export it again.")
-    groups = candidates_of(manifest, device, this_machine(), _tensorrt_folders(bundle, cache))
-    selection = Selection(bundle, manifest, threads, cache, build=device.startswith("tensorrt"))
+    groups = candidates_of(manifest, device, this_machine(), (bundle / TENSORRT_FOLDER).is_dir())
+    selection = Selection(bundle, manifest, threads, cache)
     if engine not in ("auto", "fastest"):
         asked = try_candidate(selection, named(engine, groups, device))
         _announce(asked, "asked for by name")
@@ -134,52 +105,22 @@ def build_tensorrt(bundle: Path, device: str = "tensorrt") -> list[str]:
     Takes minutes a file. Raises like open_engine where an engine cannot be built or drifts.
     """
     manifest = read_manifest(bundle)
-    selection = Selection(bundle, manifest, threads=0, cache=None, build=True)
-    candidates = [candidate for group in candidates_of(manifest, device, this_machine(), []) for candidate in group]
-    own = [candidate for candidate in candidates if candidate.runtime == "tensorrt"]
-    for candidate in own:
-        try_candidate(selection, candidate).engine.close()
-    return [candidate.name for candidate in own]
+    folder = bundle / TENSORRT_FOLDER
+    require_tensorrt()
+    folder.mkdir(exist_ok=True)
+    (candidates,) = candidates_of(manifest, device, this_machine())
+    for candidate in candidates:
+        try_candidate(Selection(bundle, manifest, threads=0, cache=None), candidate).engine.close()
+    return [candidate.name for candidate in candidates]
 
 
-def candidates_of(manifest: Manifest, device: str, machine: Machine, built: list[Path]) -> list[list[Candidate]]:
-    """Every candidate on the device, the plainest first; groups in the order in which "auto" prefers them."""
-    match = re.fullmatch(r"(auto|cpu)|(cuda|tensorrt)(?::(\d+))?", device)
-    if match is None:
-        raise InvalidRequest(f"--device is {device!r}; expected auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N.")
-    files = manifest.engines
-    on_cpu = [Candidate("onnxruntime", name, file.precision, "cpu") for name, file in files.items()]
-    if machine.openvino:
-        on_cpu += [Candidate("openvino", name, file.precision, "cpu") for name, file in files.items()]
-        if machine.bf16:
-            on_cpu += [Candidate("openvino", n, "bf16", "cpu") for n, file in files.items() if file.precision == "fp32"]
-    if device == "cpu":
-        return [on_cpu]
-    place = f"cuda:{match[3] or 0}"
-    floats = {name: file for name, file in files.items() if file.precision in ("fp16", "fp32")}
-    floats = dict(sorted(floats.items(), key=lambda pair: pair[1].precision))  # fp16 first
-    cuda = [Candidate("cuda", name, file.precision, place) for name, file in floats.items()]
-    provider = [Candidate("tensorrt-provider", name, file.precision, place) for name, file in floats.items()]
-    own = [Candidate("tensorrt", name, file.precision, place) for name, file in floats.items()]
-    if device == "auto":
-        ready = [candidate for candidate in own if machine.tensorrt and is_built(files[candidate.file].sha256, built)]
-        on_gpu = [*cuda, *ready] if PROVIDERS["cuda"] in machine.providers else ready
-        return [on_gpu, on_cpu] if on_gpu else [on_cpu]
-    if match[2] == "cuda":
-        return [cuda]
-    if machine.tensorrt or PROVIDERS["tensorrt-provider"] not in machine.providers:
-        return [[*own, *provider]]
-    return [[*provider, *own]]
-
-
-def named(engine: str, groups: list[list[Candidate]], device: str) -> Candidate:
-    """The candidate of that name; InvalidRequest lists those there are."""
-    known = {candidate.name: candidate for group in groups for candidate in group}
-    if engine not in known:
-        raise InvalidRequest(
-            f"--engine is {engine!r}; this bundle on --device {device} has {', '.join(known)}; or say auto or fastest."
+def require_tensorrt() -> None:
+    """EngineError with the remedy where ONNX Runtime has no TensorRT."""
+    if PROVIDERS["tensorrt"] not in this_machine().providers:
+        raise EngineError(
+            "TensorRT was asked for, but this ONNX Runtime comes without it. Run: pip uninstall onnxruntime && "
+            "pip install 'vicmae[gpu]' tensorrt, or say --device cuda."
         )
-    return known[engine]
 
 
 def try_candidate(selection: Selection, candidate: Candidate) -> Trial:
@@ -261,7 +202,7 @@ def is_faster(candidate: Engine, best: Engine, clock: Callable[[], float] = perf
 def key_of(manifest: Manifest, threads: int, device: str, engine: str) -> str:
     """What a measurement holds for: this machine, these versions, these files, this wish."""
     parts = [
-        *(_cpu(), os.cpu_count(), threads, device, engine),
+        *(cpu_name(), os.cpu_count(), threads, device, engine),
         *(manifest.fingerprint, sorted(file.sha256 for file in manifest.engines.values())),
         *(_version(package) for package in ("vicmae", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")),
     ]
@@ -289,17 +230,6 @@ def remember(cache: Path | None, key: str, name: str) -> None:
         log.info("which engine is fastest cannot be kept in %s: %s", cache, error.strerror)
 
 
-@once
-def this_machine() -> Machine:
-    """What is installed here; looked up once."""
-    import onnxruntime
-
-    openvino = find_spec("openvino") is not None
-    # By the CPU's own words: asking OpenVINO means loading it, at every start. Its engine asks once more.
-    bf16 = openvino and not {"avx512_bf16", "amx_bf16"}.isdisjoint(_cpu().split())
-    return Machine(frozenset(onnxruntime.get_available_providers()), openvino, bf16, has_tensorrt())
-
-
 def _start(path: Path, file: EngineFile, candidate: Candidate, selection: Selection) -> Engine:
     manifest = selection.manifest
     common = (path, manifest.spec, manifest.fingerprint, manifest.name, candidate.precision)
@@ -307,16 +237,11 @@ def _start(path: Path, file: EngineFile, candidate: Candidate, selection: Select
         from .openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(*common, threads=selection.threads, cache=selection.cache)
-    if candidate.runtime == "tensorrt":
-        folders = _tensorrt_folders(selection.bundle, selection.cache)
-        return TensorRtEngine(*common, file.sha256, candidate.device, folders, selection.build)
+    built = selection.bundle / TENSORRT_FOLDER
+    cache = built if candidate.runtime == "tensorrt" and built.is_dir() else selection.cache
     return OnnxRuntimeEngine(
-        *common, threads=selection.threads, runtime=candidate.runtime, device=candidate.device, cache=selection.cache
+        *common, threads=selection.threads, runtime=candidate.runtime, device=candidate.device, cache=cache
     )
-
-
-def _tensorrt_folders(bundle: Path, cache: Path | None) -> list[Path]:
-    return [bundle / FOLDER] + ([cache / FOLDER] if cache else [])
 
 
 def _announce(trial: Trial, why: str) -> None:
@@ -325,15 +250,6 @@ def _announce(trial: Trial, why: str) -> None:
         "%s runs on %s as %s (%s), %s; least cosine to the original %.6f",
         *(engine.name, engine.device, trial.candidate.name, engine.precision, why, trial.least_cosine),
     )
-
-
-def _cpu() -> str:
-    """The CPU's model and abilities, where the system tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return "|".join(line for line in lines[:40] if line.startswith(("model name", "flags")))
 
 
 def _version(package: str) -> str | None:

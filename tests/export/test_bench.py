@@ -11,7 +11,7 @@ from vicmae.export import bench, cli
 from vicmae.export.bench import EAGER, Report, least_seconds, markdown, measure
 from vicmae.export.cli import bench as verb
 from vicmae.export.engine import Engine, FakeEngine, selection
-from vicmae.export.engine.selection import Machine
+from vicmae.export.engine.candidates import Machine
 
 NAMES = ["onnxruntime-fp32", "onnxruntime-int8", "onnxruntime-int8-static"]
 
@@ -65,7 +65,7 @@ def test_the_table_for_the_docs_has_a_row_an_engine(report: Report) -> None:
 
 def test_an_engine_that_does_not_start_is_told(bundle: Path) -> None:
     report = measure(bundle, [1], [1], 0.001, "tensorrt", ["tensorrt-fp32"])
-    assert "pip install tensorrt" in report.refused["tensorrt-fp32"]
+    assert "has no TensorrtExecutionProvider" in report.refused["tensorrt-fp32"]
     assert not report.faiths and {s.engine for s in report.speeds} == {EAGER}
 
 

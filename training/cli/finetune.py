@@ -9,7 +9,15 @@ import typer
 
 from ...terminal import JsonOption, print_json, progress, say, stdout
 from ..memory import keep_freed_memory
-from .common import need_training_extra
+from .common import (
+    ResumeOption,
+    TrainingDeviceOption,
+    is_first,
+    need_training_extra,
+    require_folder,
+    set_words,
+    tell_step,
+)
 
 if TYPE_CHECKING:
     from ...model.classifier import Classifier
@@ -29,8 +37,6 @@ OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run:
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change a value of the preset: key=value.")]
 SubsetOption = Annotated[str | None, typer.Option("--subset", help="Which set of index.csv, or sub-folder, to use.")]
 ColumnOption = Annotated[str, typer.Option(help="Column of index.csv that holds the class.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 CacheOption = Annotated[
     Path | None, typer.Option(help="Where decoded items are kept, with decoding=once; OUT/cache if not given.")
 ]
@@ -52,7 +58,7 @@ def finetune(
     subset: SubsetOption = None,
     column: ColumnOption = "label",
     resume: ResumeOption = False,
-    device: DeviceOption = "cpu",
+    device: TrainingDeviceOption = "cpu",
     cache: CacheOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -76,7 +82,7 @@ def finetuned(
     changes: SetOption = None,
     subset: SubsetOption = None,
     column: ColumnOption = "label",
-    device: DeviceOption = "cpu",
+    device: TrainingDeviceOption = "cpu",
     cache: Annotated[
         Path | None, typer.Option(help="Where decoded items are kept, with decoding=once; nowhere if not given.")
     ] = None,
@@ -118,30 +124,25 @@ def _finetune(
     from ..distributed import joined
     from ..finetune import Progress, build_classifier, finetune, network_values, require_rows, side_of
     from ..pretrain import require_device
-    from ..rundir import require_run, require_unused, write_json
+    from ..rundir import write_json
 
     with joined(device) as own_device:
         require_device(own_device)
-        require_unused(out, resume)
-        for change in require_run(out, recipe, network_values(recipe)) if resume else ():
-            if _is_first():
-                say(f"going on with a changed recipe: {change}")
+        require_folder(out, recipe, resume, network_values(recipe))
         require_rows(recipe)
         # Built with two classes first: a wrong checkpoint is told before anything is decoded.
         side = side_of(build_classifier(recipe, start, ("", "")))
         task = _load(data, subset, column, (cache or out / "cache") if recipe.decoding == "once" else None, side)
         model = build_classifier(recipe, start, task.classes)
-        first = _is_first()
+        first = is_first()
         with progress("steps") as bar:
             bar_task = bar.add_task("fine-tuning", total=None, rate="", visible=first)
 
             def report(now: Progress) -> None:
                 steps = round(now.step / now.epoch * recipe.epochs)
                 figures = f"{now.items_per_second:.1f} items/s, loss {now.loss:.3f}"
-                bar.update(bar_task, total=steps, completed=now.step, rate=figures)
-                if bar.disable and now.step % 50 == 0:
-                    left_seconds = (steps - now.step) * recipe.batch / now.items_per_second
-                    say(f"step {now.step}/{steps}, {figures}, {left_seconds / 60:.0f} min left")
+                left_seconds = (steps - now.step) * recipe.batch / now.items_per_second
+                tell_step(bar, bar_task, now.step, steps, left_seconds, figures)
 
             facts = {"command": command, "data": data.name, "from": Path(start).name}
             last = finetune(recipe, task, model, out, device=own_device, resume=resume, facts=facts, report=report)
@@ -154,18 +155,14 @@ def _finetune(
 
 def _load(data: Path, subset: str | None, column: str, cache: Path | None, side: int) -> "Task":
     """Decodes in the first process, which then tells; the others read the cache after it."""
-    from ..distributed import wait_for_all
+    from ..distributed import first_alone
     from ..finetune import load_task
     from ..rundir import storing
 
-    first = _is_first()
-    if not first:
-        wait_for_all()
-    with progress("items") as bar, storing(cache or data):
+    with first_alone() as first, progress("items") as bar, storing(cache or data):
         bar_task = bar.add_task("decoding", total=None, rate="", visible=first and cache is not None)
         task = load_task(data, subset, column, cache, side, report=lambda done: bar.update(bar_task, completed=done))
     if first:
-        wait_for_all()
         say(
             f"{len(task.train.names)} items to learn from, {len(task.test.names)} to test on, {len(task.classes)} "
             f"classes; {len(task.bad)} could not be decoded."
@@ -179,7 +176,7 @@ def _test(model: "Classifier", task: "Task", recipe: "ImageTuning", device: str)
     from ..finetune import judge
 
     with progress("items") as bar:
-        bar_task = bar.add_task("testing", total=None, rate="", visible=_is_first())
+        bar_task = bar.add_task("testing", total=None, rate="", visible=is_first())
         scores = judge(model, task.test, recipe, device, lambda done: bar.update(bar_task, completed=done))
     for name, reason in scores.bad:
         say(f"  skipped {name}: {reason}")
@@ -191,7 +188,7 @@ def _told(scores: "Scores") -> dict[str, Any]:
 
 
 def _tell(result: dict[str, Any], scores: "Scores", json_output: bool) -> None:
-    if not _is_first():
+    if not is_first():
         return
     if json_output:
         print_json(result)
@@ -202,14 +199,8 @@ def _tell(result: dict[str, Any], scores: "Scores", json_output: bool) -> None:
     stdout.print(f"{where}: {figures} ({scores.tested} tested, {views} of each)", soft_wrap=True)
 
 
-def _is_first() -> bool:
-    from ...model.ranks import rank
-
-    return rank() == 0
-
-
 def _command(kind: str, preset: str, data: Path, start: str, out: Path, changes: list[str], subset: str | None) -> str:
     """The command to repeat the run; of folders only the names."""
     words = ["vicmae", "finetune", kind, Path(preset).name, data.name, "--from", Path(start).name, "-o", out.name]
     words += ["--subset", subset] if subset else []
-    return shlex.join(words + [word for change in changes for word in ("--set", change)])
+    return shlex.join(words + set_words(changes))

@@ -52,7 +52,7 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> N
         OnnxRuntimeEngine(tmp_path / "none.onnx", SPEC, "f", "nano")
 
 
-@pytest.mark.parametrize("runtime", ["cuda", "tensorrt-provider"])
+@pytest.mark.parametrize("runtime", ["cuda", "tensorrt"])
 def test_a_gpu_that_is_not_there_is_an_error_and_never_a_cpu(path: Path, runtime: str) -> None:
     if PROVIDERS[runtime] in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime may have a GPU")
@@ -68,7 +68,7 @@ def test_a_session_that_fell_back_to_the_cpu_is_an_error(path: Path, monkeypatch
     monkeypatch.setattr(
         onnxruntime, "InferenceSession", lambda p, o, providers: real(p, o, providers=["CPUExecutionProvider"])
     )
-    for runtime in ("cuda", "tensorrt-provider"):
+    for runtime in ("cuda", "tensorrt"):
         with pytest.raises(EngineError, match="cuda:1 was asked for, but ONNX Runtime started on CPUExecutionProv"):
             OnnxRuntimeEngine(path, SPEC, "f", "nano", runtime=runtime, device="cuda:1")
 

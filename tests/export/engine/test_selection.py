@@ -14,12 +14,11 @@ from vicmae.errors import BundleError, DriftError, EngineError, InvalidRequest
 from vicmae.export.bundle import load_canary, read_manifest, save_canary, write_manifest
 from vicmae.export.drift import Drift
 from vicmae.export.engine import FakeEngine, selection
+from vicmae.export.engine.candidates import Candidate, Machine, candidates_of
 from vicmae.export.engine.selection import (
-    Candidate,
-    Machine,
     Selection,
     Trial,
-    candidates_of,
+    build_tensorrt,
     fastest,
     is_faster,
     key_of,
@@ -50,8 +49,8 @@ def drifts(bundle: Path, name: str, min_cosine: float) -> None:
     write_manifest(bundle, replace(manifest, engines={**manifest.engines, name: file}))
 
 
-def names_of(bundle: Path, device: str, machine: Machine, built: list[Path] | None = None) -> list[list[str]]:
-    return [[r.name for r in group] for group in candidates_of(read_manifest(bundle), device, machine, built or [])]
+def names_of(bundle: Path, device: str, machine: Machine, built: bool = False) -> list[list[str]]:
+    return [[r.name for r in group] for group in candidates_of(read_manifest(bundle), device, machine, built)]
 
 
 def test_the_candidates_of_a_cpu(bundle: Path) -> None:
@@ -62,21 +61,39 @@ def test_the_candidates_of_a_cpu(bundle: Path) -> None:
     assert names_of(bundle, "cpu", replace(PLAIN, openvino=True, bf16=True)) == [[*plain, *more, "openvino-bf16"]]
 
 
-def test_the_candidates_of_a_gpu(bundle: Path, tmp_path: Path) -> None:
+def test_the_candidates_of_a_gpu(bundle: Path) -> None:
     manifest = read_manifest(bundle)
     half = replace(manifest.engines["model.onnx"], precision="fp16")
     write_manifest(bundle, replace(manifest, engines={**manifest.engines, "model.fp16.onnx": half}))
     cuda = ["cuda-fp16", "cuda-fp32"]
     assert names_of(bundle, "cuda:1", GPU) == [cuda]
     assert names_of(bundle, "auto", GPU)[0] == cuda and "onnxruntime-fp32" in names_of(bundle, "auto", GPU)[1]
-    provider, own = ["tensorrt-provider-fp16", "tensorrt-provider-fp32"], ["tensorrt-fp16", "tensorrt-fp32"]
-    assert names_of(bundle, "tensorrt", GPU) == [provider + own]
-    assert names_of(bundle, "tensorrt", replace(GPU, tensorrt=True)) == [own + provider]
-    assert names_of(bundle, "auto", replace(GPU, tensorrt=True))[0] == cuda, "building takes minutes: only if asked"
-    (tmp_path / f"{half.sha256[:16]}-any.engine").touch()
-    assert names_of(bundle, "auto", replace(GPU, tensorrt=True), [tmp_path])[0] == cuda + own
-    candidates = candidates_of(read_manifest(bundle), "cuda:1", GPU, [])[0]
+    tensorrt = ["tensorrt-fp16", "tensorrt-fp32"]
+    assert names_of(bundle, "tensorrt", GPU) == [tensorrt]
+    assert names_of(bundle, "auto", GPU)[0] == cuda, "building takes minutes: only if asked"
+    assert names_of(bundle, "auto", GPU, built=True)[0] == cuda + tensorrt
+    candidates = candidates_of(read_manifest(bundle), "cuda:1", GPU)[0]
     assert {candidate.device for candidate in candidates} == {"cuda:1"}
+
+
+def test_tensorrt_is_refused_before_anything_is_written(bundle: Path, plain: None) -> None:
+    with pytest.raises(EngineError, match="comes without it. Run: pip"):
+        build_tensorrt(bundle)
+    assert not (bundle / "tensorrt").exists()
+
+
+def test_engines_of_tensorrt_are_built_beside_the_files(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "this_machine", lambda: GPU)
+    opened: list[tuple[str, Path | None]] = []
+
+    def engine(path: Path, *about: object, runtime: str, cache: Path | None, **_: object) -> FakeEngine:
+        opened.append((runtime, cache))
+        raise EngineError("no GPU")
+
+    monkeypatch.setattr(selection, "OnnxRuntimeEngine", engine)
+    with pytest.raises(EngineError, match="no GPU"):
+        build_tensorrt(bundle)
+    assert opened == [("tensorrt", bundle / "tensorrt")]
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "", "CPU", "cpu:0", "cuda:1 "])
@@ -235,7 +252,7 @@ def test_a_measurement_holds_for_one_machine_and_bundle(bundle: Path, monkeypatc
     assert key() in keys and len(keys) == 6
     monkeypatch.setattr(selection, "_version", lambda package: "next")
     assert key() not in keys
-    monkeypatch.setattr(selection, "_cpu", lambda: "another CPU")
+    monkeypatch.setattr(selection, "cpu_name", lambda: "another CPU")
     assert key() not in keys
 
 
