@@ -1,14 +1,13 @@
 """Who decodes: this process, or children that a bad file can kill (sandbox.py). Both answer to the same calls."""
 
-from collections.abc import Callable, Generator
-from typing import Protocol
+from collections.abc import Generator
+from typing import Protocol, Unpack
 
 from . import reader, thumbnails
 from .frames import Frames
 from .info import MediaInfo
 from .limits import MediaLimits
-from .reader import Source
-from .sampling import Sampling
+from .reader import FrameOptions, Source
 
 
 class Decoder(Protocol):
@@ -22,17 +21,7 @@ class Decoder(Protocol):
     def probe(self, source: Source, limits: MediaLimits) -> MediaInfo: ...
 
     def read_frames(
-        self,
-        source: Source,
-        frames_per_second: float,
-        limits: MediaLimits,
-        *,
-        start_seconds: float = 0.0,
-        end_seconds: float | None = None,
-        chunk: int = 16,
-        shorter_side: int | None = None,
-        sampling: Sampling = "rate",
-        on_info: Callable[[MediaInfo], None] | None = None,
+        self, source: Source, frames_per_second: float, limits: MediaLimits, **options: Unpack[FrameOptions]
     ) -> Generator[Frames, None, None]: ...
 
     def frame_at(
@@ -58,30 +47,9 @@ class InProcess:
         return reader.probe(source, limits)
 
     def read_frames(
-        self,
-        source: Source,
-        frames_per_second: float,
-        limits: MediaLimits,
-        *,
-        start_seconds: float = 0.0,
-        end_seconds: float | None = None,
-        chunk: int = 16,
-        shorter_side: int | None = None,
-        sampling: Sampling = "rate",
-        on_info: Callable[[MediaInfo], None] | None = None,
+        self, source: Source, frames_per_second: float, limits: MediaLimits, **options: Unpack[FrameOptions]
     ) -> Generator[Frames, None, None]:
-        return reader.read_frames(
-            source,
-            frames_per_second,
-            limits,
-            start_seconds=start_seconds,
-            end_seconds=end_seconds,
-            chunk=chunk,
-            shorter_side=shorter_side,
-            hardware=self.hardware,
-            sampling=sampling,
-            on_info=on_info,
-        )
+        return reader.read_frames(source, frames_per_second, limits, hardware=self.hardware, **options)
 
     def frame_at(self, source: Source, seconds: float, limits: MediaLimits, shorter_side: int | None = None) -> Frames:
         return reader.frame_at(source, seconds, limits, shorter_side=shorter_side)

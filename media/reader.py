@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from .sampling import Sampling, SamplingGrid, sample, sample_shots, sample_with_
 from .shots import mark_cuts
 from .video import VideoMedium
 
-__all__ = ["MEDIA_SUFFIXES", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames"]
+__all__ = ["MEDIA_SUFFIXES", "FrameOptions", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames"]
 
 Source = Path | bytes
 
@@ -52,6 +52,17 @@ def probe(source: Source, limits: MediaLimits = _DEFAULT_LIMITS) -> MediaInfo:
     """
     with _opened(source, limits) as medium:
         return medium.info
+
+
+class FrameOptions(TypedDict, total=False):
+    """What read_frames takes by name, here and of every Decoder (decoding.py); what is left out is as there."""
+
+    start_seconds: float
+    end_seconds: float | None
+    chunk: int
+    shorter_side: int | None
+    sampling: Sampling
+    on_info: Callable[[MediaInfo], None] | None
 
 
 def read_frames(

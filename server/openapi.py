@@ -1,5 +1,6 @@
 """What /openapi.json says beyond what FastAPI finds out by itself: bodies of two kinds, and problems."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from .schemas.problem import Problem
 from .schemas.search import ExplainRequest, SearchRequest
 
 REF = "#/components/schemas/{model}"
+FILE = {"type": "string", "format": "binary"}
 KEY = {
     "type": "http",
     "scheme": "bearer",
@@ -28,6 +30,15 @@ class DescribedApp(FastAPI):
         if self.openapi_schema is None:
             self.openapi_schema = _schema(self)
         return self.openapi_schema
+
+
+def form_body(required: Sequence[str], json_schema: str | None = None, **properties: Any) -> dict[str, Any]:
+    """What /openapi.json says of a form: its fields as JSON schemas; json_schema: the schema of JSON in its place."""
+    form = {"type": "object", "required": list(required), "properties": properties}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
+    if json_schema is not None:
+        content = {"application/json": {"schema": {"$ref": REF.format(model=json_schema)}}, **content}
+    return {"required": True, "content": content}
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:

@@ -6,19 +6,18 @@ one, however that ends. Guards against accidents and bombs; a decoder that was t
 the rights of the user it runs as.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition
 from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from ..frames import Frames
 from ..info import MediaInfo
 from ..limits import MediaLimits
-from ..reader import Source
-from ..sampling import Sampling
+from ..reader import FrameOptions, Source
 from .call import DecodingCall, stopped
 from .process import DecoderProcess
 
@@ -94,26 +93,10 @@ class Sandbox:
             return call.read_shared((length,)).tobytes()
 
     def read_frames(
-        self,
-        source: Source,
-        frames_per_second: float,
-        limits: MediaLimits,
-        *,
-        start_seconds: float = 0.0,
-        end_seconds: float | None = None,
-        chunk: int = 16,
-        shorter_side: int | None = None,
-        sampling: Sampling = "rate",
-        on_info: Callable[[MediaInfo], None] | None = None,
+        self, source: Source, frames_per_second: float, limits: MediaLimits, **options: Unpack[FrameOptions]
     ) -> Generator[Frames, None, None]:
-        given = {
-            "frames_per_second": frames_per_second,
-            "start_seconds": start_seconds,
-            "end_seconds": end_seconds,
-            "chunk": chunk,
-            "shorter_side": shorter_side,
-            "sampling": sampling,
-        }
+        on_info, start_seconds = options.pop("on_info", None), options.get("start_seconds", 0.0)
+        given = {"frames_per_second": frames_per_second, **options}
         worked, shown_seconds = 0.0, 0.0
         with self._call("read_frames", source, limits, given) as call:
             while True:

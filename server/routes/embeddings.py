@@ -18,6 +18,7 @@ from ..inference.pipeline import Embedded
 from ..inference.request_context import RequestContext
 from ..media_input.data_urls import media_bytes
 from ..media_input.multipart import read_form
+from ..openapi import FILE, form_body
 from ..schemas.base import Timing
 from ..schemas.embeddings import (
     Embedding,
@@ -33,28 +34,19 @@ router = APIRouter(prefix="/v1/embeddings", tags=["embeddings"])
 
 Accept = Annotated[str, Header(include_in_schema=False)]
 
-UPLOAD_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                    "model": {"type": "string"},
-                    "encoding_format": {"type": "string", "enum": ["float", "base64"]},
-                    "frames": {"type": "boolean", "description": "also give each frame's vector and second"},
-                },
-            }
-        }
-    },
-}
+WITH_FRAMES = "also give each frame's vector and second"
+UPLOAD_BODY = form_body(
+    required=["file"],
+    file={"type": "array", "items": FILE},
+    model={"type": "string"},
+    encoding_format={"type": "string", "enum": ["float", "base64"]},
+    frames={"type": "boolean", "description": WITH_FRAMES},
+)
 FRAMES = {
     "name": "frames",
     "in": "query",
     "schema": {"type": "boolean", "default": False},
-    "description": "also give each frame's vector and second",
+    "description": WITH_FRAMES,
 }
 
 

@@ -16,6 +16,7 @@ from ...errors import StorageError
 from ...index.backup import Form, export_to, import_vectors
 from ..dependencies import ServicesDependency
 from ..media_input.multipart import read_form
+from ..openapi import FILE, form_body
 from ..schemas.collections import Collection
 from .collections import check_collection_count, collection_schema
 
@@ -23,18 +24,7 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
 
 PIECE_BYTES = 1 << 20
 TYPES: dict[Form, str] = {"npz": "application/zip", "parquet": "application/vnd.apache.parquet"}
-BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {"file": {"type": "string", "format": "binary"}},
-            }
-        }
-    },
-}
+BODY = form_body(required=["file"], file=FILE)
 
 
 @router.get("/export", response_class=StreamingResponse)

@@ -17,6 +17,7 @@ from ...media.reader import Source
 from ..dependencies import ServicesDependency, run_in_pipeline
 from ..inference.request_context import RequestContext
 from ..media_input.multipart import read_form
+from ..openapi import FILE, form_body
 from ..schemas.base import Timing
 from ..schemas.search import ExplainedSide, ExplainRequest, Explanation
 from ..services import Services
@@ -26,24 +27,15 @@ from .search import parsed, source_of
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
 
 FORM_FIELDS = ("hit", "hit_seconds", "seconds")
-BODY = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/ExplainRequest"}},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file", "hit"],
-                "properties": {
-                    "file": {"type": "string", "format": "binary"},
-                    "seconds": {"type": "number", "minimum": 0},
-                    "hit": {"type": "string"},
-                    "hit_seconds": {"type": "number", "minimum": 0},
-                },
-            }
-        },
-    },
-}
+SECONDS = {"type": "number", "minimum": 0}
+BODY = form_body(
+    required=["file", "hit"],
+    json_schema="ExplainRequest",
+    file=FILE,
+    seconds=SECONDS,
+    hit={"type": "string"},
+    hit_seconds=SECONDS,
+)
 
 
 @router.post("/explain", response_model=Explanation, openapi_extra={"requestBody": BODY})

@@ -17,6 +17,7 @@ from ...index.collection import Collection
 from ...media.sampling import Sampling
 from ..dependencies import ServicesDependency
 from ..media_input.multipart import read_form
+from ..openapi import FILE, form_body
 from ..schemas.items import Item, ItemChange, Items, Metadata
 from ..schemas.jobs import Accepted
 from ..services import Services
@@ -27,42 +28,20 @@ from . import jobs
 
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"])
 
-UPLOAD_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {"type": "string", "format": "binary"},
-                    "id": {"type": "string", "pattern": index.ITEM_ID.pattern},
-                    "metadata": {"type": "string", "description": "a JSON object"},
-                    "sampling": {
-                        "type": "string",
-                        "enum": list(get_args(Sampling)),
-                        "description": "which frames of a video are embedded; the server's setting unless given",
-                    },
-                },
-            }
-        }
-    },
-}
-PUT_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "file": {"type": "string", "format": "binary", "description": "left out: the item keeps its file"},
-                    "metadata": {"type": "string", "description": "a JSON object; left out: the item keeps its own"},
-                    "sampling": {"type": "string", "enum": list(get_args(Sampling))},
-                },
-            }
-        }
-    },
-}
+SAMPLING = {"type": "string", "enum": list(get_args(Sampling))}
+UPLOAD_BODY = form_body(
+    required=["file"],
+    file=FILE,
+    id={"type": "string", "pattern": index.ITEM_ID.pattern},
+    metadata={"type": "string", "description": "a JSON object"},
+    sampling={**SAMPLING, "description": "which frames of a video are embedded; the server's setting unless given"},
+)
+PUT_BODY = form_body(
+    required=[],
+    file={**FILE, "description": "left out: the item keeps its file"},
+    metadata={"type": "string", "description": "a JSON object; left out: the item keeps its own"},
+    sampling=SAMPLING,
+)
 IdempotencyKey = Annotated[
     str | None,
     Header(max_length=MAX_KEY, description="the same request under the same key within a day gets the same answer"),

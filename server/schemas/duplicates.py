@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from .base import Kind, Request
+from .base import Request
+from .items import ItemSummary
 from .search import Segment
 
 
@@ -26,25 +27,11 @@ class DuplicateGroup(BaseModel):
     pairs: list[DuplicatePair]
 
 
-class DuplicateItem(BaseModel):
-    id: str
-    uri: str
-    name: str
-    kind: Kind
-    mime: str
-    size_bytes: int
-    width: int
-    height: int
-    duration_seconds: float
-    thumbnail_url: str
-    media_url: str
-
-
 class Duplicates(BaseModel):
     """groups hang together by duplicates; shared are pairs with the same intro, credits or a stretch in common."""
 
     collection: str
-    items: dict[str, DuplicateItem]
+    items: dict[str, ItemSummary]
     groups: list[DuplicateGroup]
     shared: list[DuplicatePair]
     compared_pairs: int

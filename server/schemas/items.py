@@ -11,7 +11,9 @@ from .base import Kind, Request
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(storable)]
 
 
-class Item(BaseModel):
+class ItemSummary(BaseModel):
+    """What is said of an item wherever it is shown."""
+
     id: str
     uri: str
     name: str
@@ -21,13 +23,16 @@ class Item(BaseModel):
     width: int
     height: int
     duration_seconds: float
+    thumbnail_url: str
+    media_url: str
+
+
+class Item(ItemSummary):
     sampling: Sampling = Field(description="which frames of a video were embedded")
     frames: int = Field(description="vectors kept; frames that look the same to the model share one")
     sha256: str
     metadata: dict[str, Any]
     created_at: str
-    thumbnail_url: str
-    media_url: str
 
 
 class Items(BaseModel):
