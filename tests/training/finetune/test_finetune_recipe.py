@@ -43,27 +43,27 @@ def test_values_change_and_a_file_may_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes, told",
     [
-        ({"feature": "pool"}, "feature is 'pool'; it must be one of mean, cls, global-pool"),
-        ({"fit": "stretch"}, "fit is 'stretch'; it must be one of as trained, crop, squash, pad"),
+        ({"feature": "pool"}, "feature is 'pool'; it should be 'mean', 'cls' or 'global-pool'"),
+        ({"fit": "stretch"}, "fit is 'stretch'; it should be 'as trained', 'crop', 'squash' or 'pad'"),
         ({"precision": "fp8"}, "precision is 'fp8'"),
-        ({"sampling": "all"}, "sampling is 'all'; it must be one of window, spread"),
-        ({"epochs": 0}, "epochs is 0; expected at least 1"),
-        ({"mixup": float("nan")}, "mixup is nan; expected at least 0"),
-        ({"drop_path": 1.5}, "drop_path is 1.5; expected a share from 0 to 1"),
-        ({"layer_decay": 0.0}, "layer_decay is 0.0; expected a share above 0"),
+        ({"sampling": "all"}, "sampling is 'all'; it should be 'window' or 'spread'"),
+        ({"epochs": 0}, "epochs is 0; it should be greater than or equal to 1"),
+        ({"mixup": float("nan")}, "mixup is nan; it should be a finite number"),
+        ({"drop_path": 1.5}, "drop_path is 1.5; it should be less than or equal to 1"),
+        ({"layer_decay": 0.0}, "layer_decay is 0.0; it should be greater than 0"),
         ({"scale": (0.9, 0.1)}, "expected two numbers above 0, the lower one first"),
         ({"rand_augment": "auto"}, "expected timm's notation"),
         ({"rand_augment": "rand-x9"}, "expected timm's notation"),
-        ({"base_rate": 0.0}, "base_rate is 0.0; expected a number above 0"),
+        ({"base_rate": 0.0}, "base_rate is 0.0; it should be greater than 0"),
         ({"batch": 9, "accumulate": 2}, "passes must be equal"),
         ({"batch": 9, "repeats": 2}, "batch is 9, repeats 2"),
         ({"frames": 7}, "frames is 7, tube 2; tubes must be equal"),
-        ({"stride_seconds": 0.0}, "stride_seconds is 0.0; expected a number above 0"),
+        ({"stride_seconds": 0.0}, "stride_seconds is 0.0; it should be greater than 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(TrainingError, match=told):
-        VideoTuning(**changes)
+        VideoTuning.from_dict(changes)
 
 
 def test_unknown_presets_and_keys_are_named() -> None:
