@@ -6,7 +6,7 @@ docs/index.md tells what did run.
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -28,21 +28,20 @@ CardKind = Literal["flat", "ivf", "cagra"]
 DEVICE = re.compile(r"cpu|auto|cuda(?::(\d+))?")
 MOST_CANDIDATES = 2048  # that FAISS selects on a card (faiss/gpu/impl/IndexUtils.cpp)
 SCRATCH_BYTES = 2**28  # that FAISS keeps on the card to work with
-GRAPH_DEGREE = 64  # of a CAGRA graph; while it is built, twice as many beside it
+GRAPH_DEGREE = 64  # of a CAGRA graph, as FAISS has it unless told; while it is built, twice as many beside it
 GRAPH_WIDTH = 256  # paths that a search of it keeps
 LEAST_RECALL = 0.95  # of what the segment finds for some of its own rows; a copy that finds less is not used
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A segment on a card. ids (N,): of its rows, where the index knows none; width: lists searched, 0: no lists."""
+    """A segment on a card, searched as `plan` says. ids (N,): of its rows, where the index knows none."""
 
-    kind: CardKind
     index: Any
     size_bytes: int
+    plan: PartPlan
     ids: Ids | None = None
     params: Any = None
-    width: int = 0
 
     def search(self, query: Floats, k: int) -> Found:
         """query (Q, D) -> cosines (Q, k) about as exact as fp16, and ids less the segment's first (Q, k); -1: none."""
@@ -74,7 +73,10 @@ class Card:
             self._refused &= wanted.keys()
             missing = [one for folder, one in wanted.items() if folder not in self._held.keys() | self._refused]
             for segment in sorted(missing, key=len, reverse=True):
-                self._copy(segment)
+                try:
+                    self._held[segment.folder] = self._copied(segment)
+                except Exception as error:  # whatever it is, searches can do without a card
+                    self._give_up(segment, error)
 
     def search(self, segment: Segment, query: Floats, k: int) -> tuple[Found, PartPlan] | None:
         """As Segment.search among all its rows; None: the card cannot answer it."""
@@ -85,15 +87,12 @@ class Card:
         try:
             with self._lock:
                 scores, ids = copy.search(query, wanted)
-        except Exception as error:  # whatever it is, searches can do without a card
-            self._give_up(segment, str(error)[-200:])
+        except Exception as error:  # as in hold()
+            self._give_up(segment, error)
             return None
         ids = np.where(ids < 0, -1, ids + segment.manifest.first_id)
         found = best_of([(scores, np.where(np.isin(ids, segment.gone), -1, ids))], len(query), k)
-        if (found[1] < 0).any():
-            return None
-        recall = {"flat": 1.0, "ivf": segment.manifest.recall, "cagra": LEAST_RECALL}[copy.kind]
-        return found, PartPlan(f"gpu-{copy.kind}", len(segment), copy.width, recall)
+        return None if (found[1] < 0).any() else (found, replace(copy.plan, rows=len(segment)))
 
     def __len__(self) -> int:
         """How many copies are on it."""
@@ -104,50 +103,50 @@ class Card:
         with self._lock:
             self._wanted, self._held = {}, {}
 
-    def _copy(self, segment: Segment) -> None:
-        size = bytes_on_card(segment, self.kind)
+    def _copied(self, segment: Segment) -> Copy:
+        """Raises ValueError where it does not fit or finds something else than the segment, and whatever FAISS does."""
+        manifest = segment.manifest
+        size = 2 * manifest.size_bytes  # at most, also while it is made
+        if self.kind == "cagra":
+            size = manifest.size_bytes + 4 * 3 * GRAPH_DEGREE * manifest.rows
         if SCRATCH_BYTES + size + sum(copy.size_bytes for copy in self._held.values()) > self.most_bytes:
-            self._give_up(segment, f"there is no room for its {size} bytes")
-            return
-        try:
-            copy = self._put(segment)
-            rows = segment.sample()[1].astype(np.float32)
-            k = min(ivf.NEIGHBOURS, segment.manifest.rows)
-            true = ivf.search(segment.index, rows, k, copy.width or segment.manifest.lists)[1]
-            found = copy.search(rows, k)[1]
-            recall = np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)]) if len(rows) else 1.0
-            if recall < LEAST_RECALL:
-                raise ValueError(f"it finds {recall:.3f} of the nearest there")
-            self._held[segment.folder] = copy
-        except Exception as error:  # as in search()
-            self._give_up(segment, str(error)[-200:])
+            raise ValueError(f"there is no room for its {size} bytes")
+        copy = self._put(segment, size)
+        rows = segment.sample()[1].astype(np.float32)
+        k = min(ivf.NEIGHBOURS, manifest.rows)
+        true = ivf.search(segment.index, rows, k, copy.plan.width or manifest.lists)[1]
+        found = copy.search(rows, k)[1]
+        recall = np.mean([np.isin(a, b).mean() for a, b in zip(true, found, strict=True)]) if len(rows) else 1.0
+        if recall < LEAST_RECALL:
+            raise ValueError(f"it finds {recall:.3f} of the nearest there")
+        return copy
 
-    def _put(self, segment: Segment) -> Copy:
-        size, width = bytes_on_card(segment, self.kind), segment.manifest.width
-        if self.kind == "ivf" and segment.manifest.lists > 1:  # one list would be searched by one block of threads
+    def _put(self, segment: Segment, size: int) -> Copy:
+        manifest, count = segment.manifest, len(segment)
+        if self.kind == "ivf" and manifest.lists > 1:  # one list would be searched by one block of threads
             index = faiss.index_cpu_to_gpu(self._resources, self._number, segment.index)
-            return Copy("ivf", index, size, params=faiss.SearchParametersIVF(nprobe=width), width=width)
+            params = faiss.SearchParametersIVF(nprobe=manifest.width)
+            return Copy(index, size, PartPlan("gpu-ivf", count, manifest.width, manifest.recall), params=params)
         ids, rows = zip(*ivf.rows_by_list(segment.index), strict=True)
         if self.kind == "cagra":
             config = faiss.GpuIndexCagraConfig()
-            config.device, config.graph_degree = self._number, GRAPH_DEGREE
-            config.intermediate_graph_degree = 2 * GRAPH_DEGREE
-            graph = faiss.GpuIndexCagra(self._resources, segment.manifest.dim, faiss.METRIC_INNER_PRODUCT, config)
+            config.device = self._number
+            graph = faiss.GpuIndexCagra(self._resources, manifest.dim, faiss.METRIC_INNER_PRODUCT, config)
             graph.train(np.concatenate(rows), numeric_type=faiss.Float16)
             params = faiss.SearchParametersCagra()
             params.itopk_size = GRAPH_WIDTH
-            return Copy("cagra", graph, size, np.concatenate(ids), params)
+            return Copy(graph, size, PartPlan("gpu-cagra", count, 0, LEAST_RECALL), np.concatenate(ids), params)
         config = faiss.GpuIndexFlatConfig()
         config.device, config.useFloat16 = self._number, True
-        flat = faiss.GpuIndexFlatIP(self._resources, segment.manifest.dim, config)
+        flat = faiss.GpuIndexFlatIP(self._resources, manifest.dim, config)
         for some in rows:
             flat.add(some.astype(np.float32))
-        return Copy("flat", flat, size, np.concatenate(ids))
+        return Copy(flat, size, PartPlan("gpu-flat", count, 0, 1.0), np.concatenate(ids))
 
-    def _give_up(self, segment: Segment, reason: str) -> None:
+    def _give_up(self, segment: Segment, reason: Exception) -> None:
         self._held.pop(segment.folder, None)
         self._refused.add(segment.folder)
-        log.warning("%s is searched without cuda:%d from now on: %s", segment.folder, self._number, reason)
+        log.warning("%s is searched without cuda:%d from now on: %s", segment.folder, self._number, str(reason)[-200:])
 
 
 def open_card(device: str, kind: CardKind, most_bytes: int) -> Card | None:
@@ -179,9 +178,3 @@ def find_card(device: str, kind: CardKind) -> int | None:
             "index_device_kind is 'cagra', which needs faiss-gpu-cuvs in the place of this FAISS. Say flat or ivf."
         )
     return number
-
-
-def bytes_on_card(segment: Segment, kind: CardKind) -> int:
-    """About how much of a card's memory a copy takes at most, also while it is made."""
-    size = segment.manifest.size_bytes
-    return size + 4 * 3 * GRAPH_DEGREE * segment.manifest.rows if kind == "cagra" else 2 * size
