@@ -32,7 +32,7 @@ from vicmae.media.frames import Picture
 from vicmae.media.reader import read_frames
 from vicmae.settings import SHIPPED_BUNDLE
 from vicmae.training.copy_detection import SIXTEEN, CopyScores, Embed, Prepared, judge, prepare, read_set
-from vicmae.training.evaluate import ASKED, Vectors, knn_accuracy, retrieval_scores
+from vicmae.training.evaluate import QUERY_SPLITS, Vectors, knn_accuracy, retrieval_scores
 from vicmae.training.labelled import read_labelled
 
 RESULTS = Path(__file__).parent / "results"
@@ -58,7 +58,7 @@ def read(folder: Path, name: str, column: str) -> LabelledSet:
     for sample in read_labelled(folder, name, column):
         pictures[f"{name}/{sample.name}"] = next(read_frames(sample.content, 1.0)).data[0]
         labels.append(sample.label)
-        asked.append(sample.split in ASKED)
+        asked.append(sample.split in QUERY_SPLITS)
     return LabelledSet(pictures, labels, asked)
 
 

@@ -40,7 +40,7 @@ from vicmae.media.spec import InputSpec
 from vicmae.model.checkpoints import load_encoder
 from vicmae.model.encoder import Encoder
 from vicmae.model.vicmae import Pooling, pool
-from vicmae.training.evaluate import ASKED, CLIP_FRAMES_PER_SECOND, Vectors, knn_accuracy, retrieval_scores
+from vicmae.training.evaluate import CLIP_FRAMES_PER_SECOND, QUERY_SPLITS, Vectors, knn_accuracy, retrieval_scores
 from vicmae.training.labelled import read_labelled
 from vicmae.training.linear import linear_accuracy
 from vicmae.training.memory import keep_freed_memory
@@ -132,7 +132,7 @@ def read_sets(folder: Path, spec: InputSpec) -> list[JudgingSet]:
     sets = []
     for name in sorted({row["set"] for row in rows}):
         splits = [row["split"] for row in rows if row["set"] == name]
-        if sum(split in ASKED for split in splits) >= FEWEST_QUERIES:
+        if sum(split in QUERY_SPLITS for split in splits) >= FEWEST_QUERIES:
             sets.append(read_set(folder, name, "gallery" in splits, spec))
     return sets
 
@@ -147,7 +147,7 @@ def read_set(folder: Path, name: str, retrieval: bool, spec: InputSpec) -> Judgi
             print(f"skipped {sample.name}: {error}")
             continue
         labels.append(sample.label)
-        asked.append(sample.split in ASKED)
+        asked.append(sample.split in QUERY_SPLITS)
     starts = np.cumsum([0, *map(len, pixels)])[:-1]
     return JudgingSet(name, retrieval, np.concatenate(pixels), starts, np.array(labels), np.array(asked))
 

@@ -40,7 +40,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Faith:
+class Fidelity:
     """One engine's agreement with the fp32 encoder, and the memory that a process needs more for it."""
 
     engine: str
@@ -59,7 +59,7 @@ class Report:
     machine: str
     peaks: dict[int, float]  # threads -> GFLOP/s of an fp32 matrix product
     speeds: list[Speed]
-    faiths: list[Faith]
+    fidelity: list[Fidelity]
     refused: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def measure(
     names = engines or [r.name for group in candidates_of(manifest, device, this_machine()) for r in group]
     refused: dict[str, str] = {}
     speeds: list[Speed] = []
-    faiths: list[Faith] = []
+    fidelity: list[Fidelity] = []
     peaks: dict[int, float] = {}
     for count in threads:
         step(f"starting engines, {count} threads")
@@ -107,8 +107,8 @@ def measure(
                 r.file for group in candidates_of(manifest, device, this_machine()) for r in group if r.name == name
             )
             used = memory_bytes(bundle, name, threads[-1], device)
-            faiths.append(Faith(name, engine.precision, manifest.engines[file].bytes, used, drifts[name]))
-    return Report(manifest.name, manifest.spec.size, machine_in_words(), peaks, speeds, faiths, refused)
+            fidelity.append(Fidelity(name, engine.precision, manifest.engines[file].bytes, used, drifts[name]))
+    return Report(manifest.name, manifest.spec.size, machine_in_words(), peaks, speeds, fidelity, refused)
 
 
 def _open_all(bundle: Path, names: list[str], threads: int, device: str, refused: dict[str, str]) -> dict[str, Engine]:
@@ -254,13 +254,13 @@ def markdown(report: Report, batch: int) -> str:
         "| mean cosine | minimum cosine | top-10 overlap | pictures |",
         "| --- |" + " --- |" * 12,
     ]
-    faiths = {faith.engine: faith for faith in report.faiths}
+    fidelity = {measured.engine: measured for measured in report.fidelity}
     for speed in report.speeds:
         if speed.batch != batch:
             continue
         ratio, share = (f"{x:.2f}" if x is not None else "" for x in (speed.ratio, speed.share))
-        faith = faiths.get(speed.engine)
-        rest = ["fp32", *[""] * 6] if faith is None else _faith_cells(faith)
+        measured = fidelity.get(speed.engine)
+        rest = ["fp32", *[""] * 6] if measured is None else _fidelity_cells(measured)
         cells = [
             speed.engine,
             rest[0],
@@ -274,11 +274,11 @@ def markdown(report: Report, batch: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _faith_cells(faith: Faith) -> list[str]:
-    d = faith.drift
-    sizes = [f"{faith.file_bytes / 1e6:.0f}", f"{faith.memory_bytes / 1e6:.0f}"]
+def _fidelity_cells(measured: Fidelity) -> list[str]:
+    d = measured.drift
+    sizes = [f"{measured.file_bytes / 1e6:.0f}", f"{measured.memory_bytes / 1e6:.0f}"]
     cosines = [f"{d.mean_cosine:.6f}", f"{d.min_cosine:.6f}", f"{d.top10_overlap:.3f}"]
-    return [faith.precision, *sizes, *cosines, f"{d.pictures} ({d.source})"]
+    return [measured.precision, *sizes, *cosines, f"{d.pictures} ({d.source})"]
 
 
 def plot(report: Report, path: Path) -> None:

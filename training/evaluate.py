@@ -16,7 +16,7 @@ from ..media.preprocess import to_pixels
 from ..media.reader import read_frames
 from .labelled import Sample
 
-ASKED = ("test", "query", "val")
+QUERY_SPLITS = ("test", "query", "val")
 CLIP_FRAMES_PER_SECOND = 2.0
 FRAMES_AT_ONCE = 512  # decoded and not yet embedded
 
@@ -46,7 +46,7 @@ def embed_samples(engine: Engine, samples: Iterable[Sample]) -> tuple[Vectors, V
             bad.append((sample.name, str(error)))
             continue
         pixels.append(np.concatenate(chunks))
-        asked.append(sample.split in ASKED)
+        asked.append(sample.split in QUERY_SPLITS)
         labels.append(sample.label)
         if sum(map(len, pixels)) >= FRAMES_AT_ONCE:
             means += _embed_means(engine, pixels)

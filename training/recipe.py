@@ -27,7 +27,7 @@ Positive = Annotated[float, Field(gt=0)]
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Kept(Protocol):
+class AnyRecipe(Protocol):
     """What any recipe can do, so that a run can keep it and go on."""
 
     @property
@@ -39,7 +39,7 @@ class Kept(Protocol):
     def from_dict(cls, values: dict[str, Any]) -> Self: ...
 
 
-R = TypeVar("R", bound=Kept)
+R = TypeVar("R", bound=AnyRecipe)
 T = TypeVar("T")
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import StorageError, TrainingError
-from .recipe import Kept, Recipe
+from .recipe import AnyRecipe, Recipe
 from .sources import Pictures
 
 NETWORK_VALUES = ("model", "size", "fit", "heads")
@@ -51,7 +51,7 @@ def require_unused(run: Path, resume: bool) -> None:
         raise TrainingError(f"{run} holds a run up to {steps[-1].name}. Add --resume to go on, or name another folder.")
 
 
-def require_run(run: Path, recipe: Kept, network_values: tuple[str, ...] = NETWORK_VALUES) -> list[str]:
+def require_run(run: Path, recipe: AnyRecipe, network_values: tuple[str, ...] = NETWORK_VALUES) -> list[str]:
     """Refuses to resume where nothing was begun, or with another network -> what else `recipe` changes, each as "name
     before -> now". A run that was killed before its first checkpoint has begun."""
     if not (run / "run.json").is_file() and not any(run.glob("step-*")):
@@ -67,7 +67,7 @@ def require_run(run: Path, recipe: Kept, network_values: tuple[str, ...] = NETWO
     return [f"{name} {then[name]} -> {value}" for name, value in now.items() if then[name] != value]
 
 
-def _refuse_another_network(before: Kept, recipe: Kept, run: Path, network_values: tuple[str, ...]) -> None:
+def _refuse_another_network(before: AnyRecipe, recipe: AnyRecipe, run: Path, network_values: tuple[str, ...]) -> None:
     for name in network_values:
         then, now = getattr(before, name), getattr(recipe, name)
         if then != now:
@@ -78,7 +78,7 @@ def _refuse_another_network(before: Kept, recipe: Kept, run: Path, network_value
 
 
 def load_checkpoint(
-    recipe: Kept, run: Path, model: nn.Module, device: str, network_values: tuple[str, ...] = NETWORK_VALUES
+    recipe: AnyRecipe, run: Path, model: nn.Module, device: str, network_values: tuple[str, ...] = NETWORK_VALUES
 ) -> dict[str, Any] | None:
     """Puts the weights of the run's latest checkpoint into `model` -> the trainer's state, None of a new run.
 
@@ -132,7 +132,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def save_checkpoint(
-    model: M, trainer: dict[str, Any], recipe: Kept, run: Path, step: int, save: Callable[[M, Path], None]
+    model: M, trainer: dict[str, Any], recipe: AnyRecipe, run: Path, step: int, save: Callable[[M, Path], None]
 ) -> Path:
     """Writes run/step-N aside, the weights by `save`, renames it, and removes all but the last checkpoints."""
     folder = run / step_name(step)

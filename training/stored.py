@@ -48,7 +48,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
-class Kept:
+class CacheContents:
     """What a cache folder holds: seconds of rows; first, count, file of items (no file in a cache of before)."""
 
     data: Rows
@@ -159,7 +159,7 @@ class CacheWriter:
         (self.folder / "index.json").write_text(json.dumps({"bad": bad}))
 
 
-def read_cache(folder: Path, stored: Stored, size: int, threads: int) -> Kept:
+def read_cache(folder: Path, stored: Stored, size: int, threads: int) -> CacheContents:
     """Maps a cache folder that is whole; raises TrainingError for one that is damaged."""
     try:
         index = json.loads((folder / "index.json").read_text())
@@ -179,7 +179,7 @@ def read_cache(folder: Path, stored: Stored, size: int, threads: int) -> Kept:
             raise ValueError(f"its items have {count.sum()} pictures, it holds {len(seconds)}")
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise damaged(folder, error) from error
-    return Kept(data, seconds, np.cumsum(count) - count, count, columns.get("file"), bad)
+    return CacheContents(data, seconds, np.cumsum(count) - count, count, columns.get("file"), bad)
 
 
 def _columns(folder: Path) -> dict[str, NDArray[Any]]:

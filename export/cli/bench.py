@@ -79,11 +79,11 @@ def _print_bench(report: "Report") -> None:
     stdout.print(speeds)
     for count, peak in report.peaks.items():
         stdout.print(f"fp32 matrix peak with {count} threads: {peak:.0f} GFLOP/s")
-    faiths = Table(title=f"vectors of {report.faiths[0].drift.pictures} pictures" if report.faiths else None)
-    faiths.add_column("engine", no_wrap=True)
+    fidelity = Table(title=f"vectors of {report.fidelity[0].drift.pictures} pictures" if report.fidelity else None)
+    fidelity.add_column("engine", no_wrap=True)
     for heading in ("file MB", "memory MB", "mean cosine", "minimum", "top-10"):
-        faiths.add_column(heading, justify="right")
-    for f in report.faiths:
+        fidelity.add_column(heading, justify="right")
+    for f in report.fidelity:
         cosines = (f"{f.drift.mean_cosine:.6f}", f"{f.drift.min_cosine:.6f}", f"{f.drift.top10_overlap:.3f}")
-        faiths.add_row(f.engine, f"{f.file_bytes / 1e6:.1f}", f"{f.memory_bytes / 1e6:.0f}", *cosines)
-    stdout.print(faiths)
+        fidelity.add_row(f.engine, f"{f.file_bytes / 1e6:.1f}", f"{f.memory_bytes / 1e6:.0f}", *cosines)
+    stdout.print(fidelity)

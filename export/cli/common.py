@@ -1,4 +1,4 @@
-"""What several verbs of this room share: the pictures below some folders, as pixels, with a progress bar."""
+"""What these verbs share: the pictures below some folders, as pixels, with a progress bar."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

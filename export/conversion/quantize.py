@@ -87,14 +87,14 @@ def to_fp16(fp32: Path, out: Path) -> None:
     del model.graph.value_info[:]  # with those of constants the converter takes the norms' weights for fp16
     model.graph.value_info.extend(computed)
     half = convert_float_to_float16(model, keep_io_types=True, op_block_list=KEPT_IN_FP32, disable_shape_infer=True)
-    _drop_twins(half.graph)
-    _drop_detours(half.graph)
+    _drop_repeated_casts(half.graph)
+    _drop_needless_casts(half.graph)
     del half.graph.value_info[:]  # of tensors that are gone; every runtime infers its own
     OnnxModel(half).topological_sort()
     save(half, out)
 
 
-def _drop_twins(graph: onnx.GraphProto) -> None:
+def _drop_repeated_casts(graph: onnx.GraphProto) -> None:
     """The converter raises a constant once for each node that reads it, under one name: one is enough.
 
     Equal constants are one tensor in the graph, such as the norms' weights of an untrained network.
@@ -106,7 +106,7 @@ def _drop_twins(graph: onnx.GraphProto) -> None:
         made.add(node.output[0])
 
 
-def _drop_detours(graph: onnx.GraphProto) -> None:
+def _drop_needless_casts(graph: onnx.GraphProto) -> None:
     """The converter goes down to fp16 and up again between nodes in fp32 and before an output: goes straight on."""
     casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
 

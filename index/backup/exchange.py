@@ -24,7 +24,7 @@ from ..collection import Collection
 from ..library import Library, Model, make_collection, open_folder
 from ..paths import storage_errors, uri_path
 from . import exchange_npz
-from .exchange_rows import FACTS, FRAME, Facts, Form, Way, form_of
+from .exchange_rows import FACTS, FRAME, Facts, FileFormat, Form, form_of
 
 FORMATS = ("vicmae-vectors-1", "vicmae-vectors-2")  # those that are read; the last one is written
 BATCH_FRAMES = 2_000  # that are stored in one transaction
@@ -49,7 +49,7 @@ def export_to(collection: Collection, file: BinaryIO, form: Form) -> tuple[int, 
         "spec": collection.spec.to_dict(),
     }
     with collection.catalog.read() as db:
-        way_of(form).write(db, about, file)
+        file_format_of(form).write(db, about, file)
         return count_items(db), count_vectors(db)
 
 
@@ -69,7 +69,7 @@ def import_vectors(library: Library, path: Path, name: str, called: str | None =
             form = MAGIC.get(file.read(4))
         if form is None:
             raise InvalidRequest(f"{refused}, npz or Parquet.")
-        with way_of(form).read(path) as (about, pieces), scratch_folder(library.folder) as folder:
+        with file_format_of(form).read(path) as (about, pieces), scratch_folder(library.folder) as folder:
             if about.get("format") not in FORMATS:
                 raise InvalidRequest(f"{refused}, of the format {FORMATS[-1]}.")
             model = Model(str(about["model"]), str(about["fingerprint"]), InputSpec.from_dict(about["spec"]))
@@ -84,7 +84,7 @@ def import_vectors(library: Library, path: Path, name: str, called: str | None =
         raise StorageError(f"{called or path} cannot be read: {error.strerror or error}.") from error
 
 
-def way_of(form: Form) -> Way:
+def file_format_of(form: Form) -> FileFormat:
     """How to write and read a form. InvalidRequest where Parquet cannot be had."""
     if form == "npz":
         return exchange_npz

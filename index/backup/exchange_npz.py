@@ -2,7 +2,7 @@
 
 vectors (N, D) float32; start_seconds, end_seconds (N,) float64; informative (N,) float32; uri (N,) text
 item (N,) int64 ascending, the place in items; items: facts and metadata of each, as the bytes of a JSON array
-about: as in exchange_rows.Held, as the bytes of JSON
+about: as in exchange_rows.Contents, as the bytes of JSON
 """
 
 import io
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..catalog import Moments, Transaction, count_vectors, frame_columns, item_columns, longest_uri, unpack_vectors
-from .exchange_rows import CHUNK_ROWS, FACTS, FRAME, Facts, Held, facts_of, runs, split
+from .exchange_rows import CHUNK_ROWS, FACTS, FRAME, Contents, Facts, facts_of, runs, split
 
 TEXT_CHARS = 1 << 16
 MAX_ITEM_CHARS = 1 << 20  # of one item's JSON
@@ -52,7 +52,7 @@ def write(db: Transaction, about: dict[str, Any], file: BinaryIO) -> None:
 
 
 @contextmanager
-def read(path: Path) -> Iterator[Held]:
+def read(path: Path) -> Iterator[Contents]:
     """The file's columns side by side, a piece of each at a time."""
     with ExitStack() as stack:
         archive = stack.enter_context(zipfile.ZipFile(path))

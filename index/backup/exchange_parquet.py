@@ -1,7 +1,7 @@
 """Exported vectors as Parquet, a row a frame, written and read a row group at a time. Needs pyarrow.
 
 The item's facts stand beside each frame, its metadata as JSON text; `vicmae` in the schema's metadata is
-exchange_rows.Held's about, as JSON.
+exchange_rows.Contents's about, as JSON.
 """
 
 import json
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..catalog import Moments, Transaction, frame_columns, unpack_vectors
-from .exchange_rows import CHUNK_ROWS, FACTS, FRAME, Facts, Held, runs, split
+from .exchange_rows import CHUNK_ROWS, FACTS, FRAME, Contents, Facts, runs, split
 
 KINDS = {
     "size_bytes": pa.int64(),
@@ -44,7 +44,7 @@ def write(db: Transaction, about: dict[str, Any], file: BinaryIO) -> None:
 
 
 @contextmanager
-def read(path: Path) -> Iterator[Held]:
+def read(path: Path) -> Iterator[Contents]:
     """The file, a batch of rows at a time."""
     with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as held:
         yield json.loads((held.schema_arrow.metadata or {})[b"vicmae"]), _pieces(held)

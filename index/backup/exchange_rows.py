@@ -19,15 +19,15 @@ CHUNK_ROWS = 10_000  # read and written together
 Form = Literal["npz", "parquet"]
 Facts = dict[str, Any]  # FACTS and metadata of an item
 # about: format, model, fingerprint, spec; and pieces of one item after another, in order.
-Held = tuple[dict[str, Any], Iterator[tuple[Facts, Moments]]]
+Contents = tuple[dict[str, Any], Iterator[tuple[Facts, Moments]]]
 
 
-class Way(Protocol):
+class FileFormat(Protocol):
     """A form of file. Reading raises ValueError, KeyError or TypeError for what does not fit together."""
 
     def write(self, db: Transaction, about: dict[str, Any], file: BinaryIO) -> None: ...
 
-    def read(self, path: Path) -> AbstractContextManager[Held]: ...
+    def read(self, path: Path) -> AbstractContextManager[Contents]: ...
 
 
 def form_of(out: Path) -> Form:

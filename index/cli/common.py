@@ -1,4 +1,4 @@
-"""What several verbs of this room share: limits, decoding children and ways of ingest, as the settings say."""
+"""What these verbs share: limits, decoding children and ways of ingest, as the settings say."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

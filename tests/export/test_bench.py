@@ -51,8 +51,8 @@ def test_every_engine_is_timed_at_every_batch(report: Report) -> None:
 
 
 def test_every_engine_is_compared(report: Report) -> None:
-    assert [f.engine for f in report.faiths] == NAMES
-    for f in report.faiths:
+    assert [f.engine for f in report.fidelity] == NAMES
+    for f in report.fidelity:
         assert f.drift.source == "canary" and f.drift.pictures == 8 and f.memory_bytes == 7_000_000
         assert f.drift.min_cosine > (0.9999 if f.precision == "fp32" else 0.97)
 
@@ -66,7 +66,7 @@ def test_the_table_for_the_docs_has_a_row_an_engine(report: Report) -> None:
 def test_an_engine_that_does_not_start_is_told(bundle: Path) -> None:
     report = measure(bundle, [1], [1], 0.001, "tensorrt", ["tensorrt-fp32"])
     assert "has no TensorrtExecutionProvider" in report.refused["tensorrt-fp32"]
-    assert not report.faiths and {s.engine for s in report.speeds} == {EAGER}
+    assert not report.fidelity and {s.engine for s in report.speeds} == {EAGER}
 
 
 def test_all_take_turns() -> None:
@@ -93,7 +93,7 @@ def test_the_verb_prints_tables_json_markdown_and_draws(bundle: Path, tmp_path: 
     words = ("bench", "engine", "--bundle", bundle, "--batch", 2, "--threads", 1, "--seconds", 0.01)
     pictures = write_pictures(tmp_path / "pictures", 12)
     told = json.loads(run(*words, "--json", "--pictures", pictures).stdout)
-    assert told["model"] == "nano" and told["faiths"][0]["drift"]["source"] == "12 real pictures"
+    assert told["model"] == "nano" and told["fidelity"][0]["drift"]["source"] == "12 real pictures"
     shown = run(*words).stdout
     assert all(name in shown for name in (EAGER, *NAMES)) and "GFLOP/s" in shown
     assert "| onnxruntime-int8-static | int8 |" in run(*words, "--markdown", "--engine", NAMES[2]).stdout

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ...export.engine import Engine
-    from ..recipe import Kept
+    from ..recipe import AnyRecipe
 
 ModelOption = Annotated[
     Path | None,
@@ -38,7 +38,7 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def require_folder(out: Path, recipe: "Kept", resume: bool, network_values: tuple[str, ...]) -> None:
+def require_folder(out: Path, recipe: "AnyRecipe", resume: bool, network_values: tuple[str, ...]) -> None:
     """The run's folder is new, or holds what --resume goes on with; what the recipe changes is told."""
     from ..rundir import require_run, require_unused, storing
 

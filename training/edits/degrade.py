@@ -5,57 +5,57 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..views import LUMA
-from .dice import Dice
+from .batch_random import BatchRandom
 from .settings import Edits
 
 JPEG_BLOCK = 8
 
 
-def recolour(views: Tensor, edits: Edits, dice: Dice) -> Tensor:
+def recolour(views: Tensor, edits: Edits, random: BatchRandom) -> Tensor:
     """Brightness, contrast, saturation, cast and gamma; grey; a dark and noisy picture; at times a negative."""
     n = len(views)
-    on = dice.chance(edits.colour).float().view(n, 1, 1, 1)
+    on = random.chance(edits.colour).float().view(n, 1, 1, 1)
 
     def factor(strength: float) -> Tensor:
-        return 1 + on * dice.uniform(-strength, strength).view(n, 1, 1, 1)
+        return 1 + on * random.uniform(-strength, strength).view(n, 1, 1, 1)
 
     brightness, contrast, gamma = factor(0.4), factor(0.45), factor(0.4)
-    saturation = 1 + on * dice.uniform(-0.8, 0.8).view(n, 1, 1, 1)
-    cast = 1 + on * dice.uniform(-0.25, 0.25, 3).view(n, 3, 1, 1)
-    grey = dice.chance(edits.grey).view(n, 1, 1, 1)
-    dark = dice.chance(edits.low_light).view(n, 1, 1, 1)
+    saturation = 1 + on * random.uniform(-0.8, 0.8).view(n, 1, 1, 1)
+    cast = 1 + on * random.uniform(-0.25, 0.25, 3).view(n, 3, 1, 1)
+    grey = random.chance(edits.grey).view(n, 1, 1, 1)
+    dark = random.chance(edits.low_light).view(n, 1, 1, 1)
     luma = (views * torch.tensor(LUMA, device=views.device).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
     saturation = torch.where(grey, torch.zeros_like(saturation), saturation)
     views = (luma + (views - luma) * saturation) * torch.where(grey, torch.ones_like(cast), cast)
     mean = views.mean(dim=(1, 2, 3), keepdim=True)
     views = ((views - mean) * contrast + mean) * brightness
     views = views.clamp(1e-4, 1) ** gamma
-    faint = dice.uniform(0.12, 0.4).view(n, 1, 1, 1)
-    noise = torch.randn(views.shape, generator=dice.generator, device=views.device) * 0.04
+    faint = random.uniform(0.12, 0.4).view(n, 1, 1, 1)
+    noise = torch.randn(views.shape, generator=random.generator, device=views.device) * 0.04
     return torch.where(dark, views * faint + noise, views)
 
 
-def degrade(views: Tensor, edits: Edits, dice: Dice) -> Tensor:
+def degrade(views: Tensor, edits: Edits, random: BatchRandom) -> Tensor:
     """Lower resolution, blur, noise, the stripes of a photographed screen, JPEG."""
     size = views.shape[-1]
-    kind = dice.uniform(0, 1)
-    factor = torch.randint(2, 9, (1,), generator=dice.generator, device=dice.device).item()
+    kind = random.uniform(0, 1)
+    factor = torch.randint(2, 9, (1,), generator=random.generator, device=random.device).item()
     low = (kind < edits.blur / 2).nonzero()[:, 0]
     if len(low):
         small = functional.interpolate(views[low], (int(size / factor),) * 2, mode="area")
         views[low] = functional.interpolate(small, (size, size), mode="bilinear", align_corners=False)
     soft = ((kind >= edits.blur / 2) & (kind < edits.blur)).nonzero()[:, 0]
-    sigma = float(torch.rand(1, generator=dice.generator, device=dice.device)) * size / 40 + 0.4
+    sigma = float(torch.rand(1, generator=random.generator, device=random.device)) * size / 40 + 0.4
     if len(soft):
         views[soft] = gaussian_blur(views[soft], sigma)
-    noisy = dice.chance(edits.noise).nonzero()[:, 0]
+    noisy = random.chance(edits.noise).nonzero()[:, 0]
     if len(noisy):
-        noise = torch.randn(views[noisy].shape, generator=dice.generator, device=views.device)
-        views[noisy] = views[noisy] + noise * dice.uniform(0.01, 0.1)[noisy].view(-1, 1, 1, 1)
-    views = _moire(views, edits.moire, dice)
-    coded = dice.chance(edits.jpeg).nonzero()[:, 0]
+        noise = torch.randn(views[noisy].shape, generator=random.generator, device=views.device)
+        views[noisy] = views[noisy] + noise * random.uniform(0.01, 0.1)[noisy].view(-1, 1, 1, 1)
+    views = _moire(views, edits.moire, random)
+    coded = random.chance(edits.jpeg).nonzero()[:, 0]
     if len(coded):
-        views[coded] = jpeg(views[coded].clamp(0, 1), dice.uniform(0.02, 0.25)[coded])
+        views[coded] = jpeg(views[coded].clamp(0, 1), random.uniform(0.02, 0.25)[coded])
     return views
 
 
@@ -71,10 +71,10 @@ def gaussian_blur(pictures: Tensor, sigma: float) -> Tensor:
     return flat.reshape(n, channels, height, width)
 
 
-def _moire(views: Tensor, probability: float, dice: Dice) -> Tensor:
+def _moire(views: Tensor, probability: float, random: BatchRandom) -> Tensor:
     """Fine stripes, a patch of glare and less contrast."""
-    chosen = dice.chance(probability).nonzero()[:, 0]
-    draws = dice.uniform(0, 1, 7)[chosen]
+    chosen = random.chance(probability).nonzero()[:, 0]
+    draws = random.uniform(0, 1, 7)[chosen]
     if not len(chosen):
         return views
     size = views.shape[-1]

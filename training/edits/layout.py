@@ -8,65 +8,65 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .dice import Dice
+from .batch_random import BatchRandom
 from .settings import Edits
 
 
-def lay_out(pictures: Tensor, size: int, edits: Edits, dice: Dice) -> tuple[Tensor, Tensor]:
+def lay_out(pictures: Tensor, size: int, edits: Edits, random: BatchRandom) -> tuple[Tensor, Tensor]:
     """Cropped, turned, tilted pictures in their frames, with what stands around them."""
     n, device = len(pictures), pictures.device
-    kind = dice.uniform(0, 1)
+    kind = random.uniform(0, 1)
     inset = kind < edits.inset
     framed = (kind >= edits.inset) & (kind < edits.inset + edits.framed)
     collage = (kind >= edits.inset + edits.framed) & (kind < edits.inset + edits.framed + edits.collage)
     placed = inset | framed
-    scale = torch.where(placed[:, None], _placed_size(inset, dice), torch.ones(n, 2, device=device))
-    shift = dice.uniform(-1, 1, 2) * (1 - scale)
+    scale = torch.where(placed[:, None], _placed_size(inset, random), torch.ones(n, 2, device=device))
+    shift = random.uniform(-1, 1, 2) * (1 - scale)
     gentle = placed | collage  # what is small already is not cropped to a tenth as well
-    matrix = _geometry(edits, gentle, dice) @ _inverse_placement(scale, shift)
+    matrix = _geometry(edits, gentle, random) @ _inverse_placement(scale, shift)
     views, inside = sample(pictures, matrix, size, (scale, shift))
-    partner = _other_rows(n, dice)
+    partner = _other_rows(n, random)
     content = torch.eye(n, dtype=torch.bool, device=device)
-    ground = _ground(pictures, size, inset, partner, dice)
+    ground = _ground(pictures, size, inset, partner, random)
     views = torch.where(inside, views, ground)
     content[inset.nonzero()[:, 0], partner[inset]] = True
-    views, content = _collages(views, pictures, collage, content, dice)
-    return _blend(views, pictures, edits, inset | collage, content, partner, dice)
+    views, content = _collages(views, pictures, collage, content, random)
+    return _blend(views, pictures, edits, inset | collage, content, partner, random)
 
 
-def _placed_size(inset: Tensor, dice: Dice) -> Tensor:
+def _placed_size(inset: Tensor, random: BatchRandom) -> Tensor:
     """(N, 2) half width and half height of the rectangle a picture is laid into, as shares of the frame."""
-    side = torch.where(inset, dice.uniform(0.3, 0.8), dice.uniform(0.4, 0.97))
-    stretch = dice.uniform(-0.35, 0.35).exp()
-    full_width = dice.chance(0.4) & ~inset  # between bars above and below, or left and right
-    wide = dice.chance(0.5)
+    side = torch.where(inset, random.uniform(0.3, 0.8), random.uniform(0.4, 0.97))
+    stretch = random.uniform(-0.35, 0.35).exp()
+    full_width = random.chance(0.4) & ~inset  # between bars above and below, or left and right
+    wide = random.chance(0.5)
     both = torch.stack([side * stretch, side / stretch], dim=1)
     one = torch.ones_like(side)
     bars = torch.where(wide[:, None], torch.stack([one, side], dim=1), torch.stack([side, one], dim=1))
     return torch.where(full_width[:, None], bars, both).clamp(max=1.0)
 
 
-def _geometry(edits: Edits, gentle: Tensor, dice: Dice) -> Tensor:
+def _geometry(edits: Edits, gentle: Tensor, random: BatchRandom) -> Tensor:
     """(N, 3, 3): from a view's own square (-1..1) to the place in the picture (-1..1)."""
-    n, device = dice.n, dice.device
-    cropped = dice.chance(edits.crop)
+    n, device = random.n, random.device
+    cropped = random.chance(edits.crop)
     least = torch.where(gentle, torch.tensor(0.6, device=device), torch.tensor(edits.least_area, device=device))
-    area = torch.where(cropped, least + (1 - least) * dice.uniform(0, 1), torch.ones(n, device=device))
-    stretch = torch.where(cropped, dice.uniform(-0.4, 0.4), torch.zeros(n, device=device)).exp()
+    area = torch.where(cropped, least + (1 - least) * random.uniform(0, 1), torch.ones(n, device=device))
+    stretch = torch.where(cropped, random.uniform(-0.4, 0.4), torch.zeros(n, device=device)).exp()
     half = torch.stack([area.sqrt() * stretch, area.sqrt() / stretch], dim=1).clamp(max=1)
-    shift = dice.uniform(-1, 1, 2) * (1 - half)
+    shift = random.uniform(-1, 1, 2) * (1 - half)
     crop = torch.zeros(n, 3, 3, device=device)
     crop[:, 0, 0], crop[:, 1, 1], crop[:, 2, 2] = half[:, 0], half[:, 1], 1
     crop[:, :2, 2] = shift
-    tilted = torch.where(dice.chance(edits.tilt), dice.uniform(-1, 1), torch.zeros(n, device=device))
-    quarters = torch.randint(1, 4, (n,), generator=dice.generator, device=device) * dice.chance(edits.quarter_turn)
+    tilted = torch.where(random.chance(edits.tilt), random.uniform(-1, 1), torch.zeros(n, device=device))
+    quarters = torch.randint(1, 4, (n,), generator=random.generator, device=device) * random.chance(edits.quarter_turn)
     angle = tilted * torch.pi * edits.most_tilt_degrees / 180 + quarters * torch.pi / 2
-    mirror = torch.where(dice.chance(edits.mirror), -1.0, 1.0)
+    mirror = torch.where(random.chance(edits.mirror), -1.0, 1.0)
     turn = torch.zeros(n, 3, 3, device=device)
     turn[:, 0, 0], turn[:, 0, 1] = angle.cos() * mirror, -angle.sin()
     turn[:, 1, 0], turn[:, 1, 1] = angle.sin() * mirror, angle.cos()
     turn[:, 2, 2] = 1
-    leaning = dice.chance(edits.perspective).float()[:, None] * dice.uniform(-0.22, 0.22, 2)
+    leaning = random.chance(edits.perspective).float()[:, None] * random.uniform(-0.22, 0.22, 2)
     turn[:, 2, :2] = leaning
     return crop @ turn
 
@@ -104,37 +104,41 @@ def sample(
     return views, inside[:, None]
 
 
-def _other_rows(n: int, dice: Dice) -> Tensor:
+def _other_rows(n: int, random: BatchRandom) -> Tensor:
     """(N,) for each picture another one of the batch."""
     if n == 1:
-        return torch.zeros(1, dtype=torch.long, device=dice.device)
-    step = torch.randint(1, n, (n,), generator=dice.generator, device=dice.device)
-    return (torch.arange(n, device=dice.device) + step) % n
+        return torch.zeros(1, dtype=torch.long, device=random.device)
+    step = torch.randint(1, n, (n,), generator=random.generator, device=random.device)
+    return (torch.arange(n, device=random.device) + step) % n
 
 
-def _ground(pictures: Tensor, size: int, inset: Tensor, partner: Tensor, dice: Dice) -> Tensor:
+def _ground(pictures: Tensor, size: int, inset: Tensor, partner: Tensor, random: BatchRandom) -> Tensor:
     """(N, 3, size, size): another picture under an inset; else a plain colour (mostly black, white or grey), a slope
     between two colours, or the picture itself, blurred."""
     n = len(pictures)
     whole = functional.interpolate(pictures, (size, size), mode="bilinear", antialias=pictures.shape[-1] > size)
-    level = dice.uniform(0, 1)
-    plain = torch.where(dice.chance(0.6), (level > 0.5).float() * 0.9 + 0.05 * level, level)[:, None].expand(n, 3)
-    plain = torch.where(dice.chance(0.35)[:, None], dice.uniform(0, 1, 3), plain)
-    slope = torch.linspace(-0.3, 0.3, size, device=pictures.device) * torch.where(dice.chance(0.25), 1.0, 0.0)[:, None]
+    level = random.uniform(0, 1)
+    plain = torch.where(random.chance(0.6), (level > 0.5).float() * 0.9 + 0.05 * level, level)[:, None].expand(n, 3)
+    plain = torch.where(random.chance(0.35)[:, None], random.uniform(0, 1, 3), plain)
+    slope = (
+        torch.linspace(-0.3, 0.3, size, device=pictures.device) * torch.where(random.chance(0.25), 1.0, 0.0)[:, None]
+    )
     ground = plain[:, :, None, None] + slope[:, None, :, None]
     ground = ground.expand(n, 3, size, size)
     blurred = functional.interpolate(functional.interpolate(whole, (6, 6), mode="area"), (size, size), mode="bilinear")
-    ground = torch.where(dice.chance(0.25)[:, None, None, None], blurred, ground)
+    ground = torch.where(random.chance(0.25)[:, None, None, None], blurred, ground)
     return torch.where(inset[:, None, None, None], whole[partner], ground)
 
 
-def _collages(views: Tensor, pictures: Tensor, chosen: Tensor, content: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
+def _collages(
+    views: Tensor, pictures: Tensor, chosen: Tensor, content: Tensor, random: BatchRandom
+) -> tuple[Tensor, Tensor]:
     """Puts chosen views into a cell of a grid (2 x 2, 1 x 2, 2 x 1, 3 x 3) whose other cells show other pictures."""
     n, size = len(views), views.shape[-1]
     content = content.clone()
-    kinds = torch.randint(0, 5, (n,), generator=dice.generator, device=dice.device).tolist()
-    places = dice.uniform(0, 1).tolist()
-    firsts = torch.randint(1, max(2, n), (n,), generator=dice.generator, device=dice.device).tolist()
+    kinds = torch.randint(0, 5, (n,), generator=random.generator, device=random.device).tolist()
+    places = random.uniform(0, 1).tolist()
+    firsts = torch.randint(1, max(2, n), (n,), generator=random.generator, device=random.device).tolist()
     gap = max(1, size // 60)
     for i in chosen.nonzero()[:, 0].tolist():
         rows, columns = ((2, 2), (2, 2), (1, 2), (2, 1), (3, 3))[kinds[i]]
@@ -160,11 +164,17 @@ def _collages(views: Tensor, pictures: Tensor, chosen: Tensor, content: Tensor, 
 
 
 def _blend(
-    views: Tensor, pictures: Tensor, edits: Edits, not_these: Tensor, content: Tensor, partner: Tensor, dice: Dice
+    views: Tensor,
+    pictures: Tensor,
+    edits: Edits,
+    not_these: Tensor,
+    content: Tensor,
+    partner: Tensor,
+    random: BatchRandom,
 ) -> tuple[Tensor, Tensor]:
     """A second picture shines through."""
-    chosen = (dice.chance(edits.blend) & ~not_these).nonzero()[:, 0]
-    strength = dice.uniform(0.25, 0.5)[chosen].view(-1, 1, 1, 1)
+    chosen = (random.chance(edits.blend) & ~not_these).nonzero()[:, 0]
+    strength = random.uniform(0.25, 0.5)[chosen].view(-1, 1, 1, 1)
     if len(chosen):
         size = views.shape[-1]
         through = functional.interpolate(pictures[partner[chosen]], (size, size), mode="bilinear", antialias=True)

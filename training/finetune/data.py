@@ -19,12 +19,12 @@ from PIL import Image
 
 from ...errors import MediaError, TrainingError
 from ...media.reader import probe, read_frames
-from ..evaluate import ASKED
+from ..evaluate import QUERY_SPLITS
 from ..labelled import Sample, list_labelled, read_labelled
 from ..layouts import split_source
 from ..sources import MOST_BAD_SHARE, Report, in_batches
 
-LEARNED = ("train", "gallery")
+TRAINING_SPLITS = ("train", "gallery")
 DECODED_FRAMES_PER_SECOND = 15.0  # of a clip in the cache: twice the rate at which the protocols sample
 DECODE_MARGIN = 2.0  # frames decoded for each that is wanted, so that the wanted second is met
 Wanted = Callable[[float], NDArray[np.float64]]  # duration in seconds -> seconds (T,), ascending, within it
@@ -165,8 +165,8 @@ def split_roles(
         raise TrainingError(
             f"{unlabelled} of {len(labels)} files of {source} have no label. Choose a set with --subset."
         )
-    learned = [] if classes else _rows_in(LEARNED, splits, source)
-    asked = _rows_in(ASKED, splits, source)
+    learned = [] if classes else _rows_in(TRAINING_SPLITS, splits, source)
+    asked = _rows_in(QUERY_SPLITS, splits, source)
     known = classes or tuple(sorted({labels[i] for i in learned}))
     if len(known) < 2:
         raise TrainingError(f"All training items are of the class {known[0]}; a classifier needs two or more.")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class Dice:
+class BatchRandom:
     """Random numbers for the n pictures of a batch."""
 
     def __init__(self, n: int, generator: torch.Generator) -> None:
