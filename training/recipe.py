@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
@@ -148,7 +148,13 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
         first = error.errors()[0]
         name, told = ".".join(map(str, first["loc"])), first["msg"].replace("Input", "it")
         if first["type"] == "unexpected_keyword_argument":
-            raise TrainingError(f"{name} is not in a recipe; leave it out.") from error
+            table: Any = kind()
+            for part in first["loc"][:-1]:
+                table = getattr(table, str(part))
+            known = ", ".join(sorted(f.name for f in fields(table)))
+            raise TrainingError(
+                f"{name} is not in a recipe; {name.rpartition('.')[0] or 'it'} knows {known}."
+            ) from error
         raise TrainingError(f"{name} is {first['input']!r}; {told}.") from error
 
 
