@@ -29,8 +29,10 @@ from .stored import JPEG_QUALITY, JPEG_SUBSAMPLING, CacheWriter, Rows, Stored, e
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 CLIP_FRAMES_PER_SECOND = 10.0  # fine enough for pairs one second apart, a third of the frames of a 30 fps clip
 MOST_BAD_SHARE = 0.05
-BATCH_BYTES = 128 * 2**20  # of encoded media held at once while decoding
+ITEMS_AT_ONCE = 64  # held while decoding, and at most so many bytes of encoded media:
+BATCH_BYTES = 128 * 2**20
 S = TypeVar("S")
+R = TypeVar("R")
 
 
 class Report(Protocol):
@@ -188,11 +190,7 @@ def load_pictures(
         _decode_all(files, folder, size, clip_frames_per_second, stored, report)
     kept = read_cache(folder, stored, size, threads)
     items, bad = len(kept.count), kept.bad
-    if len(bad) > MOST_BAD_SHARE * (items + len(bad)):
-        raise TrainingError(
-            f"{len(bad)} of {items + len(bad)} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. Repair them, "
-            f"or move them out of the sources. The first: {bad[0][0]}: {bad[0][1]}"
-        )
+    require_few_bad(bad, items + len(bad))
     source = None if kept.file is None else np.asarray(listed.source, np.int64)[kept.file]
     return Pictures(kept.data, kept.seconds, kept.first, kept.count, bad, source, tuple(listed.missing))
 
@@ -215,37 +213,67 @@ def _decode_all(
     """Writes the cache `folder` aside and renames it when it is whole."""
     bad: list[tuple[str, str]] = []
 
-    def attempt(
-        sample: tuple[int, str, bytes],
-    ) -> tuple[int, NDArray[np.float64], list[bytes]] | tuple[str, str]:
-        place, name, content = sample
-        try:
-            pixels, seconds = decode_sample(content, size, clip_frames_per_second)
-        except MediaError as error:
-            return name, str(error)
-        return place, seconds, encode_rows(pixels, stored)
+    def decode(sample: tuple[int, str, bytes]) -> tuple[NDArray[np.float64], list[bytes]]:
+        pixels, seconds = decode_sample(sample[2], size, clip_frames_per_second)
+        return seconds, encode_rows(pixels, stored)
 
     aside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)  # of decoding that was killed
     aside.mkdir(parents=True)
     try:
-        with CacheWriter(aside, stored) as writer, ThreadPoolExecutor(os.cpu_count()) as pool:
-            for batch in in_batches(read_samples(files), 256, lambda sample: len(sample[2])):
-                for result in pool.map(attempt, batch):
-                    if len(result) == 2:
-                        bad.append(result)
-                        continue
-                    writer.add(*result)
-                    if report is not None:
-                        report(writer.items)
-            if not writer.items:
-                reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
-                raise TrainingError(f"Not one item could be decoded.{reason}")
+        with CacheWriter(aside, stored) as writer:
+            items = decode_in_threads(read_samples(files), decode, lambda s: s[1], lambda s: len(s[2]), bad, report)
+            for (place, *_), rows in items:
+                writer.add(place, *rows)
             writer.finish(bad)
         shutil.rmtree(folder, ignore_errors=True)  # what an earlier version left when it was killed
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # half of the pictures are of no use, and may be what fills the disk
+
+
+def decode_in_threads(
+    samples: Iterable[S],
+    decode: Callable[[S], R],
+    name_of: Callable[[S], str],
+    bytes_of: Callable[[S], int],
+    bad: list[tuple[str, str]],
+    report: Report | None,
+) -> Iterator[tuple[S, R]]:
+    """(sample, decoded), in order; what cannot be decoded goes to `bad` as (name, reason).
+
+    TrainingError at the end where not one could be decoded.
+    """
+
+    def attempt(sample: S) -> R | MediaError:
+        try:
+            return decode(sample)
+        except MediaError as error:
+            return error
+
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for batch in in_batches(samples, ITEMS_AT_ONCE, bytes_of):
+            for sample, result in zip(batch, pool.map(attempt, batch), strict=True):
+                if isinstance(result, MediaError):
+                    bad.append((name_of(sample), str(result)))
+                    continue
+                yield sample, result
+                done += 1
+                if report is not None:
+                    report(done)
+    if not done:
+        reason = f" The first: {bad[0][0]}: {bad[0][1]}" if bad else ""
+        raise TrainingError(f"Not one item could be decoded.{reason}")
+
+
+def require_few_bad(bad: list[tuple[str, str]], items: int) -> None:
+    """Stops when more than 5 % of the items cannot be decoded."""
+    if len(bad) > MOST_BAD_SHARE * items:
+        raise TrainingError(
+            f"{len(bad)} of {items} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. Repair them, or move "
+            f"them out of the sources. The first: {bad[0][0]}: {bad[0][1]}"
+        )
 
 
 def in_batches(samples: Iterable[S], size: int, bytes_of: Callable[[S], int]) -> Iterator[list[S]]:

@@ -7,5 +7,3 @@ from .gpu import Card, open_card
 from .id_ranges import Allowed, allowed_of
 from .index import VectorIndex
 from .plan import Effort, IndexOptions
-
-__all__ = ["Allowed", "Card", "Effort", "IndexOptions", "VectorIndex", "allowed_of", "open_card"]

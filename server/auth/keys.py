@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ...errors import InvalidRequest, NotFound, StorageError
+from ...index.atomic import atomic_file
 from ...index.locks import file_lock
 
 Scope = Literal["embed", "search", "index", "admin"]
@@ -126,13 +127,9 @@ class Keys:
         return {key.id: key for key in keys}
 
     def _write(self, known: dict[str, Key]) -> None:
-        aside = self.path.with_suffix(".new")
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            json.dump({"keys": [asdict(key) for key in known.values()]}, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(self.path)
+        with atomic_file(self.path) as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(json.dumps({"keys": [asdict(key) for key in known.values()]}, indent=2).encode())
 
 
 def check_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:

@@ -6,9 +6,7 @@ An item gives its frames at wanted seconds; a picture has one, at 0. Augmentatio
 import hashlib
 import json
 import math
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...errors import MediaError, TrainingError
+from ...errors import TrainingError
 from ...media.reader import probe, read_frames
 from ..evaluate import QUERY_SPLITS
 from ..labelled import Sample, list_labelled, read_labelled
 from ..layouts import split_source
-from ..sources import MOST_BAD_SHARE, Report, in_batches
+from ..sources import Report, decode_in_threads, require_few_bad
 
 TRAINING_SPLITS = ("train", "gallery")
 DECODED_FRAMES_PER_SECOND = 15.0  # of a clip in the cache: twice the rate at which the protocols sample
@@ -194,15 +192,6 @@ def _rows_in(names: tuple[str, ...], splits: list[str], source: Path) -> list[in
     return rows
 
 
-def require_few_bad(bad: list[tuple[str, str]], items: int) -> None:
-    """Stops when more than 5 % of the items cannot be decoded."""
-    if len(bad) > MOST_BAD_SHARE * items:
-        raise TrainingError(
-            f"{len(bad)} of {items} items cannot be decoded, more than {MOST_BAD_SHARE:.0%}. "
-            f"The first: {bad[0][0]}: {bad[0][1]}"
-        )
-
-
 def _cache_key(source: Path, set_name: str | None, column: str, side: int) -> str:
     """Names, lengths and times of all files below say whether a cache still holds what they hold."""
     root = split_source(source)[1]
@@ -215,37 +204,28 @@ def _cache_key(source: Path, set_name: str | None, column: str, side: int) -> st
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
-def _decode_all(samples: Any, folder: Path, side: int, report: Report | None) -> None:
+def _decode_all(samples: Iterable[Sample], folder: Path, side: int, report: Report | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, list[Any]] = {n: [] for n in ("name", "label", "split", "offset", "shape", "seconds", "bad")}
     offset = 0
-
-    def attempt(sample: Sample) -> tuple[Sample, NDArray[np.uint8], NDArray[np.float64]] | tuple[str, str]:
-        try:
-            return (sample, *decode_small(sample.content, side))
-        except MediaError as error:
-            return sample.name, str(error)
-
     partial = folder / "frames.u8.partial"
-    with partial.open("wb") as out, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for batch in in_batches(samples, 64, lambda sample: len(sample.content)):
-            for result in pool.map(attempt, batch):
-                if len(result) == 2:
-                    index["bad"].append(result)
-                    continue
-                sample, frames, seconds = result
-                for name, value in (("name", sample.name), ("label", sample.label), ("split", sample.split)):
-                    index[name].append(value)
-                index["offset"].append(offset)
-                index["shape"].append(frames.shape[1:3])
-                index["seconds"].append(seconds.tolist())
-                out.write(frames.tobytes())
-                offset += frames.nbytes
-                if report is not None:
-                    report(len(index["name"]))
-    if not index["name"]:
-        reason = f" The first: {index['bad'][0][0]}: {index['bad'][0][1]}" if index["bad"] else ""
-        raise TrainingError(f"Not one item could be decoded.{reason}")
+    with partial.open("wb") as out:
+        decoded = decode_in_threads(
+            samples,
+            lambda sample: decode_small(sample.content, side),
+            lambda sample: sample.name,
+            lambda sample: len(sample.content),
+            index["bad"],
+            report,
+        )
+        for sample, (frames, seconds) in decoded:
+            for name, value in (("name", sample.name), ("label", sample.label), ("split", sample.split)):
+                index[name].append(value)
+            index["offset"].append(offset)
+            index["shape"].append(frames.shape[1:3])
+            index["seconds"].append(seconds.tolist())
+            out.write(frames.tobytes())
+            offset += frames.nbytes
     partial.rename(folder / "frames.u8")
     aside = folder / "index.json.partial"
     aside.write_text(json.dumps(index))

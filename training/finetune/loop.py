@@ -38,8 +38,9 @@ from ..rundir import (
     step_name,
     write_json,
 )
+from ..sources import require_few_bad
 from .batches import Batch, read_batches, steps_per_epoch
-from .data import Task, require_few_bad
+from .data import Task
 from .recipe import ImageTuning, VideoTuning
 from .views import seed_of
 

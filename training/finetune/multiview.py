@@ -17,7 +17,8 @@ from ...errors import MediaError, TrainingError
 from ...model.classifier import Classifier
 from ...model.ranks import rank, world_size
 from ..distributed import mean_of_all
-from .data import Items, require_few_bad
+from ..sources import require_few_bad
+from .data import Items
 from .recipe import ImageTuning, VideoTuning
 from .views import clips_of_test, crops_of_test, filled
 
