@@ -198,21 +198,5 @@ def check_limit(services: Services, limit: int) -> None:
 
 
 def item_schema(collection: Collection, item: index.Item) -> Item:
-    """An item as the network sees it. Its path stays out: that is nobody's business there."""
-    return Item(
-        id=item.id,
-        uri=item.uri,
-        name=item.name,
-        kind=item.kind,
-        mime=item.mime,
-        size_bytes=item.size_bytes,
-        width=item.width,
-        height=item.height,
-        duration_seconds=item.duration_seconds,
-        sampling=item.sampling,
-        frames=item.frames,
-        sha256=item.sha256,
-        metadata=item.metadata,
-        created_at=item.created_at,
-        **item_urls(collection.name, item.id),
-    )
+    """An item as the network sees it. What its schema does not name stays out, such as the path."""
+    return Item.model_validate({**vars(item), **item_urls(collection.name, item.id)})

@@ -101,14 +101,4 @@ def find(services: Services, name: str) -> Path:
 
 
 def snapshot_schema(path: Path) -> Snapshot:
-    manifest = read_manifest(path)
-    return Snapshot(
-        name=path.name,
-        size_bytes=path.stat().st_size,
-        collection=manifest.collection,
-        model=manifest.model,
-        fingerprint=manifest.fingerprint,
-        items=manifest.items,
-        frames=manifest.frames,
-        created_at=manifest.created_at,
-    )
+    return Snapshot.model_validate({**vars(read_manifest(path)), "name": path.name, "size_bytes": path.stat().st_size})
