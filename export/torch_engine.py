@@ -28,15 +28,10 @@ class TorchEngine(Engine):
         self, encoder: Encoder | ConvEncoder | TimmEncoder, name: str, device: str = "cpu", max_batch: int = 32
     ) -> None:
         self.encoder = encoder.to(device).eval()
-        self.spec = encoder.spec
         self.pooling = encoder.pooling if isinstance(encoder, TimmEncoder) else pooling_of(encoder.config)
         weights = {k: v.numpy(force=True) for k, v in encoder.state_dict().items()}
-        self.fingerprint = fingerprint_of(weights, self.spec, self.pooling)
-        self.name = name
-        self.runtime = "pytorch"
-        self.device = device
-        self.precision = "fp32"
-        self.max_batch = max_batch
+        fingerprint = fingerprint_of(weights, encoder.spec, self.pooling)
+        super().__init__(encoder.spec, fingerprint, name, max_batch, "pytorch", device, "fp32")
 
     @torch.inference_mode()
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -28,6 +28,12 @@ class Engine(ABC):
     gives_patches: bool = False  # whether embed_with_patches works
     calibration: Calibration = UNCALIBRATED  # of the bundle
 
+    def __init__(
+        self, spec: InputSpec, fingerprint: str, name: str, max_batch: int, runtime: str, device: str, precision: str
+    ) -> None:
+        self.spec, self.fingerprint, self.name, self.max_batch = spec, fingerprint, name, max_batch
+        self.runtime, self.device, self.precision = runtime, device, precision
+
     @abstractmethod
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """pixels (n, S, S, 3) uint8, 1 <= n <= max_batch -> vectors (n, D) float32, unit length."""
@@ -109,14 +115,9 @@ class FakeEngine(Engine):
         fingerprint: str = "fake-0",
         calibration: Calibration = FAKE_CALIBRATION,
     ) -> None:
-        self.spec = InputSpec(size=size, patch=size // 8, dim=8 * 8 * 3)
-        self.fingerprint = fingerprint
+        spec = InputSpec(size=size, patch=size // 8, dim=8 * 8 * 3)
+        super().__init__(spec, fingerprint, "fake", max_batch, "fake", "cpu", "fp32")
         self.calibration = calibration
-        self.name = "fake"
-        self.max_batch = max_batch
-        self.runtime = "fake"
-        self.device = "cpu"
-        self.precision = "fp32"
         self.gives_patches = True
 
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

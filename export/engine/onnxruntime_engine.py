@@ -47,13 +47,8 @@ class OnnxRuntimeEngine(Engine):
     ) -> None:
         import onnxruntime
 
-        self.spec = spec
-        self.fingerprint = fingerprint
-        self.name = name
-        self.max_batch = max_batch or (MAX_BATCH_CPU if device == "cpu" else MAX_BATCH_GPU)
-        self.runtime = runtime
-        self.device = device
-        self.precision = precision
+        max_batch = max_batch or (MAX_BATCH_CPU if device == "cpu" else MAX_BATCH_GPU)
+        super().__init__(spec, fingerprint, name, max_batch, runtime, device, precision)
         provider = PROVIDERS[runtime]
         if provider not in onnxruntime.get_available_providers():
             raise EngineError(

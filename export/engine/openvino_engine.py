@@ -34,13 +34,7 @@ class OpenVinoEngine(Engine):
     ) -> None:
         import openvino
 
-        self.spec = spec
-        self.fingerprint = fingerprint
-        self.name = name
-        self.max_batch = max_batch
-        self.runtime = "openvino"
-        self.device = "cpu"
-        self.precision = precision
+        super().__init__(spec, fingerprint, name, max_batch, "openvino", "cpu", precision)
         if precision == "bf16" and not cpu_has_bfloat16():
             raise EngineError("This CPU does not compute in bfloat16. Choose another --engine, or leave it to auto.")
         options = {

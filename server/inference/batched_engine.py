@@ -19,17 +19,10 @@ class BatchedEngine(Engine):
     """The batcher's engine; every batch takes its turn in the batcher's queue. Closing it is its owner's affair."""
 
     def __init__(self, batcher: Batcher) -> None:
-        engine = batcher.engine
-        self._batcher = batcher
-        self.spec = engine.spec
-        self.fingerprint = engine.fingerprint
-        self.name = engine.name
-        self.calibration = engine.calibration
-        self.max_batch = min(MAX_BATCH_CPU, engine.max_batch) if engine.device == "cpu" else engine.max_batch
-        self.runtime = engine.runtime
-        self.device = engine.device
-        self.precision = engine.precision
-        self.gives_patches = engine.gives_patches
+        self._batcher, e = batcher, batcher.engine
+        max_batch = min(MAX_BATCH_CPU, e.max_batch) if e.device == "cpu" else e.max_batch
+        super().__init__(e.spec, e.fingerprint, e.name, max_batch, e.runtime, e.device, e.precision)
+        self.calibration, self.gives_patches = e.calibration, e.gives_patches
 
     def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Raises Overloaded once the batcher is closed."""
