@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from types import TracebackType
 
 from ..errors import Conflict, ModelMismatch, NotFound, StorageError
 from ..export.engine import Engine
@@ -184,9 +183,7 @@ class Library:
     def __enter__(self) -> "Library":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _forget(self, name: str) -> None:

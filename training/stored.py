@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
@@ -130,9 +129,7 @@ class CacheWriter:
         self.out = (self.folder / PICTURES[self.stored]).open("wb")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.out.close()
 
     def add(self, file: int, seconds: NDArray[np.float64], contents: list[bytes]) -> None:

@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Callable
 from itertools import cycle
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -77,9 +76,7 @@ class Canary:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
