@@ -84,14 +84,14 @@ def measure(
     step      is told what is being measured
     """
     manifest = read_manifest(bundle)
-    names = engines or [r.name for group in candidates_of(manifest, device, this_machine()) for r in group]
+    known = {r.name: r for group in candidates_of(manifest, device, this_machine()) for r in group}
     refused: dict[str, str] = {}
     speeds: list[Speed] = []
     fidelity: list[Fidelity] = []
     peaks: dict[int, float] = {}
     for count in threads:
         step(f"starting engines, {count} threads")
-        opened = _open_all(bundle, names, count, device, refused)
+        opened = _open_all(bundle, engines or list(known), count, device, refused)
         eager = eager_engine(manifest, count)
         peaks[count] = matrix_peak(count)
         for batch in batches:
@@ -103,11 +103,10 @@ def measure(
         drifts = _drifts(bundle, manifest, opened, list(pictures), source)
         for name, engine in opened.items():
             step(f"memory of {name}")
-            file = next(
-                r.file for group in candidates_of(manifest, device, this_machine()) for r in group if r.name == name
-            )
             used = memory_bytes(bundle, name, threads[-1], device)
-            fidelity.append(Fidelity(name, engine.precision, manifest.engines[file].bytes, used, drifts[name]))
+            fidelity.append(
+                Fidelity(name, engine.precision, manifest.engines[known[name].file].bytes, used, drifts[name])
+            )
     return Report(manifest.name, manifest.spec.size, machine_in_words(), peaks, speeds, fidelity, refused)
 
 
@@ -195,9 +194,9 @@ def matrix_peak(threads: int) -> float:
 
 
 def _gflop(manifest: Manifest) -> float | None:
-    """Multiplications and additions of one picture through a ViT, in 1e9; None for what is not ours."""
+    """Multiplications and additions of one picture through a ViT, in 1e9; None for other networks."""
     depth, ratio = manifest.architecture.get("depth"), manifest.architecture.get("mlp_ratio")
-    if depth is None or ratio is None:
+    if depth is None or ratio is None or manifest.architecture.get("trunk") is not None:
         return None
     spec = manifest.spec
     tokens = spec.tokens + 1
@@ -243,60 +242,3 @@ def machine_in_words() -> str:
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
     return f"{os.cpu_count()} cores, {model}"
-
-
-def markdown(report: Report, batch: int) -> str:
-    """The table of docs/engines.md: one row an engine, speeds at this batch."""
-    lines = [
-        f"`{report.model}` at {report.size}, batch {batch}; {report.machine}.",
-        "",
-        "| engine | precision | threads | images/s | ms | x PyTorch eager | share of fp32 peak | file MB | memory MB "
-        "| mean cosine | minimum cosine | top-10 overlap | pictures |",
-        "| --- |" + " --- |" * 12,
-    ]
-    fidelity = {measured.engine: measured for measured in report.fidelity}
-    for speed in report.speeds:
-        if speed.batch != batch:
-            continue
-        ratio, share = (f"{x:.2f}" if x is not None else "" for x in (speed.ratio, speed.share))
-        measured = fidelity.get(speed.engine)
-        rest = ["fp32", *[""] * 6] if measured is None else _fidelity_cells(measured)
-        cells = [
-            speed.engine,
-            rest[0],
-            speed.threads,
-            f"{speed.images_per_second:.1f}",
-            f"{speed.ms:.1f}",
-            ratio,
-            share,
-        ]
-        lines.append(f"| {' | '.join(map(str, [*cells, *rest[1:]]))} |")
-    return "\n".join(lines) + "\n"
-
-
-def _fidelity_cells(measured: Fidelity) -> list[str]:
-    d = measured.drift
-    sizes = [f"{measured.file_bytes / 1e6:.0f}", f"{measured.memory_bytes / 1e6:.0f}"]
-    cosines = [f"{d.mean_cosine:.6f}", f"{d.min_cosine:.6f}", f"{d.top10_overlap:.3f}"]
-    return [measured.precision, *sizes, *cosines, f"{d.pictures} ({d.source})"]
-
-
-def plot(report: Report, path: Path) -> None:
-    """Bars of images/s by batch, a colour an engine, at the most threads measured. Needs matplotlib."""
-    from matplotlib.figure import Figure
-
-    threads = max(speed.threads for speed in report.speeds)
-    shown = [speed for speed in report.speeds if speed.threads == threads]
-    names = list(dict.fromkeys(speed.engine for speed in shown))
-    batches = list(dict.fromkeys(speed.batch for speed in shown))
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes = figure.subplots()
-    width = 0.8 / len(names)
-    for place, name in enumerate(names):
-        rates = [speed.images_per_second for speed in shown if speed.engine == name]
-        axes.bar([i + place * width for i in range(len(batches))], rates, width, label=name)
-    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(batches))], [f"batch {batch}" for batch in batches])
-    axes.set_ylabel("images per second")
-    axes.set_title(f"{report.model} at {report.size}, {threads} threads; {report.machine}")
-    axes.legend()
-    figure.savefig(path)

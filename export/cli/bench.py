@@ -13,7 +13,7 @@ from ...terminal import BundleOption, JsonOption, print_json, say, stdout
 from .common import PICTURES_FOR_DRIFT, read_pictures
 
 if TYPE_CHECKING:
-    from ..bench import Report
+    from ..bench import Fidelity, Report
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +41,7 @@ def bench_engine(
 ) -> None:
     """Time every engine of a bundle beside PyTorch eager, and say how faithful each is."""
     from ...settings import load_settings
-    from ..bench import markdown, measure
-    from ..bench import plot as draw
+    from ..bench import measure
     from ..bundle import read_manifest
 
     if plot is not None and find_spec("matplotlib") is None:
@@ -87,3 +86,60 @@ def _print_bench(report: "Report") -> None:
         cosines = (f"{f.drift.mean_cosine:.6f}", f"{f.drift.min_cosine:.6f}", f"{f.drift.top10_overlap:.3f}")
         fidelity.add_row(f.engine, f"{f.file_bytes / 1e6:.1f}", f"{f.memory_bytes / 1e6:.0f}", *cosines)
     stdout.print(fidelity)
+
+
+def markdown(report: "Report", batch: int) -> str:
+    """The table of docs/engines.md: one row an engine, speeds at this batch."""
+    lines = [
+        f"`{report.model}` at {report.size}, batch {batch}; {report.machine}.",
+        "",
+        "| engine | precision | threads | images/s | ms | x PyTorch eager | share of fp32 peak | file MB | memory MB "
+        "| mean cosine | minimum cosine | top-10 overlap | pictures |",
+        "| --- |" + " --- |" * 12,
+    ]
+    fidelity = {measured.engine: measured for measured in report.fidelity}
+    for speed in report.speeds:
+        if speed.batch != batch:
+            continue
+        ratio, share = (f"{x:.2f}" if x is not None else "" for x in (speed.ratio, speed.share))
+        measured = fidelity.get(speed.engine)
+        rest = ["fp32", *[""] * 6] if measured is None else _fidelity_cells(measured)
+        cells = [
+            speed.engine,
+            rest[0],
+            speed.threads,
+            f"{speed.images_per_second:.1f}",
+            f"{speed.ms:.1f}",
+            ratio,
+            share,
+        ]
+        lines.append(f"| {' | '.join(map(str, [*cells, *rest[1:]]))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _fidelity_cells(measured: "Fidelity") -> list[str]:
+    d = measured.drift
+    sizes = [f"{measured.file_bytes / 1e6:.0f}", f"{measured.memory_bytes / 1e6:.0f}"]
+    cosines = [f"{d.mean_cosine:.6f}", f"{d.min_cosine:.6f}", f"{d.top10_overlap:.3f}"]
+    return [measured.precision, *sizes, *cosines, f"{d.pictures} ({d.source})"]
+
+
+def draw(report: "Report", path: Path) -> None:
+    """Bars of images/s by batch, a colour an engine, at the most threads measured. Needs matplotlib."""
+    from matplotlib.figure import Figure
+
+    threads = max(speed.threads for speed in report.speeds)
+    shown = [speed for speed in report.speeds if speed.threads == threads]
+    names = list(dict.fromkeys(speed.engine for speed in shown))
+    batches = list(dict.fromkeys(speed.batch for speed in shown))
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(names)
+    for place, name in enumerate(names):
+        rates = [speed.images_per_second for speed in shown if speed.engine == name]
+        axes.bar([i + place * width for i in range(len(batches))], rates, width, label=name)
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(batches))], [f"batch {batch}" for batch in batches])
+    axes.set_ylabel("images per second")
+    axes.set_title(f"{report.model} at {report.size}, {threads} threads; {report.machine}")
+    axes.legend()
+    figure.savefig(path)

@@ -8,8 +8,9 @@ from made_runs import runner, write_bundle_of_many, write_pictures
 
 from vicmae.errors import InvalidRequest
 from vicmae.export import bench, cli
-from vicmae.export.bench import EAGER, Report, least_seconds, markdown, measure
+from vicmae.export.bench import EAGER, Report, least_seconds, measure
 from vicmae.export.cli import bench as verb
+from vicmae.export.cli.bench import markdown
 from vicmae.export.engine import Engine, FakeEngine, selection
 from vicmae.export.engine.candidates import Machine
 
@@ -101,7 +102,7 @@ def test_the_verb_prints_tables_json_markdown_and_draws(bundle: Path, tmp_path: 
 
 def test_the_plot_is_a_picture(report: Report, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra bench)")
-    bench.plot(report, tmp_path / "speeds.png")
+    verb.draw(report, tmp_path / "speeds.png")
     assert (tmp_path / "speeds.png").read_bytes().startswith(b"\x89PNG")
 
 

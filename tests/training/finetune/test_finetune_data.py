@@ -97,7 +97,9 @@ def test_broken_items_are_named_and_many_stop(tmp_path: Path) -> None:
         load(tree, None).train.frames(load(tree, None).train.names.index("train/red/bad.jpg"), start)
     for i in range(3):
         write_text(tree / "train" / "red" / f"bad{i}.jpg")
-    with pytest.raises(TrainingError, match="4 of 30 items cannot be decoded, more than 5%. .* The first: train/red/bad"):
+    with pytest.raises(
+        TrainingError, match="4 of 30 items cannot be decoded, more than 5%. .* The first: train/red/bad"
+    ):
         load(tree, tmp_path / "cache")
 
 
