@@ -28,10 +28,11 @@ import numpy as np
 from helpers import encoder_rivals as rivals
 from helpers.encoder_rivals import BATCH, Encoder, Unavailable
 
+from vicmae.media.edits import SIXTEEN
 from vicmae.media.frames import Picture
 from vicmae.media.reader import read_frames
 from vicmae.settings import SHIPPED_BUNDLE
-from vicmae.training.copy_detection import SIXTEEN, CopyScores, Embed, Prepared, judge, prepare, read_set
+from vicmae.training.copy_detection import CopyScores, Embed, Prepared, judge, prepare, read_set
 from vicmae.training.evaluate import QUERY_SPLITS, Vectors, knn_accuracy, retrieval_scores
 from vicmae.training.labelled import read_labelled
 

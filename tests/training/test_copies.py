@@ -16,11 +16,10 @@ from typer.testing import Result
 
 from vicmae.errors import InvalidRequest, TrainingError
 from vicmae.export.bundle import read_manifest
+from vicmae.media.edits import EDITS, half_of
 from vicmae.training import cli
 from vicmae.training.copy_detection import (
-    EDITS,
     Prepared,
-    half_of,
     judge,
     judge_clips,
     prepare,

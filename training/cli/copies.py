@@ -11,7 +11,8 @@ from .common import ModelOption, RecordOption, SizeOption, open_model
 
 if TYPE_CHECKING:
     from ...export.engine import Engine
-    from ..copy_detection import ClipScores, CopyScores, Half, PictureFiles, Prepared, PreparedClips
+    from ...media.edits import Half
+    from ..copy_detection import ClipScores, CopyScores, PictureFiles, Prepared, PreparedClips
 
 STRANGERS = 50
 
@@ -115,7 +116,7 @@ def _judge(engine: "Engine", pictures: "Prepared | None", clips: "PreparedClips 
 
 
 def _picture_result(scores: "CopyScores", prepared: "Prepared") -> dict[str, Any]:
-    from ..copy_detection import SIXTEEN
+    from ...media.edits import SIXTEEN
 
     return {
         **scores.to_dict(),

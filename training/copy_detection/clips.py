@@ -9,11 +9,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ...errors import TrainingError
+from ...media.edits import UNEDITED, Half, edited, half_of, shrunk, shuffled
 from ...media.frames import Picture
 from ...media.reader import Source, frame_at, probe, read_frames
-from .edits import UNEDITED, edited
-from .files import SIDE, shrunk
-from .protocol import Embed, Embedder, Half, Report, half_of, shuffled
+from .files import SIDE
+from .protocol import Embed, Embedder, Report
 from .scores import Figure, mean_of
 
 FRAMES_PER_SECOND = 2.0
@@ -101,7 +101,7 @@ def prepare_clips(
 def _any_frame(clip: Source, dice: Generator) -> tuple[Picture, float]:
     """A frame, and when it is shown."""
     frames = frame_at(clip, float(dice.uniform(0, probe(clip).duration_seconds or 0.0)), shorter_side=SIDE)
-    return shrunk(frames.data[0]), float(frames.seconds[0])
+    return shrunk(frames.data[0], SIDE), float(frames.seconds[0])
 
 
 def judge_clips(embed: Embed, prepared: PreparedClips, report: Report = lambda done: None) -> ClipScores:
@@ -112,7 +112,7 @@ def judge_clips(embed: Embed, prepared: PreparedClips, report: Report = lambda d
     parts = []
     for name, clip in prepared.library.items():
         for frames in read_frames(clip, FRAMES_PER_SECOND, shorter_side=SIDE):
-            parts.append(embedder(shrunk(frame) for frame in frames.data))
+            parts.append(embedder(shrunk(frame, SIDE) for frame in frames.data))
             owners += [name] * len(frames)
             seconds += frames.seconds.tolist()
     library, of_clip, at = np.concatenate(parts), np.array(owners), np.array(seconds)

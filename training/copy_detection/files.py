@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from ...errors import MediaError, TrainingError
+from ...media.edits import shrunk
 from ...media.frames import Picture
 from ...media.reader import MEDIA_SUFFIXES, Source, probe, read_frames
 from ..labelled import read_labelled
 from ..layouts import list_dataset, split_source
-from .arrays import resized
 
 SIDE = 256
 """Pictures are edited and asked with a short side of at most so many pixels."""
@@ -24,22 +22,13 @@ class PictureFiles(Mapping[str, Picture]):
 
     def __getitem__(self, name: str) -> Picture:
         frames = next(read_frames(self._sources[name], 1.0, shorter_side=SIDE))
-        return shrunk(frames.data[0])
+        return shrunk(frames.data[0], SIDE)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
 
     def __len__(self) -> int:
         return len(self._sources)
-
-
-def shrunk(picture: Picture) -> Picture:
-    """With a short side of at most SIDE; smaller ones as they are."""
-    height, width = picture.shape[:2]
-    if min(height, width) <= SIDE:
-        return np.ascontiguousarray(picture)
-    scale = SIDE / min(height, width)
-    return resized(picture, round(width * scale), round(height * scale))
 
 
 def read_set(folder: Path, sets: Iterable[str] = ()) -> tuple[PictureFiles, dict[str, Source], list[tuple[str, str]]]:

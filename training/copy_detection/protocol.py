@@ -5,24 +5,21 @@ What is asked of what is drawn once (`prepare`), so that several encoders are as
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import TrainingError
 from ...export.engine import Engine
+from ...media.edits import EDITS, Half, edited, half_of, shuffled
 from ...media.frames import Frames, Picture
 from ...media.preprocess import to_pixels
-from .edits import EDITS, edited
 from .scores import CopyScores, EditScores, micro_ap, ranks_of
 
 Embed = Callable[[list[Picture]], NDArray[np.float32]]
 """Pictures, (H, W, 3) uint8 RGB of any sizes -> vectors (N, D) float32, unit length."""
 Pictures = Mapping[str, Picture]
 """Pictures, (H, W, 3) uint8 RGB, by name; may read a picture when it is asked for."""
-Half = Literal["a", "b"]
 Report = Callable[[int], None]
 AT_ONCE = 64  # pictures handed to an encoder in one call
 FEWEST_STRANGERS = 5  # four parts of a collage, and the one that is asked
@@ -76,16 +73,6 @@ def embed_with(engine: Engine) -> Embed:
         return engine.embed(np.concatenate(squares))
 
     return embed
-
-
-def half_of(name: str) -> Half:
-    """The half a photo belongs to, by its name alone: choose on one, report the other."""
-    return "a" if sha256(f"half {name}".encode()).digest()[0] % 2 == 0 else "b"
-
-
-def shuffled(names: Iterable[str], seed: int) -> list[str]:
-    """An order in which a name's neighbours hardly change when others come or go: by a hash of seed and name."""
-    return sorted(names, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
 
 
 def prepare(

@@ -1,4 +1,4 @@
-"""What people do to pictures, with fixed dice: the edits by which an encoder is judged.
+"""What people do to pictures, with fixed dice: the edits by which an encoder and the product are judged.
 
 Written with Pillow and OpenCV, apart from the augmentations of training on purpose: what is learnt from one set of
 edits is judged by another.
@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from numpy.random import Generator
 
-from ...media.frames import Picture
+from ..frames import Picture
 from . import geometric_edits, mixed_edits, overlay_edits, pixel_edits, recaptured_edits
 from .arrays import Others
 

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ...media.frames import Picture
+from ..frames import Picture
 from .arrays import Colour, Others, mixed, paste, plain
 from .lettering import SCRIPTS, any_line, mask_of, width_of, write_centred
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from ...media.frames import Picture
+from ..frames import Picture
 from .arrays import Others, compressed, rounded, scale_of
 
 

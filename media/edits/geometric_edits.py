@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from ...media.frames import Picture
+from ..frames import Picture
 from .arrays import Colour, Others, covering, paste, plain, resized, rounded
 
 DARK, LIGHT, MIDDLE = (0, 0, 0), (255, 255, 255), (128, 128, 128)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ...media.frames import Picture
+from ..frames import Picture
 from .arrays import Colour, mixed
 
 LINES = (

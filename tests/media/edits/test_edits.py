@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vicmae.training.copy_detection import EDITS, SIXTEEN, UNEDITED, edited
-from vicmae.training.copy_detection.arrays import covering, some_of
-from vicmae.training.copy_detection.lettering import LINES, SCRIPTS, mask_of, width_of
-from vicmae.training.copy_detection.mixed_edits import INSET_SIDE
+from vicmae.media.edits import EDITS, SIXTEEN, UNEDITED, edited
+from vicmae.media.edits.arrays import covering, some_of
+from vicmae.media.edits.lettering import LINES, SCRIPTS, mask_of, width_of
+from vicmae.media.edits.mixed_edits import INSET_SIDE
 
 Picture = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike
 from PIL import Image, ImageOps
 
-from ...media.frames import Picture
+from ..frames import Picture
 
 Others = Sequence[Picture]
 """Pictures that are in no library: the grounds of insets, the other parts of collages and blends."""
@@ -34,6 +34,15 @@ def compressed(picture: Picture, quality: int) -> Picture:
 
 def resized(picture: Picture, width: int, height: int) -> Picture:
     return np.array(Image.fromarray(picture).resize((max(1, width), max(1, height)), Image.Resampling.LANCZOS))
+
+
+def shrunk(picture: Picture, side: int) -> Picture:
+    """With a short side of at most `side`; smaller ones as they are."""
+    height, width = picture.shape[:2]
+    if min(height, width) <= side:
+        return np.ascontiguousarray(picture)
+    scale = side / min(height, width)
+    return resized(picture, round(width * scale), round(height * scale))
 
 
 def covering(picture: Picture, width: int, height: int) -> Picture:

@@ -2,7 +2,7 @@
 
 from numpy.random import Generator
 
-from ...media.frames import Picture
+from ..frames import Picture
 from .arrays import Others, any_of, covering, mixed, paste, plain, some_of
 
 INSET_SIDE = 0.43  # of the ground's side
