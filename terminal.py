@@ -51,6 +51,18 @@ stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
 
 
+def evaluate_group(app: typer.Typer) -> typer.Typer:
+    """The verbs `evaluate …` of the app, to which several packages add theirs; whoever asks first makes the group."""
+    for group in app.registered_groups:
+        if group.name == "evaluate" and group.typer_instance is not None:
+            return group.typer_instance
+    made = typer.Typer(
+        help="Judge a model by what its vectors find, or all of vicmae by its answers.", no_args_is_help=True
+    )
+    app.add_typer(made, name="evaluate")
+    return made
+
+
 def print_json(value: Any) -> None:
     """value as indented JSON on stdout, never coloured or wrapped."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

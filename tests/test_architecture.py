@@ -23,6 +23,7 @@ LAYERS = {
 # Inside index/ as well: a part knows only those below it.
 INDEX_LAYERS = (
     "cli",
+    "answers",
     "backup",
     "calibrate",
     "duplicates",
@@ -44,6 +45,7 @@ FACES = {  # sub-packages of which others import the public names only, from the
     ("export", "bundle"),
     ("export", "conversion"),
     ("export", "engine"),
+    ("index", "answers"),
     ("index", "backup"),
     ("index", "calibrate"),
     ("index", "catalog"),

@@ -2,7 +2,8 @@
 
 import typer
 
-from . import calibrate, collections, duplicates, explain, index, reembed, search, snapshot
+from ...terminal import evaluate_group
+from . import calibrate, collections, duplicates, evaluate_answers, explain, index, reembed, search, snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -13,5 +14,6 @@ def register(app: typer.Typer) -> None:
     app.command("duplicates")(duplicates.duplicates)
     app.command("reembed")(reembed.reembed)
     app.command("calibrate")(calibrate.calibrate)
+    evaluate_group(app).command("answers")(evaluate_answers.answers)
     snapshot.register(app)
     collections.register(app)

@@ -1,7 +1,8 @@
 """What these verbs share: limits, decoding children and ways of ingest, as the settings say."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ...errors import BundleError
@@ -9,11 +10,17 @@ from ...settings import Settings
 from ...terminal import progress, say
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ...export.calibration import Calibration
+    from ...export.engine import Engine
+    from ...media.decoding import Decoder
     from ...media.limits import MediaLimits
     from ...media.sandbox import Sandbox
     from ..collection import Collection
     from ..ingest import IngestOptions
+    from ..search import Tools
 
 
 def limits_of(settings: Settings) -> "MediaLimits":
@@ -54,6 +61,31 @@ def calibration_of(collection: "Collection", settings: Settings) -> "Calibration
         say(how_to_calibrate("pictures").replace("BUNDLE", str(settings.bundle)))
         return UNCALIBRATED
     return manifest.calibration
+
+
+def search_tools(settings: Settings, engine: "Engine", decoder: "Decoder", timing: dict[str, float]) -> "Tools":
+    """What the settings say; milliseconds of each stage go to `timing`."""
+    from ..search import Tools
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        began = perf_counter()
+        yield
+        timing[name] = round(1000 * (perf_counter() - began), 3)
+
+    def embed(batches: "Sequence[NDArray[np.uint8]]") -> "list[NDArray[np.float32]]":
+        with stage("engine_ms"):
+            return [engine.embed(pixels) for pixels in batches]
+
+    return Tools(
+        embed,
+        limits_of(settings),
+        decoder,
+        settings.frames_per_second,
+        settings.max_query_seconds,
+        engine.calibration,
+        stage,
+    )
 
 
 @contextmanager

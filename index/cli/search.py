@@ -1,25 +1,17 @@
 """The verb `vicmae search`. Words and exit codes only."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...errors import InvalidRequest, NotFound
-from ...settings import Settings, load_settings
+from ...settings import load_settings
 from ...terminal import BundleOption, CollectionOption, DataOption, JsonOption, print_json, say
-from .common import limits_of, sandbox_of
+from .common import sandbox_of, search_tools
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ...export.engine import Engine
-    from ...media.decoding import Decoder
-    from ..search import SearchRequest, SearchResult, Tools
+    from ..search import SearchRequest, SearchResult
 
 
 def refuse_min_recall(value: float | None) -> None:
@@ -83,7 +75,7 @@ def search(
         sandbox_of(settings) as decoder,
     ):
         opened = library.open_for(collection, engine)
-        found = search_collection(opened, request, _tools(settings, engine, decoder, timing))
+        found = search_collection(opened, request, search_tools(settings, engine, decoder, timing))
     if "note" in found.plan:
         say(found.plan["note"].replace("BUNDLE", str(settings.bundle)))
     if as_json:
@@ -92,31 +84,6 @@ def search(
     if found.target == "clip" and clip is None:
         say("Looking for the clip as it runs; --frame looks for one picture of it.")
     _show(found, request, collection)
-
-
-def _tools(settings: Settings, engine: "Engine", decoder: "Decoder", timing: dict[str, float]) -> "Tools":
-    """What the settings say; milliseconds of each stage go to `timing`."""
-    from ..search import Tools
-
-    @contextmanager
-    def stage(name: str) -> Iterator[None]:
-        began = perf_counter()
-        yield
-        timing[name] = round(1000 * (perf_counter() - began), 3)
-
-    def embed(batches: "Sequence[NDArray[np.uint8]]") -> "list[NDArray[np.float32]]":
-        with stage("engine_ms"):
-            return [engine.embed(pixels) for pixels in batches]
-
-    return Tools(
-        embed,
-        limits_of(settings),
-        decoder,
-        settings.frames_per_second,
-        settings.max_query_seconds,
-        engine.calibration,
-        stage,
-    )
 
 
 def _show(found: "SearchResult", request: "SearchRequest", collection: str) -> None:

@@ -2,15 +2,14 @@
 
 import typer
 
+from ...terminal import evaluate_group
 from . import copies, evaluate, finetune, pretrain
-
-evaluate_app = typer.Typer(help="Judge a checkpoint or a bundle by what its vectors find.", no_args_is_help=True)
-for verb in (copies.copies, finetune.finetuned, evaluate.knn, evaluate.linear, evaluate.retrieval):
-    evaluate_app.command()(verb)
 
 
 def register(app: typer.Typer) -> None:
     """Adds these verbs."""
     app.command("pretrain")(pretrain.pretrain)
     app.command("finetune")(finetune.finetune)
-    app.add_typer(evaluate_app, name="evaluate")
+    group = evaluate_group(app)
+    for verb in (copies.copies, finetune.finetuned, evaluate.knn, evaluate.linear, evaluate.retrieval):
+        group.command()(verb)

@@ -1,0 +1,131 @@
+"""False copies: duplicates looked for in a library of different pictures, to which edited copies were added."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...media.decoding import Decoder
+from ...media.edits import CLIP_EDITS, edited, edited_clip, shuffled
+from ...media.limits import MediaLimits
+from ..catalog import Item
+from ..collection import Collection
+from ..duplicates import find_duplicates
+from ..search import Tools
+from .clips import RATE, SIDE
+from .judge import png
+from .material import LOOKALIKES, Material
+from .stills import draw_strangers, picture_of
+
+PHOTO_EDITS = ("jpeg 20", "crop 75 %", "mirrored", "colours", "grey", "low resolution", "border", "watermark")
+"""Edits after which a picture is a copy of what it was made of; sets it beside others (collage, screenshot) are not."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A file that was made of one of the library's."""
+
+    path: Path
+    edit: str
+    source: Path
+
+
+@dataclass(frozen=True)
+class FalseCopy:
+    """Two different files of the library that were called copies, or copies made of them; group: the folder of
+    look-alikes that holds both, if one does."""
+
+    a: str
+    b: str
+    kind: str
+    group: str | None
+
+
+@dataclass(frozen=True)
+class CopiesJudged:
+    """made, found: copies by edit. Of `items` items, `compared` pairs were compared."""
+
+    false: list[FalseCopy]
+    made: dict[str, int]
+    found: dict[str, int]
+    items: int
+    compared: int
+
+
+def make_copies(
+    material: Material, folder: Path, count: int, seed: int, decoder: Decoder, limits: MediaLimits
+) -> Iterator[Copy]:
+    """`count` photos after each of PHOTO_EDITS and clips after each of CLIP_EDITS, as files below the folder.
+
+    What an earlier run has written is used again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    others = [still.picture for still in draw_strangers(material, count, None, seed, decoder, limits)]
+    for name in shuffled(material.photos, seed)[:count]:
+        source = material.photos[name]
+        for edit in PHOTO_EDITS:
+            path = folder / _file_name(edit, name, seed, ".png")
+            if not path.exists():
+                picture = picture_of(source, decoder, limits)
+                path.write_bytes(png(edited(edit, picture, name, others, seed)))
+            yield Copy(path, edit, source)
+    for name in shuffled(material.clips, seed)[:count]:
+        source = material.clips[name]
+        for edit in CLIP_EDITS:
+            path = folder / _file_name(edit, name, seed, ".mp4")
+            if not path.exists():
+                frames = _all_frames(source, decoder, limits)
+                path.write_bytes(edited_clip(edit, frames, RATE, name, seed)[0])
+            yield Copy(path, f"clip: {edit}", source)
+
+
+def judge_copies(
+    collection: Collection,
+    material: Material,
+    copies: Sequence[Copy],
+    tools: Tools,
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> CopiesJudged:
+    """Looks for duplicates in a collection of all of the library and the copies."""
+    found = find_duplicates(collection, tools, on_progress)
+    source_of = {copy.path: copy.source for copy in copies}
+
+    def source(item: Item) -> Path:
+        return source_of.get(item.path, item.path)
+
+    false = []
+    together: dict[Path, set[Path]] = defaultdict(set)  # of a source, the copies in one group with it
+    for ids, pairs in found.groups:
+        paths = {found.items[item_id].path for item_id in ids}
+        for path in paths:
+            together[path] |= paths
+        for pair in pairs:
+            a, b = source(found.items[pair.a]), source(found.items[pair.b])
+            if a != b:
+                false.append(FalseCopy(_name(a, material), _name(b, material), pair.kind, _group(a, b)))
+    made = Counter(copy.edit for copy in copies)
+    right = Counter(copy.edit for copy in copies if copy.path in together[copy.source])
+    return CopiesJudged(false, dict(made), {edit: right[edit] for edit in made}, collection.count(), found.compared)
+
+
+def _name(path: Path, material: Material) -> str:
+    return path.relative_to(material.folder.absolute()).as_posix()
+
+
+def _group(a: Path, b: Path) -> str | None:
+    """The group of look-alikes that holds both."""
+    return a.parent.name if a.parent == b.parent and a.parent.parent.name == LOOKALIKES else None
+
+
+def _file_name(edit: str, name: str, seed: int, suffix: str) -> str:
+    """One for each copy, without the characters of folders."""
+    return f"{edit.replace(' ', '-').replace('%', 'percent')}-{crc32(name.encode()):08x}-{seed}{suffix}"
+
+
+def _all_frames(path: Path, decoder: Decoder, limits: MediaLimits) -> NDArray[np.uint8]:
+    """(T, H, W, 3) of a clip, RATE a second."""
+    return np.concatenate([each.data for each in decoder.read_frames(path, RATE, limits, shorter_side=SIDE)])
