@@ -111,12 +111,21 @@ def _cut(name: str, path: Path, seed: int, decoder: Decoder, limits: MediaLimits
     duration = decoder.probe(path, limits).duration_seconds
     length = dice.uniform(min(SHORTEST, duration), min(LONGEST, duration))
     start = dice.uniform(0, duration - length)
+    frames = frames_of(path, start, start + length, decoder, limits)
+    return _Cut(name, path, frames, start, start + len(frames) / RATE)
+
+
+def frames_of(
+    path: Path, start_seconds: float, end_seconds: float, decoder: Decoder, limits: MediaLimits
+) -> NDArray[np.uint8]:
+    """What a clip shows from start to end, (T, H, W, 3) uint8, RATE a second; a slower clip's frames are repeated."""
     read = list(
-        decoder.read_frames(path, RATE, limits, start_seconds=start, end_seconds=start + length, shorter_side=SIDE)
+        decoder.read_frames(path, RATE, limits, start_seconds=start_seconds, end_seconds=end_seconds, shorter_side=SIDE)
     )
-    frames = np.concatenate([each.data for each in read])
-    first = float(read[0].seconds[0])
-    return _Cut(name, path, frames, first, first + len(frames) / RATE)
+    seconds = np.concatenate([frames.seconds for frames in read])
+    ticks = start_seconds + np.arange(max(1, round((end_seconds - start_seconds) * RATE))) / RATE
+    shown = np.searchsorted(seconds, ticks + 0.5 / RATE, side="right") - 1
+    return np.concatenate([frames.data for frames in read])[np.maximum(shown, 0)]
 
 
 def _edited(edit: str, cut: _Cut, seed: int) -> AskedClip:

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...media.decoding import Decoder
 from ...media.edits import CLIP_EDITS, edited, edited_clip, shuffled
 from ...media.limits import MediaLimits
@@ -16,7 +13,7 @@ from ..catalog import Item
 from ..collection import Collection
 from ..duplicates import find_duplicates
 from ..search import Tools
-from .clips import RATE, SIDE
+from .clips import RATE, frames_of
 from .judge import png
 from .material import LOOKALIKES, Material
 from .stills import draw_strangers, picture_of
@@ -78,7 +75,8 @@ def make_copies(
         for edit in CLIP_EDITS:
             path = folder / _file_name(edit, name, seed, ".mp4")
             if not path.exists():
-                frames = _all_frames(source, decoder, limits)
+                duration_seconds = decoder.probe(source, limits).duration_seconds
+                frames = frames_of(source, 0.0, duration_seconds, decoder, limits)
                 path.write_bytes(edited_clip(edit, frames, RATE, name, seed)[0])
             yield Copy(path, f"clip: {edit}", source)
 
@@ -124,8 +122,3 @@ def _group(a: Path, b: Path) -> str | None:
 def _file_name(edit: str, name: str, seed: int, suffix: str) -> str:
     """One for each copy, without the characters of folders."""
     return f"{edit.replace(' ', '-').replace('%', 'percent')}-{crc32(name.encode()):08x}-{seed}{suffix}"
-
-
-def _all_frames(path: Path, decoder: Decoder, limits: MediaLimits) -> NDArray[np.uint8]:
-    """(T, H, W, 3) of a clip, RATE a second."""
-    return np.concatenate([each.data for each in decoder.read_frames(path, RATE, limits, shorter_side=SIDE)])

@@ -4,12 +4,10 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
 from zlib import crc32
 
 import av
 import numpy as np
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..frames import Picture
@@ -70,7 +68,7 @@ def encoded(pictures: Iterable[Picture], frames_per_second: float, crf: int = US
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         options = {"preset": "veryfast", "crf": str(crf)}
-        stream = cast(VideoStream, container.add_stream("libx264", rate=rate, options=options))
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
         for number, picture in enumerate(pictures):
             even = np.ascontiguousarray(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
