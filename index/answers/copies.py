@@ -1,6 +1,6 @@
 """False copies: duplicates looked for in a library of different pictures, to which edited copies were added."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,19 +95,22 @@ def judge_copies(
     def source(item: Item) -> Path:
         return source_of.get(item.path, item.path)
 
-    false = []
-    together: dict[Path, set[Path]] = defaultdict(set)  # of a source, the copies in one group with it
-    for ids, pairs in found.groups:
-        paths = {found.items[item_id].path for item_id in ids}
-        for path in paths:
-            together[path] |= paths
+    false: dict[FalseCopy, None] = {}  # each once, however many copies of the two say so
+    linked: set[Path] = set()  # files called copies of one that they truly are a copy of
+    for _, pairs in found.groups:
         for pair in pairs:
-            a, b = source(found.items[pair.a]), source(found.items[pair.b])
-            if a != b:
-                false.append(FalseCopy(_name(a, material), _name(b, material), pair.kind, _group(a, b)))
+            items = found.items[pair.a], found.items[pair.b]
+            first, second = sorted(map(source, items))
+            if first == second:
+                linked |= {item.path for item in items}
+            else:
+                named = FalseCopy(_name(first, material), _name(second, material), pair.kind, _group(first, second))
+                false.setdefault(named)
     made = Counter(copy.edit for copy in copies)
-    right = Counter(copy.edit for copy in copies if copy.path in together[copy.source])
-    return CopiesJudged(false, dict(made), {edit: right[edit] for edit in made}, collection.count(), found.compared)
+    right = Counter(copy.edit for copy in copies if copy.path in linked)
+    return CopiesJudged(
+        list(false), dict(made), {edit: right[edit] for edit in made}, collection.count(), found.compared
+    )
 
 
 def _name(path: Path, material: Material) -> str:
