@@ -35,7 +35,7 @@ def test_a_frame_is_what_its_clip_shows_then(material: Material) -> None:
 
 
 def test_the_halves_share_no_file(material: Material) -> None:
-    a, b = (draw_stills(material, 200, half, 0, HERE, LIMITS) for half in ("a", "b"))  # type: ignore[arg-type]
+    a, b = (draw_stills(material, 200, half, 0, HERE, LIMITS) for half in ("a", "b"))
     assert not {still.uri for still in a} & {still.uri for still in b}
     assert {still.uri for still in a + b if still.kind == "photo"} == {file_uri(p) for p in material.photos.values()}
 
