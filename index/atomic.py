@@ -49,22 +49,31 @@ def atomic_file(out: Path) -> Iterator[BinaryIO]:
 
     Raises OSError when the disk refuses.
     """
+    with scratch_file(out.parent) as (path, file):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        path.replace(out)
+        flush(out.parent)
+
+
+@contextmanager
+def scratch_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file within `folder`, gone when the block ends unless it was renamed; locked until then in either case.
+
+    Raises OSError when the disk refuses.
+    """
     with ExitStack() as stack:
-        with _only_one(out.parent):
-            _sweep(out.parent)
-            path = _name_in(out.parent)
+        with _only_one(folder):
+            _sweep(folder)
+            path = _name_in(folder)
             path.touch(exist_ok=False)
             stack.enter_context(file_lock(path))
         try:
             with path.open("r+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            path.replace(out)
-            flush(out.parent)
-        except BaseException:
+                yield path, file
+        finally:
             path.unlink(missing_ok=True)
-            raise
 
 
 def link_or_copy(source: Path, to: Path) -> None:

@@ -4,7 +4,9 @@ Writes are on disk when a method returns. Reading files and making vectors is in
 search/search.py's. Any thread may use one Collection.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,17 @@ from .catalog import (
     Filter,
     Item,
     LedgerRow,
+    Leftover,
     Moments,
     NewItem,
     frames,
     item_table,
     merged,
+    picture_bytes,
     read_identity,
 )
 from .frame_reader import FrameReader, FramesCache
+from .pictures import Pictures, StoredPicture
 from .vectors import Allowed, Card, IndexOptions, VectorIndex
 
 
@@ -54,29 +59,28 @@ class Collection:
         self.source = identity.source  # the collection that this one is a re-embedding of
         self.index = VectorIndex(catalog, self.spec.dim, options, card)
         self._frames = FrameReader(catalog, self.spec.dim, cache)
+        self.pictures = Pictures(catalog, self._frames)
 
     @property
     def uploads(self) -> Path:
         """The folder for the bytes of uploaded files; they are deleted together with their item."""
         return self.folder / UPLOADS_FOLDER
 
-    def add(self, new: NewItem, record: LedgerRow | None = None) -> Item:
+    def add(self, new: NewItem, record: LedgerRow | None = None, pictures: Iterable[bytes] | None = None) -> Item:
         """Stores an item with its vectors, and its line in the ledger, in one transaction.
 
         An item of the same id or the same uri is replaced: it keeps its created_at, and its metadata unless
-        new ones are given.
+        new ones are given. pictures: the JPEGs of its stored frames in their order; None keeps none.
         """
-        (item,) = self.add_many([new], [record])
+        with nullcontext() if pictures is None else self.pictures.written(pictures) as file:
+            (item,), leftover = self._put([replace(new, pictures=file)], [record])
+        self._remove(leftover)
         return item
 
-    def add_many(self, new: Sequence[NewItem], records: Sequence[LedgerRow | None] = ()) -> list[Item]:
-        """As add() for each, all in one transaction: all of them are stored, or none."""
-        for each in new:
-            if each.vectors.shape[1] != self.spec.dim:
-                raise ValueError(f"vectors must be (T, {self.spec.dim}), got {each.vectors.shape}")
-        added, replaced = item_table.put_items(self.catalog, new, records)
-        for gone in replaced:
-            self._forget_upload(gone)
+    def add_many(self, new: Sequence[NewItem]) -> list[Item]:
+        """As add() for each, without pictures, all in one transaction: all of them are stored, or none."""
+        added, leftover = self._put(new)
+        self._remove(leftover)
         return added
 
     def get(self, item_id: str) -> Item:
@@ -125,11 +129,11 @@ class Collection:
         return self.get(item_id)
 
     def delete(self, item_id: str) -> None:
-        """Removes an item, its vectors, ledger line and uploaded bytes; users' own files stay. NotFound."""
-        item = item_table.delete_item(self.catalog, item_id)
-        if item is None:
+        """Removes an item, its vectors, ledger line, pictures and uploaded bytes; users' own files stay. NotFound."""
+        leftover = item_table.delete_item(self.catalog, item_id)
+        if leftover is None:
             raise self._no_item(item_id)
-        self._forget_upload(item)
+        self._remove(leftover)
 
     def count(self) -> int:
         """How many items there are."""
@@ -137,9 +141,10 @@ class Collection:
             return item_table.count_items(db)
 
     def stats(self) -> dict[str, Any]:
-        """Counts: items, images, videos, frames, video_seconds, size_bytes, failed_files."""
+        """Counts: items, images, videos, frames, video_seconds, size_bytes, failed_files, without_pictures (items),
+        picture_bytes."""
         with self.catalog.read() as db:
-            return item_table.count_all(db)
+            return {**item_table.count_all(db), "picture_bytes": picture_bytes(db)}
 
     def moments_of(self, item_id: str) -> Moments:
         """The frames of an item with their times, evenly at its rate, whatever share a vector. Raises NotFound."""
@@ -151,6 +156,14 @@ class Collection:
     def moments_of_many(self, item_ids: Sequence[str]) -> dict[str, Moments]:
         """As moments_of, of those of the items that exist, by id."""
         return self._frames.read(item_ids)
+
+    def pictures_at(self, item_id: str, seconds: Sequence[float]) -> list[StoredPicture | None]:
+        """The stored frame that stands for each of those seconds; None where the item has no stored pictures."""
+        return self.pictures_of_many({item_id: seconds})[item_id]
+
+    def pictures_of_many(self, wanted: Mapping[str, Sequence[float]]) -> dict[str, list[StoredPicture | None]]:
+        """As pictures_at, of many items by id."""
+        return self.pictures.at(wanted)
 
     def vectors_in_blocks(self, rows: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """All stored vectors as (n,) item ids and (n, D) float32 unit length, n <= rows, oldest first."""
@@ -174,6 +187,13 @@ class Collection:
     def _no_item(self, item_id: str) -> NotFound:
         return NotFound(f"There is no item {item_id!r} in the collection {self.name!r}.")
 
-    def _forget_upload(self, item: Item) -> None:
-        if item_table.is_upload(self.catalog, item.path):
-            item.path.unlink(missing_ok=True)
+    def _put(self, new: Sequence[NewItem], records: Sequence[LedgerRow | None] = ()) -> tuple[list[Item], Leftover]:
+        for each in new:
+            if each.vectors.shape[1] != self.spec.dim:
+                raise ValueError(f"vectors must be (T, {self.spec.dim}), got {each.vectors.shape}")
+        return item_table.put_items(self.catalog, new, records)
+
+    def _remove(self, leftover: Leftover) -> None:
+        for path in leftover.uploads:
+            path.unlink(missing_ok=True)
+        self.pictures.files.remove(leftover.pictures)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from .cache import ByteCache
-from .catalog import Catalog, Moments, frames
+from .catalog import Catalog, Moments, Transaction, frames
 
 # (opened collection, item id) -> what would be another if the frames were, and the frames.
 FramesCache = ByteCache[tuple[int, str], tuple[tuple[object, ...], frames.StoredFrames]]
@@ -29,20 +29,24 @@ class FrameReader:
 
     def read(self, item_ids: Sequence[str]) -> dict[str, Moments]:
         """By id, of the items that exist: evenly at each item's rate, whatever frames share a vector."""
-        found: dict[str, frames.StoredFrames] = {}
         with self._catalog.read() as db:
             heads = frames.frame_heads(db, item_ids)
-            for item_id, head in heads.items():
-                held = self._cache.get((self._serial, item_id))
-                if held is not None and held[0] == head.mark:
-                    found[item_id] = held[1]
-            read = frames.frames_of(db, [item_id for item_id in heads if item_id not in found])
-        for item_id, stored in read.items():
-            found[item_id] = stored
-            if len(stored) >= LONG_FRAMES:
-                self._cache.put((self._serial, item_id), (heads[item_id].mark, stored))
+            found = self.stored(db, heads)
         return {
             item_id: found[item_id].unpacked(self._dim).unfolded(head.frames_per_second)
             for item_id, head in heads.items()
             if item_id in found
         }
+
+    def stored(self, db: Transaction, heads: dict[str, frames.Head]) -> dict[str, frames.StoredFrames]:
+        """The frames of these items as the catalog has them, by id. heads: of the same transaction."""
+        found: dict[str, frames.StoredFrames] = {}
+        for item_id, head in heads.items():
+            held = self._cache.get((self._serial, item_id))
+            if held is not None and held[0] == head.mark:
+                found[item_id] = held[1]
+        for item_id, stored in frames.frames_of(db, [item_id for item_id in heads if item_id not in found]).items():
+            found[item_id] = stored
+            if len(stored) >= LONG_FRAMES:
+                self._cache.put((self._serial, item_id), (heads[item_id].mark, stored))
+        return found

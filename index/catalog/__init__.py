@@ -24,9 +24,19 @@ from .frames import (
 )
 from .identity import read_identity, rename, write_identity
 from .integrity import NAMED, row_counts, row_faults, vector_faults
-from .item_table import count_items, item_columns, longest_uri, upload_names
-from .items import UPLOADS_FOLDER, Item, Moments, NewItem, check_item_id, default_item_id
+from .item_table import Leftover, count_items, item_columns, longest_uri, upload_names
+from .items import UPLOADS_FOLDER, Item, Moments, NewItem, PictureFile, check_item_id, default_item_id
 from .jobs import JobState, count_jobs
 from .ledger import LedgerRow, forget, read_ledger, record
 from .metadata import merged, storable
 from .packing import halves, unit_length, unpack_rows, unpack_vectors
+from .pictures import (
+    forget_pictures,
+    give_pictures,
+    ids_without_pictures,
+    named_pictures,
+    picture_bytes,
+    picture_files,
+    picture_pages,
+    picture_tokens,
+)

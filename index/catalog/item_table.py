@@ -5,6 +5,7 @@ import binascii
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -16,26 +17,33 @@ from .frames import insert_frames
 from .items import UPLOADS_FOLDER, Item, NewItem
 from .ledger import LedgerRow, write_ledger
 from .metadata import storable
+from .pictures import forget_pictures, insert_pictures
 
-COUNTS = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
+COUNTS = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files", "without_pictures")
+
+
+@dataclass
+class Leftover:
+    """What removed items leave on the disk that is ours to delete: uploaded files, and picture files by token."""
+
+    uploads: list[Path] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
 
 
 def put_items(
     catalog: Catalog, new: Sequence[NewItem], records: Sequence[LedgerRow | None] = ()
-) -> tuple[list[Item], list[Item]]:
-    """Stores items, frames and lines of the ledger in one transaction -> the items, and those that they replaced.
+) -> tuple[list[Item], Leftover]:
+    """Stores items, frames and lines of the ledger in one transaction -> the items, and what those replaced leave.
 
     An item replaces that of the same id and that of the same uri; it keeps their created_at and their metadata unless
     new ones are given.
     """
     added: list[Item] = []
-    replaced: list[Item] = []
+    leftover = Leftover()
     with catalog.write() as db:
         for each, record in zip_longest(new, records):
-            item, old = _put(catalog, db, each, record)
-            added.append(item)
-            replaced += [gone for gone in old if gone.path != item.path]
-    return added, replaced
+            added.append(_put(catalog, db, each, record, leftover))
+    return added, leftover
 
 
 def get_items(catalog: Catalog, item_ids: Sequence[str]) -> dict[str, Item]:
@@ -76,16 +84,16 @@ def change_metadata(catalog: Catalog, item_id: str, change: Callable[[Any], dict
             db.execute("UPDATE media SET metadata = ? WHERE id = ?", (changed, item_id))
 
 
-def delete_item(catalog: Catalog, item_id: str) -> Item | None:
-    """Removes an item, its frames and its line in the ledger -> it; None when there is none."""
+def delete_item(catalog: Catalog, item_id: str) -> Leftover | None:
+    """Removes an item, its frames and its line in the ledger -> what it leaves; None when there is none."""
     with catalog.write() as db:
         row = db.execute(f"{_ITEMS} WHERE id = ?", (item_id,)).fetchone()
         if row is None:
             return None
         item = _item(catalog, row)
-        db.execute("DELETE FROM media WHERE id = ?", (item_id,))
+        leftover = _removed(catalog, db, [item])
         db.execute("DELETE FROM ledger WHERE uri = ?", (item.uri,))
-    return item
+    return leftover
 
 
 def count_items(db: Transaction) -> int:
@@ -98,7 +106,8 @@ def count_all(db: Transaction) -> dict[str, Any]:
         "SELECT count(*), coalesce(sum(kind = 'image'), 0), coalesce(sum(kind = 'video'), 0), "
         "coalesce(sum(frames), 0), coalesce(sum(duration_seconds), 0.0), "
         "coalesce(sum(size_bytes), 0), "
-        "(SELECT count(*) FROM ledger WHERE state = 'failed') FROM media"
+        "(SELECT count(*) FROM ledger WHERE state = 'failed'), "
+        "count(*) - (SELECT count(*) FROM pictures) FROM media"
     ).fetchone()
     return dict(zip(COUNTS, row, strict=True))
 
@@ -122,8 +131,8 @@ def upload_names(db: Transaction) -> list[str]:
     return [Path(os.fsdecode(stored)).name for (stored,) in rows]
 
 
-def _put(catalog: Catalog, db: Transaction, new: NewItem, record: LedgerRow | None) -> tuple[Item, list[Item]]:
-    """Stores an item within a transaction -> it, and those it replaced."""
+def _put(catalog: Catalog, db: Transaction, new: NewItem, record: LedgerRow | None, leftover: Leftover) -> Item:
+    """Stores an item within a transaction -> it; what it replaces leaves more."""
     old = [_item(catalog, row) for row in db.execute(f"{_ITEMS} WHERE id = ? OR uri = ?", (new.id, new.uri))]
     kept = next((item.metadata for item in old if item.id == new.id), old[0].metadata if old else {})
     values = {name: getattr(new, name) for name in _AS_GIVEN} | {
@@ -132,7 +141,9 @@ def _put(catalog: Catalog, db: Transaction, new: NewItem, record: LedgerRow | No
         "metadata": _json(kept if new.metadata is None else new.metadata),
         "created_at": new.created_at or min((item.created_at for item in old), default=now()),
     }
-    db.execute("DELETE FROM media WHERE id = ? OR uri = ?", (new.id, new.uri))
+    gone = _removed(catalog, db, old)
+    leftover.uploads += [path for path in gone.uploads if path != new.path]
+    leftover.pictures += gone.pictures
     # An upload that is replaced goes with its bytes; a file of the user's was seen, and stays seen.
     uploads = [(item.uri,) for item in old if is_upload(catalog, item.path)]
     db.executemany("DELETE FROM ledger WHERE uri = ?", uploads)
@@ -140,9 +151,19 @@ def _put(catalog: Catalog, db: Transaction, new: NewItem, record: LedgerRow | No
         f"INSERT INTO media ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", list(values.values())
     )
     insert_frames(db, new)
+    if new.pictures is not None:
+        insert_pictures(db, new.id, new.pictures)
     if record is not None:
         write_ledger(db, record)
-    return _item(catalog, db.execute(f"{_ITEMS} WHERE id = ?", (new.id,)).fetchone()), old
+    return _item(catalog, db.execute(f"{_ITEMS} WHERE id = ?", (new.id,)).fetchone())
+
+
+def _removed(catalog: Catalog, db: Transaction, items: Sequence[Item]) -> Leftover:
+    """Removes the items and all rows that hang on them."""
+    ids = [item.id for item in items]
+    tokens = forget_pictures(db, ids)
+    db.executemany("DELETE FROM media WHERE id = ?", ((item_id,) for item_id in ids))
+    return Leftover([item.path for item in items if is_upload(catalog, item.path)], tokens)
 
 
 def is_upload(catalog: Catalog, path: Path) -> bool:

@@ -46,6 +46,18 @@ class Item(ItemFacts):
     created_at: str
 
 
+@dataclass(frozen=True, eq=False)
+class PictureFile:
+    """A picture file by its token; sizes (T,) int64: the bytes of each picture, in the order of the stored frames."""
+
+    token: str
+    sizes: NDArray[np.int64]
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.sizes.sum())
+
+
 @dataclass(frozen=True)
 class NewItem(ItemFacts):
     """What ingest hands to a collection.
@@ -56,6 +68,7 @@ class NewItem(ItemFacts):
     informative    (T,) float32 in 0..1; near 0 for black and flat pictures
     metadata       None keeps what the item had before, or {} if it is new
     created_at     None keeps what the item had before, or is now if it is new
+    pictures       the file of the T frames' pictures; None: none are kept
     """
 
     mtime_ns: int
@@ -66,6 +79,7 @@ class NewItem(ItemFacts):
     metadata: dict[str, Any] | None = None
     sampling: Sampling = "rate"
     created_at: str | None = None
+    pictures: PictureFile | None = None
 
     def __post_init__(self) -> None:
         check_item_id(self.id)
@@ -77,6 +91,8 @@ class NewItem(ItemFacts):
         for name in ("start_seconds", "end_seconds", "informative"):
             if getattr(self, name).shape != (frames,):
                 raise ValueError(f"{name} must be ({frames},), got {getattr(self, name).shape}")
+        if self.pictures is not None and self.pictures.sizes.shape != (frames,):
+            raise ValueError(f"pictures must be those of {frames} frames, got {self.pictures.sizes.shape}")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 collection  one row: name, model and what its vectors are comparable with
 media       items, and `frames` their vectors by vector id; `removed` logs the ids of deleted frames
+pictures    which file holds an item's pictures; no row: none are kept
 ledger      files that were seen; jobs, results; dismissed: pairs that are no duplicates
 """
 
@@ -77,6 +78,21 @@ def m005_changes(db: sqlite3.Connection) -> None:
     db.execute("CREATE TRIGGER count_changes AFTER UPDATE ON media BEGIN UPDATE changes SET seq = seq + 1; END")
 
 
+def m006_pictures(db: sqlite3.Connection) -> None:
+    """Which picture file is an item's (token) and the bytes of each picture in it (sizes, uint32); their sum of all."""
+    db.execute(
+        "CREATE TABLE pictures (media_id TEXT PRIMARY KEY REFERENCES media (id) ON DELETE CASCADE, "
+        "token TEXT NOT NULL UNIQUE, size_bytes INTEGER NOT NULL, sizes BLOB NOT NULL)"
+    )
+    db.execute("CREATE TABLE picture_bytes (total INTEGER NOT NULL)")
+    db.execute("INSERT INTO picture_bytes VALUES (0)")
+    for event, row, sign in (("INSERT", "new", "+"), ("DELETE", "old", "-")):
+        db.execute(
+            f"CREATE TRIGGER count_picture_bytes_{event.lower()} AFTER {event} ON pictures "
+            f"BEGIN UPDATE picture_bytes SET total = total {sign} {row}.size_bytes; END"
+        )
+
+
 # Only ever append: the n-th function brings a catalog from user_version n - 1 to n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_first,
@@ -84,4 +100,5 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m003_duplicates,
     m004_source,
     m005_changes,
+    m006_pictures,
 )
