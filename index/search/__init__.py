@@ -7,17 +7,20 @@ from .ranking import Hit, aligned_hits
 from .regions import Region
 from .rerank import RERANKED, rerank
 from .search import SearchRequest, SearchResult, find, search
+from .shown import FilePicture, Shown, picture_shown, pictures_shown
 from .tools import Stage, Tools, tools_of
 
 __all__ = [
     "RERANKED",
     "Decoded",
     "EmbeddedQuery",
+    "FilePicture",
     "Hit",
     "Query",
     "Region",
     "SearchRequest",
     "SearchResult",
+    "Shown",
     "Stage",
     "Target",
     "Tools",
@@ -29,6 +32,8 @@ __all__ = [
     "rerank",
     "find",
     "search",
+    "picture_shown",
+    "pictures_shown",
     "shared",
     "tools_of",
 ]
