@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     sampling: Literal["rate", "keyframes", "shots", "auto"] = Field(
         "rate", description="frames of a video: at that rate; auto: also each shot's first; shots: those; or keyframes"
     )
+    frame_store: bool = Field(True, description="keep a small picture of every stored frame")
+    frame_store_max_bytes: int = Field(
+        0, ge=0, description="bytes of such pictures in a collection, from which on none are kept; 0 for no bound"
+    )
     max_upload_bytes: int = Field(4 * 2**30, gt=0, description="largest request body")
     max_pixels: int = Field(200_000_000, gt=0, description="largest picture or video frame, width x height")
     max_duration_seconds: float = Field(6 * 3600.0, gt=0, description="longest video")
@@ -121,6 +125,11 @@ class Settings(BaseSettings):
             "max_frames": self.max_frames,
             "max_duration_seconds": self.max_duration_seconds,
         }
+
+    @property
+    def frame_store_options(self) -> dict[str, Any]:
+        """What index.ingest.IngestOptions wants to know of the frame store."""
+        return {"frame_store": self.frame_store, "frame_store_max_bytes": self.frame_store_max_bytes}
 
     @property
     def sandbox_options(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import io
 
 from PIL import Image
 
+from .frames import Picture
 from .limits import MediaLimits
 from .reader import Source, frame_at
 
@@ -18,8 +19,13 @@ def thumbnail(
 
     Raises what frame_at raises. A picture smaller than max_side keeps its size.
     """
-    picture = Image.fromarray(frame_at(source, seconds, limits).data[0])
-    picture.thumbnail((max_side, max_side), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return thumbnail_of(frame_at(source, seconds, limits).data[0], max_side)
+
+
+def thumbnail_of(picture: Picture, max_side: int) -> bytes:
+    """picture (H, W, 3) uint8 RGB -> a JPEG whose longer side is at most max_side."""
+    image = Image.fromarray(picture)
+    image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC, reducing_gap=3.0)
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=_QUALITY)
+    image.save(out, "JPEG", quality=_QUALITY)
     return out.getvalue()

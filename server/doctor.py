@@ -72,7 +72,7 @@ class Report:
 
 def examine(settings: Settings) -> Report:
     """Everything that can be found out without serving."""
-    looks: tuple[Callable[[Settings], Finding], ...] = (versions, devices, codecs, bundle, data)
+    looks: tuple[Callable[[Settings], Finding], ...] = (versions, devices, codecs, bundle, data, pictures)
     return Report([look(settings) for look in looks])
 
 
@@ -166,14 +166,38 @@ def data(settings: Settings) -> Finding:
     free_bytes = shutil.disk_usage(existing).free
     try:
         with Library(folder) as library:
-            counts = {known.name: known.count() for known in library.survey()[0]}
+            stats = {known.name: known.stats() for known in library.survey()[0]}
     except VicmaeError as error:
         return Finding("data", "broken", str(error), values)
-    held = ", ".join(f"{name} ({items} items)" for name, items in counts.items()) or "no collections yet"
+    held = ", ".join(f"{name} ({count['items']} items)" for name, count in stats.items()) or "no collections yet"
     low = free_bytes < LOW_DISK_BYTES
     words = f"{folder}, {free_bytes / 1e9:.1f} GB free{' (little)' if low else ''}, {held}"
-    values |= {"free_bytes": free_bytes, "collections": counts}
+    values |= {"free_bytes": free_bytes, "collections": {name: count["items"] for name, count in stats.items()}}
     return Finding("data", "note" if low else "ok", words, values)
+
+
+def pictures(settings: Settings) -> Finding:
+    """The frame store: how much it takes, and which items have no pictures there."""
+    try:
+        with Library(settings.data) as library:
+            stats = {known.name: known.stats() for known in library.survey()[0]}
+    except VicmaeError as error:
+        return Finding("pictures", "note", str(error))
+    values = {
+        name: {told: count[told] for told in ("picture_bytes", "without_pictures")} for name, count in stats.items()
+    }
+    total_bytes = sum(count["picture_bytes"] for count in stats.values())
+    lacking = [
+        f"{count['without_pictures']} items of {name}" for name, count in stats.items() if count["without_pictures"]
+    ]
+    words = f"{total_bytes / 1e6:.1f} MB of stored pictures"
+    if not settings.frame_store:
+        words += "; new ones are not kept (frame_store is off)"
+    elif any(0 < settings.frame_store_max_bytes <= count["picture_bytes"] for count in stats.values()):
+        words += f"; frame_store_max_bytes ({settings.frame_store_max_bytes}) is reached, no more are kept"
+    if lacking:
+        words += f"; {', '.join(lacking)} have none, their files are read: `vicmae collections fill-pictures NAME`"
+    return Finding("pictures", "note" if lacking else "ok", words, {"collections": values})
 
 
 def _heic() -> bool:

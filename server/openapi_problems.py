@@ -51,6 +51,7 @@ _RULES: tuple[Rule, ...] = (
     (rf"{_PLACE}/explain", "POST", (*_DECODING, *_ADDRESSES, errors.FileGone, errors.ModelMismatch)),
     (rf"{_PLACE}/align", "POST", (*_DECODING, errors.FileGone)),
     (rf"{_PLACE}/duplicates", "POST", (errors.ModelMismatch,)),
+    (rf"{_PLACE}/fill-pictures", "POST", (errors.ModelMismatch,)),
     (rf"{_PLACE}/reembed", "POST", (errors.Conflict, errors.ModelMismatch)),
     (rf"{_PLACE}/import", "POST", (errors.Conflict, errors.ModelMismatch)),
     (rf"{_PLACE}/(snapshots|verify)", "POST", (errors.Conflict,)),

@@ -45,7 +45,7 @@ DEFAULT_COLLECTION = "default"
 THUMBNAIL_THREADS = 2
 THUMBNAIL_BYTES = 64 * 2**20  # of JPEGs kept in memory
 
-ThumbnailKey = tuple[str, float, int]  # sha256 of the file, seconds, longest side
+ThumbnailKey = tuple[str, float, int, bool]  # sha256 of the file, seconds, longest side, whether exact
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def open_services(
         batcher = stack.enter_context(Batcher(engine, settings.batch_wait_seconds, metrics.record_batch))
         batched = BatchedEngine(batcher)
         pipeline = _open_pipeline(settings, batcher, limits, decoder, metrics, stack)
-        options = IngestOptions(settings.frames_per_second, settings.sampling, limits, decoder)
+        options = IngestOptions(
+            settings.frames_per_second, settings.sampling, limits, decoder, **settings.frame_store_options
+        )
         jobs = JobContext(library, batched, options, parse_library_roots(settings.library_roots))
         yield Services(
             settings=settings,

@@ -16,12 +16,14 @@ from random import Random
 from typing import Any
 
 from made_items import new_item
+from made_pictures import jpegs_of
 from made_queries import search_frame
 
 from vicmae.index.backup.exchange import export_vectors, import_vectors
 from vicmae.index.backup.snapshot import create, restore
 from vicmae.index.catalog.items import NewItem
 from vicmae.index.catalog.ledger import LedgerRow
+from vicmae.index.collection import Collection
 from vicmae.index.library import Library
 from vicmae.index.vectors import ivf, merge_policy
 from vicmae.index.vectors.plan import IndexOptions
@@ -77,7 +79,7 @@ def _deed(chance: Random, world: World) -> Deed:
 
     held = list(world.collections["c"])
     free = [f"s{slot}" for slot in range(SLOTS) if f"s{slot}" not in held]
-    possible: list[Deed] = [("seal", False), ("seal", True), ("search",)]
+    possible: list[Deed] = [("seal", False), ("seal", True), ("search",), ("fill",)]
     if free:
         batch = chance.sample(free, chance.randint(1, min(4, len(free))))
         possible += [("add", {slot: made(chance.random() < 0.3) for slot in batch})] * 4
@@ -90,7 +92,7 @@ def _deed(chance: Random, world: World) -> Deed:
     name = f"{chance.randrange(10**9)}.tar"
     possible += [("snapshot", name)]
     if world.snapshots:
-        possible += [("restore", chance.choice(list(world.snapshots)))]
+        possible += [("restore", chance.choice(list(world.snapshots)))] * 3  # it takes longest, and is killed most
     if "again" not in world.collections:
         possible += [("import",)]
     elif "again" not in world.aliases.values():
@@ -133,9 +135,11 @@ def do(deed: Deed, data: Path, library: Library) -> None:
     match deed:
         case ("add", items):
             for item_id, made in items.items():
-                collection.add(*made_item(item_id, made, collection.uploads))
+                put(collection, item_id, made)
         case ("put", item_id, made):
-            collection.add(*made_item(item_id, made, collection.uploads))
+            put(collection, item_id, made)
+        case ("fill",):
+            fill(collection)
         case ("delete", item_id):
             collection.delete(item_id)
         case ("patch", item_id, patch):
@@ -155,6 +159,26 @@ def do(deed: Deed, data: Path, library: Library) -> None:
             collection.index.seal(everything)
         case ("search",):
             search_frame(collection, new_item(1).vectors[0], 5)
+
+
+def put(collection: Collection, item_id: str, made: Made) -> None:
+    """The item, with pictures where has_pictures says so."""
+    new, row = made_item(item_id, made, collection.uploads)
+    collection.add(new, row, jpegs_of(new) if has_pictures(made) else None)
+
+
+def has_pictures(made: Made) -> bool:
+    """Before they are filled in."""
+    return made.seed % 3 > 0
+
+
+def fill(collection: Collection) -> None:
+    """Gives pictures to the items that have none, as ingest/fill_pictures does of files."""
+    for item_id in collection.pictures.lacking("", 1000):
+        frames, item = collection.pictures.frames_of(item_id), collection.get(item_id)
+        assert frames is not None
+        jpegs = jpegs_of(new_item(int(item.sha256, 16), item.frames))
+        collection.pictures.give(item_id, frames, jpegs)
 
 
 def made_item(item_id: str, made: Made, uploads: Path) -> tuple[NewItem, LedgerRow]:

@@ -49,6 +49,7 @@ def test_every_setting_can_be_set_by_the_environment_and_is_explained(monkeypatc
             "batch_wait_seconds": 0.5,
             "log_format": "json",
             "open_telemetry": True,
+            "frame_store": False,
             "library_roots": "/photos",
             "index_kind": "ivf",
             "index_device": "cuda:1",

@@ -1,8 +1,8 @@
 """Snapshots: a collection in one file, taken while it is used; proved before it is trusted; put back in one step.
 
-A tar of manifest.json (first), catalog.sqlite, canaries.json and uploads/…: plain, so that any tar can look inside. The
-manifest holds the sha256 of every member. The canaries are stored vectors with their nearest, computed exactly when the
-snapshot was made: a restored collection must answer the same. The index is not in it; it is made anew.
+A tar of manifest.json (first), catalog.sqlite, canaries.json, pictures/… and uploads/…: plain, so that any tar can look
+inside. The manifest holds the sha256 of every member. The canaries are stored vectors with their nearest, computed
+exactly when the snapshot was made: a restored collection must answer the same. The index is not in it; it is made anew.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from ..catalog import (
     count_items,
     count_vectors,
     now,
+    picture_tokens,
     read_copy,
     rename,
     upload_names,
@@ -34,14 +35,18 @@ from ..catalog import (
 from ..collection import Collection
 from ..library import Library
 from ..paths import storage_errors
+from ..pictures import PICTURES_FOLDER, SUFFIX, PictureFiles
 from .canaries import canary_faults, make_canaries
 from .manifest import FORMAT, MANIFEST, Manifest, Member, manifest_of, open_tar, read_manifest
 from .verify import Verdict, verify
 
 CANARIES = "canaries.json"
 COPY_BYTES = 1 << 20
-MEMBER = re.compile(rf"{re.escape(CATALOG_FILE)}|{re.escape(CANARIES)}|{UPLOADS_FOLDER}/[^/\x00]+")
-TRIES = 3  # uploads may be deleted while they are gathered
+MEMBER = re.compile(
+    rf"{re.escape(CATALOG_FILE)}|{re.escape(CANARIES)}|{UPLOADS_FOLDER}/[^/\x00]+"
+    rf"|{PICTURES_FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{32}}{re.escape(SUFFIX)}"
+)
+TRIES = 3  # uploads and pictures may be deleted while they are gathered
 
 
 def create(collection: Collection, out: Path) -> Manifest:
@@ -56,7 +61,7 @@ def create(collection: Collection, out: Path) -> Manifest:
             try:
                 _gather(collection, scratch)
                 break
-            except FileNotFoundError:  # an upload was deleted between the catalog's copy and its own
+            except FileNotFoundError:  # an upload or a picture file was deleted between the catalog's copy and its own
                 if attempt == TRIES - 1:
                     raise
         manifest = _described(collection, scratch)
@@ -107,18 +112,23 @@ def restore(library: Library, snapshot: Path, name: str | None = None, force: bo
 
 
 def _gather(collection: Collection, scratch: Path) -> None:
-    """The catalog at one moment, and the bytes of all uploads that it names."""
+    """The catalog at one moment, and all uploads and picture files that it names."""
     uploads = scratch / UPLOADS_FOLDER
     uploads.mkdir(exist_ok=True)
+    pictures = PictureFiles(scratch / PICTURES_FOLDER)
+    # Before the catalog: what is removed meanwhile is here all the same.
     for upload in collection.uploads.iterdir() if collection.uploads.is_dir() else ():
         if upload.is_file():
             link_or_copy(upload, uploads / upload.name)
+    for some in collection.pictures.files.tokens():
+        pictures.link(some, collection.pictures.files, missing_ok=True)
     (scratch / CATALOG_FILE).unlink(missing_ok=True)
     copy_catalog(collection.catalog, scratch / CATALOG_FILE)
     with read_copy(scratch / CATALOG_FILE) as db:
-        names = upload_names(db)
+        names, tokens = upload_names(db), picture_tokens(db)
     for name in names:
         link_or_copy(collection.uploads / name, uploads / name)
+    pictures.link(tokens, collection.pictures.files)
 
 
 def _described(collection: Collection, scratch: Path) -> Manifest:
@@ -126,7 +136,9 @@ def _described(collection: Collection, scratch: Path) -> Manifest:
     with read_copy(scratch / CATALOG_FILE) as db:
         (scratch / CANARIES).write_text(json.dumps(make_canaries(db, collection.spec.dim)))
         items, frames = count_items(db), count_vectors(db)
-    paths = [scratch / CATALOG_FILE, scratch / CANARIES, *sorted((scratch / UPLOADS_FOLDER).iterdir())]
+        pictures = [PictureFiles(scratch / PICTURES_FOLDER).path(token) for token in sorted(picture_tokens(db))]
+    uploads = sorted((scratch / UPLOADS_FOLDER).iterdir())
+    paths = [scratch / CATALOG_FILE, scratch / CANARIES, *pictures, *uploads]
     members = tuple(Member(path.relative_to(scratch).as_posix(), path.stat().st_size, _sha256(path)) for path in paths)
     return Manifest(FORMAT, now(), collection.name, collection.model, collection.fingerprint, items, frames, members)
 
@@ -168,6 +180,7 @@ def _extract(tar: tarfile.TarFile, manifest: Manifest, scratch: Path) -> list[st
         for info in tar:
             source = tar.extractfile(info) if info.name in names and info.isreg() else None
             if source is not None and not (scratch / info.name).exists():
+                (scratch / info.name).parent.mkdir(parents=True, exist_ok=True)
                 with source, (scratch / info.name).open("xb") as file:
                     shutil.copyfileobj(source, file, COPY_BYTES)
             elif info.name != MANIFEST:

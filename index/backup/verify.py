@@ -1,4 +1,4 @@
-"""Do the parts of a collection agree? Catalog, ledger, uploads and index are compared; nothing is changed.
+"""Do the parts of a collection agree? Catalog, ledger, uploads, pictures and index are compared; nothing is changed.
 
 A fault is something that cannot be so, told in a sentence. A note is worth knowing and no fault, such as files of the
 user's that are gone. Reads every vector; opens no media.
@@ -21,7 +21,7 @@ SCORE_TOLERANCE = 2e-3  # of the cosine of a stored vector with itself
 
 @dataclass
 class Verdict:
-    """counts: items, frames, ledger, uploads, vectors_in_index."""
+    """counts: items, frames, ledger, uploads, picture_files, vectors_in_index."""
 
     counts: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -45,6 +45,7 @@ def verify(collection: Collection) -> Verdict:
             verdict.faults += unusable
             verdict.counts = row_counts(db)
         _files(collection, verdict)
+        _pictures(collection, verdict)
         if not unusable:  # an index is made of usable vectors only
             _index(collection, verdict)
     except StorageError as error:
@@ -78,6 +79,22 @@ def _files(collection: Collection, verdict: Verdict) -> None:
     if spare := len(there - known):
         verdict.notes.append(
             f"{spare} uploaded files belong to no item yet: jobs wait, or the next start removes them."
+        )
+
+
+def _pictures(collection: Collection, verdict: Verdict) -> None:
+    """Every picture file that the catalog names is there, and as long as all of its pictures."""
+    stats = collection.stats()
+    verdict.counts["picture_files"] = stats["items"] - stats["without_pictures"]
+    if faults := collection.pictures.faults():
+        examples = "; ".join(f"{item_id}: {fault}" for item_id, fault in [*faults.items()][:NAMED])
+        verdict.faults.append(
+            f"The pictures of {len(faults)} items cannot be read ({examples}). "
+            f"`vicmae collections fill-pictures {collection.name}` makes them anew from their files."
+        )
+    if spare := collection.pictures.spare():
+        verdict.notes.append(
+            f"{spare} picture files belong to no item yet: they are being written, or the next start removes them."
         )
 
 

@@ -61,6 +61,9 @@ def _named(found: Iterable[object], told: str) -> Iterator[str]:
 
 
 _CHECKS = {
+    "SELECT media_id FROM pictures JOIN media ON id = media_id WHERE length(sizes) <> 4 * frames": (
+        "items do not have a picture of each of their frames"
+    ),
     "SELECT id FROM media WHERE frames <> (SELECT count(*) FROM frames WHERE media_id = media.id) OR frames = 0": (
         "items do not have the frames that they say"
     ),

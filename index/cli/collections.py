@@ -1,5 +1,6 @@
 """The verbs `vicmae collections …`. Words and exit codes only."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,8 @@ import typer
 
 from ...errors import StorageError
 from ...settings import load_settings
-from ...terminal import DataOption, JsonOption, print_json, say
+from ...terminal import OK, PARTLY, DataOption, JsonOption, print_json, progress, say
+from .common import ingest_options, sandbox_of
 
 if TYPE_CHECKING:
     from ..collection import Collection
@@ -23,6 +25,7 @@ def register(app: typer.Typer) -> None:
     collections.command("drop")(drop_collection)
     collections.command("alias")(set_alias)
     collections.command("unalias")(drop_alias)
+    collections.command("fill-pictures")(fill_pictures)
     collections.command("export")(export_collection)
     collections.command("import")(import_collection)
     app.add_typer(collections, name="collections")
@@ -61,11 +64,12 @@ def list_collections(context: typer.Context, data: DataOption = None, as_json: J
 
 def _summary(library: "Library", collection: "Collection") -> dict[str, Any]:
     """One line of the list."""
+    stats = collection.stats()
     return {
         "name": collection.name,
         "model": collection.model,
         "fingerprint": collection.fingerprint,
-        "items": collection.count(),
+        **{name: stats[name] for name in ("items", "picture_bytes", "without_pictures")},
         "created_at": collection.created_at,
         "aliases": library.aliases.of(collection.name),
     }
@@ -113,6 +117,32 @@ def drop_alias(
     with Library(load_settings(data=data).data) as library:
         library.aliases.remove(alias)
     say(f"{alias} names nothing any more.")
+
+
+def fill_pictures(
+    name: Annotated[str, typer.Argument(help="The collection.")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the stored pictures of items that have none, from their files: those of collections made earlier.
+
+    Kill it whenever you like: the same command goes on. Exit 0: all have theirs. 3: some are gone, cannot be read, or
+    found no room.
+    """
+    from ..ingest import fill_pictures as fill
+    from ..library import Library
+
+    settings = load_settings(data=data)
+    with Library(settings.data) as library, sandbox_of(settings) as decoder, progress("items") as bar:
+        task = bar.add_task("", total=None, rate="")
+        with closing(fill(library.open(name), ingest_options(settings, decoder))) as run:
+            for filled in run:
+                bar.update(task, completed=filled.seen, total=filled.total)
+    if as_json:
+        print_json(filled.to_dict())
+    else:
+        typer.echo("\n".join(filled.lines()))
+    raise typer.Exit(PARTLY if filled.seen > filled.done or filled.no_room else OK)
 
 
 def export_collection(

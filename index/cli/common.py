@@ -38,7 +38,9 @@ def sandbox_of(settings: Settings) -> "Sandbox":
 def ingest_options(settings: Settings, decoder: "Sandbox") -> "IngestOptions":
     from ..ingest import IngestOptions
 
-    return IngestOptions(settings.frames_per_second, settings.sampling, limits_of(settings), decoder)
+    return IngestOptions(
+        settings.frames_per_second, settings.sampling, limits_of(settings), decoder, **settings.frame_store_options
+    )
 
 
 def calibration_of(collection: "Collection", settings: Settings) -> "Calibration":

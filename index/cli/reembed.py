@@ -16,6 +16,9 @@ def reembed(
     alias: Annotated[
         str | None, typer.Option("--alias", help="The name that shall mean the new collection when it is complete.")
     ] = None,
+    from_files: Annotated[
+        bool, typer.Option("--from-files", help="Read the original files also where pictures are stored.")
+    ] = False,
     data: DataOption = None,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
@@ -38,7 +41,7 @@ def reembed(
     ):
         source, target = open_both(library, collection, into, engine, alias)
         task = bar.add_task("", total=None, rate="")
-        with closing(embed_anew(source, target, engine, ingest_options(settings, decoder))) as run:
+        with closing(embed_anew(source, target, engine, ingest_options(settings, decoder), from_files)) as run:
             for tally in run:
                 bar.update(task, completed=tally.seen, total=tally.total)
         if alias is not None:

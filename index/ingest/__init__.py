@@ -1,5 +1,6 @@
 """Files in, items in a collection: scan, read, embed, write; also watching folders and re-embedding."""
 
+from .fill_pictures import Filled, fill_pictures
 from .folder import Step, index_folder
 from .folding import fold
 from .options import IngestOptions

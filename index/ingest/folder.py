@@ -54,6 +54,7 @@ def index_folder(
     todo = [file for file in planned.todo if not (watching and is_being_written(file))]
     report = Report(unchanged=len(planned.unchanged), gone=len(planned.gone))
     if not watching:
+        collection.pictures.sweep()
         report.add_known_failures(found, planned)
     if prune:
         report.removed = _prune(collection, planned.gone)

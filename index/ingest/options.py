@@ -9,10 +9,19 @@ from ...media.sampling import Sampling
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """frames_per_second, sampling: which frames of a video are embedded. limits: of a file. decoder: who decodes, and
-    how many files at once (decoder.workers)."""
+    """How files are read, and what is kept of them.
+
+    frames_per_second, sampling  which frames of a video are embedded
+    limits                       of a file
+    decoder                      who decodes, and how many files at once (decoder.workers)
+    frame_store                  whether pictures of the stored frames are kept
+    frame_store_max_bytes        that these may take in a collection, 0 for any number; an item that finds no room is
+                                 stored without
+    """
 
     frames_per_second: float = 2.0
     sampling: Sampling = "rate"
     limits: MediaLimits = field(default_factory=MediaLimits)
     decoder: Decoder = HERE
+    frame_store: bool = True
+    frame_store_max_bytes: int = 0

@@ -153,6 +153,8 @@ def _embed(engine: Engine, parts: list[tuple[Reading, Chunk]]) -> None:
         reading.vectors.append(own)
         reading.seconds.append(chunk.seconds)
         reading.informative.append(chunk.informative)
+        if chunk.end_seconds is not None:
+            reading.end_seconds.append(chunk.end_seconds)
 
 
 def _progress(reading: Reading, options: IngestOptions) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MediaError, NotFound
+from ...media.frames import Frames
 from ...media.informativeness import informativeness
 from ...media.preprocess import enough_side, to_pixels
 from ...media.reader import MediaInfo
 from ..catalog import Item, Moments, check_item_id, default_item_id
 from ..collection import Collection
 from ..paths import file_uri, printable
+from ..pictures import SIDE, Spool
 from .options import IngestOptions
 
 Stage = Literal["read", "probe", "decode", "embed"]
@@ -37,8 +40,21 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True)
+class Stored:
+    """An item of another collection, whose stored pictures are read in the place of its file."""
+
+    collection: Collection
+    item: Item
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
 class Task:
-    """One file to take into a collection, and under which names. created_at None: now, or as it was."""
+    """One file to take into a collection, and under which names.
+
+    created_at  None: now, or as it was
+    stored      what to read instead of the file, which may be away
+    """
 
     path: Path
     uri: str
@@ -46,6 +62,7 @@ class Task:
     item_id: str
     metadata: dict[str, Any] | None = None
     created_at: str | None = None
+    stored: Stored | None = None
 
     @classmethod
     def of(
@@ -65,11 +82,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Chunk:
-    """pixels (n, S, S, 3) uint8 shown at seconds (n,) float64; informative (n,) float32 in 0..1."""
+    """pixels (n, S, S, 3) uint8 shown at seconds (n,) float64; informative (n,) float32 in 0..1.
+
+    end_seconds (n,) float64 until when each stands for the video; None: until the next one.
+    """
 
     pixels: NDArray[np.uint8]
     seconds: NDArray[np.float64]
     informative: NDArray[np.float32]
+    end_seconds: NDArray[np.float64] | None = None
 
 
 @dataclass
@@ -79,6 +100,7 @@ class Reading:
     size_bytes, mtime_ns  when we began, to notice a change while reading; -1 if not looked at
     same   the collection holds exactly this already: nothing to do
     twin   an item with the same bytes, and its moments, which need no decoding
+    pictures  those of the frames that were read, or of the twin; None where none are to be kept
     """
 
     task: Task
@@ -88,8 +110,10 @@ class Reading:
     same: Item | None = None
     twin: tuple[Item, Moments] | None = None
     info: MediaInfo | None = None
+    pictures: Spool | None = None
     failure: Unreadable | None = None
     seconds: list[NDArray[np.float64]] = field(default_factory=list)
+    end_seconds: list[NDArray[np.float64]] = field(default_factory=list)
     informative: list[NDArray[np.float32]] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
 
@@ -102,38 +126,68 @@ class Reading:
 def read(reading: Reading, collection: Collection, options: IngestOptions) -> Iterator[Chunk]:
     """Goes through the steps of one file and gives its pixels in bounded memory; none if they are not needed.
 
-    A file that cannot be read ends with `reading.failure` set. Only the catalog's errors are raised.
+    A file that cannot be read ends with `reading.failure` set. Only StorageError is raised, and the catalog's errors.
     """
     path, limits = reading.task.path, options.limits
     try:
+        if reading.task.stored is not None:
+            yield from _read_stored(reading, reading.task.stored, collection, options)
+            return
         reading.size_bytes, reading.mtime_ns = size_and_time(path)
-        with _stage("probe"):
+        with at_stage("probe"):
             limits.check_bytes(reading.size_bytes)
-        reading.sha256 = _hash(path)
+        reading.sha256 = sha256_of(path)
         if _is_known(reading, collection, options):
             return
-        with _stage("probe"):
+        with at_stage("probe"):
             reading.info = options.decoder.probe(path, limits)
-        with _stage("decode"):
+        with at_stage("decode"):
             found = options.decoder.read_frames(
                 path,
                 options.frames_per_second,
                 limits,
                 chunk=MAX_CHUNK_FRAMES,
-                shorter_side=enough_side(collection.spec),
+                shorter_side=max(enough_side(collection.spec), SIDE),
                 sampling=options.sampling,
             )
+            if keeps_pictures(collection, options):
+                reading.pictures = collection.pictures.spool()
             with closing(found):
                 for frames in found:
+                    if reading.pictures is not None:
+                        reading.pictures.add(frames)
                     pixels = to_pixels(frames, collection.spec)
                     yield Chunk(pixels, frames.seconds, informativeness(pixels))
     except Unreadable as failure:
         reading.failure = failure
 
 
+def _read_stored(reading: Reading, stored: Stored, collection: Collection, options: IngestOptions) -> Iterator[Chunk]:
+    """As read, from the stored pictures of an item, which become the new item's too. Raises Unreadable."""
+    item = stored.item
+    reading.size_bytes, reading.mtime_ns, reading.sha256 = item.size_bytes, stored.mtime_ns, item.sha256
+    reading.info = MediaInfo(item.kind, item.width, item.height, item.duration_seconds, "", item.mime)
+    kept = reading.pictures = collection.pictures.spool() if keeps_pictures(collection, options) else None
+    pictures = stored.collection.pictures.all_of(item.id)
+    with at_stage("decode"):
+        while some := list(islice(pictures, MAX_CHUNK_FRAMES)):
+            starts, ends = np.array([(each.start_seconds, each.end_seconds) for each in some]).T
+            shown = [Frames(each.pixels()[None], np.zeros(1)) for each in some]
+            pixels = np.concatenate([to_pixels(frames, collection.spec) for frames in shown])
+            if kept is not None:
+                for each in some:
+                    kept.put(each.start_seconds, each.data)
+            yield Chunk(pixels, starts, informativeness(pixels), ends)
+
+
+def keeps_pictures(collection: Collection, options: IngestOptions) -> bool:
+    """Whether there is room for pictures, and they are wanted."""
+    return options.frame_store and collection.pictures.has_room(options.frame_store_max_bytes)
+
+
 def size_and_time(path: Path) -> tuple[int, int]:
     """Bytes, and nanoseconds since 1970 of the last change, of a regular file. Raises Unreadable."""
-    with _stage("read"):
+    with at_stage("read"):
         known = path.stat()
     if not stat.S_ISREG(known.st_mode):
         raise Unreadable("read", "It is not a regular file.")
@@ -142,13 +196,14 @@ def size_and_time(path: Path) -> tuple[int, int]:
 
 def check_unchanged(reading: Reading) -> None:
     """Refuses a file written to while we read it: its hash and its vectors may not belong together."""
-    if size_and_time(reading.task.path) != (reading.size_bytes, reading.mtime_ns):
+    if reading.task.stored is None and size_and_time(reading.task.path) != (reading.size_bytes, reading.mtime_ns):
         raise Unreadable("read", "It changed while it was being read. Index it again when it is complete.")
 
 
-def _hash(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, in hex. Raises Unreadable."""
     digest = hashlib.sha256()
-    with _stage("read"), path.open("rb") as file:
+    with at_stage("read"), path.open("rb") as file:
         while block := file.read(HASH_BYTES):
             digest.update(block)
     return digest.hexdigest()
@@ -171,13 +226,16 @@ def _is_known(reading: Reading, collection: Collection, options: IngestOptions) 
         return True
     try:
         reading.twin = twin, collection.moments_of(twin.id)
+        if keeps_pictures(collection, options):
+            reading.pictures = collection.pictures.copied(twin.id)
     except NotFound:  # deleted between the two queries
         return False
     return True
 
 
 @contextmanager
-def _stage(stage: Stage) -> Iterator[None]:
+def at_stage(stage: Stage) -> Iterator[None]:
+    """What media and files refuse within the block is Unreadable at that stage."""
     try:
         yield
     except (MediaError, NotFound) as error:

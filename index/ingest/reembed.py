@@ -2,6 +2,9 @@
 
 The old one stays as it is, and is searched where its own model runs, until an alias is switched. What is done is on
 disk: after a kill the same call goes on where it was. Files that are gone are named, and stop nothing.
+
+Where an item has stored pictures, at least as large as the new model's input, they are embedded and its file is not
+opened, so that this works while a drive is away: the new model then sees the frames that the old one told apart.
 """
 
 from collections import defaultdict
@@ -14,14 +17,16 @@ from typing import Any
 from ...errors import Conflict
 from ...export.engine import Engine
 from ...media.sampling import Sampling
+from ...media.spec import InputSpec
 from ..atomic import link_or_copy
 from ..catalog import Item, LedgerRow, copy_dismissed, read_ledger
 from ..collection import Collection
 from ..library import Library
 from ..paths import is_gone, printable, storage_errors
+from ..pictures import shown_size
 from .options import IngestOptions
 from .pipeline import ingest_many
-from .reader import Task
+from .reader import Stored, Task
 from .report import Failure
 from .write import Outcome
 
@@ -87,17 +92,22 @@ def open_both(
 
 
 def reembed(
-    source: Collection, target: Collection, engine: Engine, options: IngestOptions | None = None
+    source: Collection,
+    target: Collection,
+    engine: Engine,
+    options: IngestOptions | None = None,
+    from_files: bool = False,
 ) -> Generator[Tally, None, None]:
     """Embeds what the target lacks; gives the growing tally after each item, the first time before any.
 
     Ids, metadata, ages, sampling and dismissed pairs stay; uploaded files become the target's own. What comes into the
     source in the meantime is taken too, and what leaves it leaves the target. Closing the generator stops the work.
-    options: limits and decoder; items are sampled as they were.
+    options: limits and decoder; items are sampled as they were. from_files: also where there are stored pictures.
     """
     options = options or IngestOptions()
     tally = Tally(total=source.count())
     failures = {uri: row for uri, row in read_ledger(target.catalog).items() if row.state == "failed"}
+    mtimes = {} if from_files else {uri: row.mtime_ns for uri, row in read_ledger(source.catalog).items()}
     tried: set[tuple[str, str]] = set()
     yield tally
     while True:
@@ -105,7 +115,8 @@ def reembed(
         for page in source.pages(PAGE):
             new = [item for item in page if (item.id, item.sha256) not in tried]
             tried.update((item.id, item.sha256) for item in new)
-            for (rate, sampling), tasks in _todo(new, source, target, failures, tally).items():
+            stored = {} if from_files else _stored(new, source, target, mtimes)
+            for (rate, sampling), tasks in _todo(new, source, target, stored, failures, tally).items():
                 run = ingest_many(target, engine, tasks, replace(options, frames_per_second=rate, sampling=sampling))
                 with closing(run):
                     for outcome in run:
@@ -120,7 +131,12 @@ def reembed(
 
 
 def _todo(
-    items: list[Item], source: Collection, target: Collection, failures: dict[str, LedgerRow], tally: Tally
+    items: list[Item],
+    source: Collection,
+    target: Collection,
+    stored: dict[str, Stored],
+    failures: dict[str, LedgerRow],
+    tally: Tally,
 ) -> dict[tuple[float, Sampling], list[Task]]:
     """The items to embed, by frame rate and sampling; the others are counted in the tally."""
     there = target.get_many([item.id for item in items])
@@ -128,6 +144,9 @@ def _todo(
     for item in items:
         if item.id in there and there[item.id].sha256 == item.sha256:
             tally.done += 1
+        elif item.id in stored:
+            task = replace(_task(source, target, item), stored=stored[item.id])
+            todo[item.frames_per_second, item.sampling].append(task)
         elif is_gone(item.path):
             tally.gone.append(item.path)
         elif failure := _remembered(failures.get(item.uri), item.path):
@@ -135,6 +154,23 @@ def _todo(
         else:
             todo[item.frames_per_second, item.sampling].append(_task(source, target, item))
     return todo
+
+
+def _stored(items: list[Item], source: Collection, target: Collection, mtimes: dict[str, int]) -> dict[str, Stored]:
+    """By id, the items that have stored pictures large enough for the target's model."""
+    have = source.pictures.which([item.id for item in items])
+    return {
+        item.id: Stored(source, item, mtimes.get(item.uri, 0))
+        for item in items
+        if item.id in have and _is_enough(item, target.spec) and not (_is_upload(source, item) and is_gone(item.path))
+    }
+
+
+def _is_enough(item: Item, spec: InputSpec) -> bool:
+    """Whether the stored picture is as large as the input, or the original is no larger either."""
+    size = shown_size(item.width, item.height)
+    side = max(size) if spec.fit == "pad" else min(size)
+    return side >= spec.size or size == (item.width, item.height)
 
 
 def switch(library: Library, target: Collection, alias: str, tally: Tally) -> None:
@@ -162,11 +198,15 @@ def _remembered(row: LedgerRow | None, path: Path) -> Failure | None:
 def _task(source: Collection, target: Collection, item: Item) -> Task:
     """An item to embed, under its own names; an uploaded file becomes the target's own."""
     path = item.path
-    if path.is_relative_to(source.uploads):
+    if _is_upload(source, item):
         path = target.uploads / item.path.name
         with storage_errors(f"The upload {path.name} cannot be copied"):
             link_or_copy(item.path, path)
     return Task(path, item.uri, item.name, item.id, item.metadata, item.created_at)
+
+
+def _is_upload(source: Collection, item: Item) -> bool:
+    return item.path.is_relative_to(source.uploads)
 
 
 def _follow_deletions(source: Collection, target: Collection, item_ids: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The last step of ingest: what came of a file, good or bad, as item and ledger in one transaction."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,11 +40,24 @@ def write(reading: Reading, collection: Collection, options: IngestOptions, same
             record(collection.catalog, row)
             return Outcome(task.path, task.uri, "unchanged", task.item_id, reading.same.frames)
         state: Literal["added", "updated"] = "updated" if collection.find_by_uri(task.uri) else "added"
-        item = collection.add(_new_item(reading, options, same_cosine), row)
+        new = _new_item(reading, options, same_cosine)
+        item = collection.add(new, row, _pictures(reading, collection, options, new))
         return Outcome(task.path, task.uri, state, item.id, item.frames)
     except Unreadable as failure:
         record(collection.catalog, _ledger_row(reading, options, failure))
         return Outcome(task.path, task.uri, "failed", task.item_id, 0, failure.stage, failure.reason)
+    finally:
+        if reading.pictures is not None:
+            reading.pictures.close()
+
+
+def _pictures(reading: Reading, collection: Collection, options: IngestOptions, new: NewItem) -> Iterable[bytes] | None:
+    """Those of the frames that are stored; None where none are kept, or there is no room for them."""
+    if reading.pictures is None or (places := reading.pictures.places_at(new.start_seconds)) is None:
+        return None
+    if not collection.pictures.has_room(options.frame_store_max_bytes, reading.pictures.size_of(places)):
+        return None
+    return reading.pictures.read(places)
 
 
 def _ledger_row(reading: Reading, options: IngestOptions, failure: Unreadable | None = None) -> LedgerRow:
@@ -98,7 +112,7 @@ def _from_vectors(reading: Reading, options: IngestOptions) -> tuple[dict[str, A
     moments = Moments(
         np.concatenate(reading.vectors),
         seconds,
-        sample_ends(seconds, duration_seconds),
+        np.concatenate(reading.end_seconds) if reading.end_seconds else sample_ends(seconds, duration_seconds),
         np.concatenate(reading.informative),
     )
     about = {"kind": info.kind, "mime": info.mime, "width": info.width, "height": info.height}

@@ -3,8 +3,20 @@
 What shows a frame reads it here and opens no original. The catalog says which file is whose; nothing here has SQL.
 """
 
+from .files import SUFFIX, PictureFiles
 from .jpeg import SIDE, from_jpeg, shown_size, to_jpeg
-from .pictures import Pictures, StoredPicture
+from .pictures import PICTURES_FOLDER, Pictures, StoredPicture
 from .spool import Spool
 
-__all__ = ["SIDE", "Pictures", "Spool", "StoredPicture", "from_jpeg", "shown_size", "to_jpeg"]
+__all__ = [
+    "PICTURES_FOLDER",
+    "SIDE",
+    "SUFFIX",
+    "PictureFiles",
+    "Pictures",
+    "Spool",
+    "StoredPicture",
+    "from_jpeg",
+    "shown_size",
+    "to_jpeg",
+]

@@ -9,13 +9,13 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import CorruptMedia, NotFound
-from ..atomic import flush, scratch_file
+from ..atomic import flush, link_or_copy, scratch_file
 from ..atomic import sweep as sweep_scratch
 from ..catalog import PictureFile
 from ..locks import file_lock
@@ -42,23 +42,22 @@ class PictureFiles:
 
         An error within the block removes it. Raises StorageError when the disk refuses.
         """
-        told = f"Pictures cannot be kept in {self.folder}"
         token = secrets.token_hex(16)
         path = self.path(token)
-        with ExitStack() as stack:
-            with storage_errors(told):
-                self._make_folder(path.parent)
-                scratch, file = stack.enter_context(scratch_file(self.folder))
+        with storage_errors(f"Pictures cannot be kept in {self.folder}"):
+            self._make_folder(path.parent)
+            with scratch_file(self.folder) as (scratch, file):
                 sizes = [file.write(jpeg) for jpeg in jpegs]
                 file.flush()
-                os.fsync(file.fileno())
+                # Nobody looks for this name yet, so it may have it before it is on disk: one wait instead of two.
                 scratch.rename(path)
+                os.fsync(file.fileno())
                 flush(path.parent)
-            try:
-                yield PictureFile(token, np.array(sizes, np.int64))
-            except Exception:  # not for Ctrl-C, which may come when it is named already: then a sweep decides
-                path.unlink(missing_ok=True)
-                raise
+                try:
+                    yield PictureFile(token, np.array(sizes, np.int64))
+                except Exception:  # not for Ctrl-C, which may come when it is named already: then a sweep decides
+                    path.unlink(missing_ok=True)
+                    raise
 
     def read(self, file: PictureFile, places: Sequence[int]) -> list[bytes]:
         """The JPEGs at these places of a file. Raises NotFound without the file, CorruptMedia when it is too short."""
@@ -93,6 +92,13 @@ class PictureFiles:
                 self.path(token).unlink(missing_ok=True)
             except OSError as error:
                 log.warning("pictures that no item has any more cannot be removed now: %s", error)
+
+    def link(self, tokens: Iterable[str], source: "PictureFiles", missing_ok: bool = False) -> None:
+        """Has files of the source here too, as link_or_copy does. OSError; FileNotFoundError for one that is gone."""
+        for token in tokens:
+            self.path(token).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError) if missing_ok else nullcontext():
+                link_or_copy(source.path(token), self.path(token))
 
     def tokens(self) -> Iterator[list[str]]:
         """Those of all files that lie there, in pieces."""

@@ -14,6 +14,8 @@ from ..catalog import (
     PictureFile,
     forget_pictures,
     frames,
+    give_pictures,
+    ids_without_pictures,
     named_pictures,
     picture_bytes,
     picture_files,
@@ -48,6 +50,17 @@ class StoredPicture:
     def pixels(self) -> NDArray[np.uint8]:
         """(H, W, 3) RGB. Raises CorruptMedia."""
         return from_jpeg(self.data)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemFrames:
+    """The stored frames of an item that pictures are made for: start_seconds (T,) float64.
+
+    mark: another one when the frames are others.
+    """
+
+    mark: tuple[object, ...]
+    start_seconds: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +110,49 @@ class Pictures:
         """Takes pictures of a file that is being decoded. StorageError."""
         return Spool(self.files.folder)
 
+    def copied(self, item_id: str) -> Spool | None:
+        """The pictures of an item, to be stored for another one of the same frames; None where it has none."""
+        spool = self.spool()
+        try:
+            for picture in self.all_of(item_id):
+                spool.put(picture.start_seconds, picture.data)
+        except (NotFound, CorruptMedia) as error:
+            log.warning("the stored pictures of %s cannot be copied: %s", item_id, error)
+            return None
+        return spool if len(spool) else None
+
     def written(self, jpegs: Iterable[bytes]) -> AbstractContextManager[PictureFile]:
         """As PictureFiles.written."""
         return self.files.written(jpegs)
+
+    def give(self, item_id: str, of_frames: ItemFrames, jpegs: Iterable[bytes]) -> bool:
+        """Stores the pictures of an item that has none; False when its frames are others by now, or it is gone."""
+        with self.files.written(jpegs) as file:
+            given = give_pictures(self._catalog, item_id, of_frames.mark, file)
+        if not given:
+            self.files.remove([file.token])
+        return given
+
+    def frames_of(self, item_id: str) -> ItemFrames | None:
+        """What pictures an item needs; None when there is no such item."""
+        with self._catalog.read() as db:
+            heads = frames.frame_heads(db, [item_id])
+            stored = self._reader.stored(db, heads).get(item_id)
+        return None if stored is None else ItemFrames(heads[item_id].mark, stored.start_seconds)
+
+    def lacking(self, after: str, limit: int) -> list[str]:
+        """Ids of items without pictures, ascending, those after that one."""
+        with self._catalog.read() as db:
+            return ids_without_pictures(db, after, limit)
+
+    def which(self, item_ids: Sequence[str]) -> set[str]:
+        """Those of the items that have pictures."""
+        with self._catalog.read() as db:
+            return set(picture_files(db, item_ids))
+
+    def has_room(self, max_bytes: int, more_bytes: int = 0) -> bool:
+        """Whether so many more bytes fit into max_bytes of all pictures; 0: there is no such bound."""
+        return max_bytes == 0 or self.total_bytes() + max(1, more_bytes) <= max_bytes
 
     def total_bytes(self) -> int:
         """Of all picture files that items have."""

@@ -16,7 +16,7 @@ _RULES: tuple[tuple[re.Pattern[str], bool, RequiredScope], ...] = (  # path, onl
     (re.compile(r"/v1/snapshots(/.*)?|/v1/collections/[^/]+/(snapshots|verify|export|import)(/.*)?"), False, "admin"),
     (re.compile(rf"{_PLACE}/(search|align|explain)"), False, "search"),
     (re.compile(r"/v1/.*"), True, "search"),
-    (re.compile(rf"{_PLACE}/(items|duplicates|scan)(/.*)?|/v1/jobs/.*"), False, "index"),
+    (re.compile(rf"{_PLACE}/(items|duplicates|scan|fill-pictures)(/.*)?|/v1/jobs/.*"), False, "index"),
 )
 
 

@@ -24,6 +24,7 @@ from ...errors import Overloaded
 from ...export.explanation import SHOWN_SIDE, Explanation, explain
 from ...index.search import Decoded, Stage, Tools, decode
 from ...media.decoding import HERE, Decoder
+from ...media.frames import Frames, Picture
 from ...media.informativeness import informativeness
 from ...media.limits import MediaLimits
 from ...media.preprocess import enough_side
@@ -203,18 +204,18 @@ class Pipeline:
         for source in itertools.islice(sources, count):
             yield self._decoders.submit(timed, source)
 
-    def explain(
-        self, query: Source, query_seconds: float, hit: Source, hit_seconds: float, context: RequestContext
-    ) -> Explanation:
-        """Why the frames shown at those seconds are alike; a picture is itself at any. Runs inside `run`."""
-        side = max(SHOWN_SIDE, enough_side(self.engine.spec))
+    def picture_at(self, source: Source, seconds: float, context: RequestContext) -> Picture:
+        """The picture shown at that second, as large as explain() needs it. Runs inside `run`."""
         with context.stage("decode_ms"):
             # Half a millisecond on, so that a second that was rounded down does not name the frame before.
-            frames = [
-                self.decoder.frame_at(source, seconds + 0.0005, self.limits, side)
-                for source, seconds in ((query, query_seconds), (hit, hit_seconds))
-            ]
+            side = max(SHOWN_SIDE, enough_side(self.engine.spec))
+            picture: Picture = self.decoder.frame_at(source, seconds + 0.0005, self.limits, side).data[0]
         context.check()
+        return picture
+
+    def explain(self, query: Picture, hit: Picture, context: RequestContext) -> Explanation:
+        """Why two pictures (H, W, 3) are alike. Runs inside `run`."""
+        frames = [Frames(picture[None], np.zeros(1)) for picture in (query, hit)]
         queued = perf_counter()
         with self.batcher.exclusive() as engine:
             context.add("queue_ms", perf_counter() - queued)

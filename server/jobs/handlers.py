@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ...export.engine import Engine
 from ...index.duplicates import find_duplicates, report_dict
-from ...index.ingest import IngestOptions, Task, index_folder, ingest_file, reembed, switch, walk
+from ...index.ingest import IngestOptions, Task, fill_pictures, index_folder, ingest_file, reembed, switch, walk
 from ...index.library import Library
 from ...index.paths import printable
 from ...index.search import Tools
 from ..media_input.library_roots import is_inside
 from ..uploads.files import upload_uri
 from .job_run import JobRun
-from .kinds import DUPLICATES, INGEST, REEMBED, SCAN
+from .kinds import DUPLICATES, FILL_PICTURES, INGEST, REEMBED, SCAN
 
 MAX_NAMED_FAILURES = 5  # of the files that a scan could not read
 
@@ -64,7 +64,8 @@ def reembed_collection(context: JobContext, run: JobRun) -> None:
     """Embeds another collection anew into the job's own, and switches the alias when all is there."""
     target, alias = run.collection, run.job.payload["alias"]
     source = context.library.open(str(run.job.payload["source"]))
-    with closing(reembed(source, target, context.engine, context.options)) as steps:
+    from_files = bool(run.job.payload.get("from_files"))
+    with closing(reembed(source, target, context.engine, context.options, from_files)) as steps:
         for tally in steps:
             run.report("embed", tally.seen, tally.total)
     run.advance("switch", tally.seen, tally.total)
@@ -87,6 +88,18 @@ def scan_folder(context: JobContext, run: JobRun) -> None:
     run.succeed(step.total, step.total, note=_failures(failed, len(found.files)))
 
 
+def fill_collection(context: JobContext, run: JobRun) -> None:
+    """Makes the pictures of items that have none; the note names files that could not be read."""
+    with closing(fill_pictures(run.collection, context.options)) as steps:
+        for filled in steps:
+            run.report("read", filled.seen, filled.total)
+    gone = [f"{printable(Path(path.name))}: The file is no longer there." for path in filled.gone]
+    failed = [f"{printable(Path(failure.path.name))}: {failure.reason}" for failure in filled.failed]
+    full = "There is no room for more (frame_store, frame_store_max_bytes)." if filled.no_room else None
+    note = " ".join(filter(None, (full, _failures(gone + failed, filled.total))))
+    run.succeed(filled.seen, filled.total, note=note or None)
+
+
 def _failures(failed: list[str], files: int) -> str | None:
     """A sentence on the files that could not be read; None when there are none."""
     if not failed:
@@ -100,4 +113,5 @@ HANDLERS: Mapping[str, Callable[[JobContext, JobRun], None]] = {
     DUPLICATES: search_duplicates,
     REEMBED: reembed_collection,
     SCAN: scan_folder,
+    FILL_PICTURES: fill_collection,
 }

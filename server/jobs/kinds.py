@@ -4,3 +4,4 @@ INGEST = "ingest"  # an uploaded video
 DUPLICATES = "duplicates"
 REEMBED = "reembed"
 SCAN = "scan"
+FILL_PICTURES = "fill-pictures"

@@ -15,11 +15,11 @@ from ...index.collection import Collection
 from ..uploads.files import forget_upload, sweep_uploads
 from .handlers import HANDLERS, JobContext
 from .job_run import JobCancelled, JobRun, ServerStopping
-from .kinds import INGEST, REEMBED, SCAN
+from .kinds import FILL_PICTURES, INGEST, REEMBED, SCAN
 
 log = logging.getLogger("vicmae.server")
 
-LONG_JOBS = (SCAN, REEMBED)  # between whose steps waiting uploads are run; long jobs wait for each other
+LONG_JOBS = (SCAN, REEMBED, FILL_PICTURES)  # between whose steps waiting uploads are run; long jobs wait for each other
 IDLE_SECONDS = 5.0  # how often an idle worker looks by itself; whoever adds a job wakes it at once
 STOP_SECONDS = 10.0
 
@@ -59,6 +59,7 @@ class Worker:
         return self._thread.is_alive() and not self._stopping
 
     def _run(self) -> None:
+        self._sweep_pictures()
         while not self._stopping:
             try:
                 self._requeue_refused()
@@ -123,6 +124,14 @@ class Worker:
         """Runs an upload of each collection, while a long job runs."""
         for collection in self._collections():
             self._run_next(collection, (INGEST,))
+
+    def _sweep_pictures(self) -> None:
+        """Removes the pictures that a killed process was writing."""
+        for collection in self.context.library.survey()[0]:
+            try:
+                collection.pictures.sweep()
+            except VicmaeError as error:
+                log.warning("pictures of %r that no item has stay for now: %s", collection.name, error)
 
     def _requeue_refused(self) -> None:
         """Puts jobs that the disk refused back into the queue."""

@@ -11,7 +11,17 @@ from .metrics import LibraryCounts
 
 log = logging.getLogger("vicmae.server")
 
-COUNTED = ("items", "images", "videos", "frames", "video_seconds", "size_bytes", "failed_files")
+COUNTED = (
+    "items",
+    "images",
+    "videos",
+    "frames",
+    "video_seconds",
+    "size_bytes",
+    "failed_files",
+    "picture_bytes",
+    "without_pictures",
+)
 
 
 def library_counts(library: Library) -> LibraryCounts:

@@ -137,7 +137,7 @@ function video(item, side) {
 
 function picture(item) {
   const medium = el("img", { alt: item.name, draggable: false });
-  medium.onerror = () => { medium.onerror = null; medium.src = `${item.thumbnail_url}?size=1280`; };
+  medium.onerror = () => { medium.onerror = null; medium.src = `${item.thumbnail_url}?size=1280&exact=true`; };
   medium.src = item.media_url;
   return medium;
 }
@@ -159,5 +159,5 @@ function draw(side, seconds) {
   const now = Date.now();
   if (now - drawn[side] < STILL_EVERY_MS) return;
   drawn[side] = now;
-  sides[side].medium.src = `${sides[side].item.thumbnail_url}?seconds=${seconds.toFixed(2)}&size=640`;
+  sides[side].medium.src = `${sides[side].item.thumbnail_url}?seconds=${seconds.toFixed(2)}&size=640&exact=true`;
 }

@@ -61,7 +61,7 @@ function pictureOf(item, begin) {
 function still(item, second, note) {
   if (!$("player").open) return;
   const image = el("img", { alt: `${item.name} at ${clock(second)}`, draggable: false });
-  image.src = `${item.thumbnail_url}?seconds=${second.toFixed(3)}&size=1280`;
+  image.src = `${item.thumbnail_url}?seconds=${second.toFixed(3)}&size=1280&exact=true`;
   $("player-stage").replaceChildren(image);
   $("player-note").textContent = note;
   $("player-note").hidden = false;

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from ...errors import InvalidRequest
 from ...export import explanation
 from ...index.collection import Collection
-from ...media.reader import Source
+from ...media.frames import Picture
 from ..dependencies import ServicesDependency, run_in_pipeline
 from ..inference.request_context import RequestContext
 from ..media_input.multipart import read_form
@@ -21,7 +21,7 @@ from ..openapi import FILE, form_body
 from ..schemas.base import Timing
 from ..schemas.search import ExplainedSide, ExplainRequest, Explanation
 from ..services import Services
-from .item_files import present_file
+from .item_files import present_file, stored_picture
 from .search import parsed, source_of
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"])
@@ -60,19 +60,21 @@ async def respond(
     """The whole explanation, in a worker thread. media: as in search.py."""
 
     def work(context: RequestContext) -> Explanation:
-        found = present_file(collection, collection.get(body.hit))
-        why = services.pipeline.explain(
-            query_of(collection, body, media), body.seconds, found, body.hit_seconds, context
-        )
+        def picture_of(item_id: str, seconds: float) -> Picture:
+            item = collection.get(item_id)
+            stored = stored_picture(collection, item, seconds)
+            if stored is not None:
+                return stored
+            return services.pipeline.picture_at(present_file(collection, item), seconds, context)
+
+        if body.item is not None:
+            query = picture_of(body.item, body.seconds)
+        else:
+            query = services.pipeline.picture_at(source_of(media), body.seconds, context)
+        why = services.pipeline.explain(query, picture_of(body.hit, body.hit_seconds), context)
         return Explanation(score=why.score, query=shown(why.query), hit=shown(why.hit), timing=Timing(**context.timing))
 
     return JSONResponse((await run_in_pipeline(services, request, work)).model_dump())
-
-
-def query_of(collection: Collection, body: ExplainRequest, media: Any) -> Source:
-    if body.item is not None:
-        return present_file(collection, collection.get(body.item))
-    return source_of(media)
 
 
 def shown(side: explanation.Side) -> ExplainedSide:

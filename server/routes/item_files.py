@@ -3,6 +3,8 @@
 Only files of indexed items are ever served, and only under the type found when they were indexed.
 """
 
+import logging
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +12,18 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from ...errors import FileGone, NotFound
+from ...errors import CorruptMedia, FileGone, NotFound
 from ...index.catalog import items as index
 from ...index.collection import Collection
 from ...index.paths import present
+from ...index.pictures import shown_size
+from ...media import thumbnails
+from ...media.frames import Picture
 from ..dependencies import ServicesDependency
 from ..file_response import RangeFileResponse
 from ..services import Services
+
+log = logging.getLogger("vicmae.server")
 
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"])
 
@@ -33,16 +40,20 @@ async def item_thumbnail(
     request: Request,
     seconds: Annotated[float, Query(ge=0, allow_inf_nan=False)] = 0.0,
     size: Annotated[int, Query(ge=16, le=2048, description="longest side in pixels")] = 320,
+    exact: Annotated[bool, Query(description="the very frame of that second, from the file")] = False,
 ) -> Response:
-    """The picture, or the video's frame at that second, as a small JPEG."""
+    """The picture, or the video's stored frame that stands for that second, as a small JPEG.
+
+    Where no picture is stored, or a smaller one, the file is read; where that is away, what is stored is shown.
+    """
     seconds = round(seconds, 3)
     collection, item = await to_thread.run_sync(find, services, name, item_id)
-    etag = f'"{item.sha256[:24]}-{seconds:g}-{size}"'
+    etag = f'"{item.sha256[:24]}-{seconds:g}-{size}-{exact:d}"'
     headers = {"etag": etag, "cache-control": "private, max-age=86400"}
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
     jpeg = await to_thread.run_sync(
-        thumbnail_of, services, collection, item, seconds, size, limiter=services.thumbnail_threads
+        thumbnail_of, services, collection, item, seconds, size, exact, limiter=services.thumbnail_threads
     )
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 
@@ -63,14 +74,38 @@ def find(services: Services, name: str, item_id: str) -> tuple[Collection, index
     return collection, collection.get(item_id)
 
 
-def thumbnail_of(services: Services, collection: Collection, item: index.Item, seconds: float, size: int) -> bytes:
-    key = (item.sha256, seconds, size)
+def thumbnail_of(
+    services: Services, collection: Collection, item: index.Item, seconds: float, size: int, exact: bool
+) -> bytes:
+    """Of the stored picture where it is large enough, or where the file is away; else, and where exact, of the file."""
+    key = (item.sha256, seconds, size, exact)
     jpeg = services.thumbnails.get(key)
     if jpeg is None:
-        # Half a millisecond on, so that a second that was rounded down does not name the frame before.
-        jpeg = services.decoder.thumbnail(present_file(collection, item), seconds + 0.0005, size, services.limits)
+        is_enough = (size <= stored_side(item) and not exact) or not item.path.is_file()
+        stored = stored_picture(collection, item, seconds) if is_enough else None
+        if stored is not None:
+            jpeg = thumbnails.thumbnail_of(stored, size)
+        else:
+            # Half a millisecond on, so that a second that was rounded down does not name the frame before.
+            jpeg = services.decoder.thumbnail(present_file(collection, item), seconds + 0.0005, size, services.limits)
         services.thumbnails.put(key, jpeg)
     return jpeg
+
+
+def stored_picture(collection: Collection, item: index.Item, seconds: float) -> Picture | None:
+    """The stored picture that stands for that second; None where there is none, or it is damaged."""
+    stored = collection.pictures_at(item.id, [seconds])[0]
+    try:
+        return None if stored is None else stored.pixels()
+    except CorruptMedia as error:
+        log.warning("the file of %s is read instead of its stored picture: %s", item.id, error)
+        return None
+
+
+def stored_side(item: index.Item) -> float:
+    """The longest side that the stored picture is large enough for: any where it is as large as the original."""
+    size = shown_size(item.width, item.height)
+    return inf if size == (item.width, item.height) else max(size)
 
 
 def original(services: Services, name: str, item_id: str) -> RangeFileResponse:

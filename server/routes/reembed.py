@@ -18,7 +18,8 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["collections"])
 def reembed(name: str, body: ReembedRequest, services: ServicesDependency, response: Response) -> Accepted:
     """Starts it, or names the job that does it already. The collection of the name stays as it is."""
     source, target = open_both(services.library, name, body.into, services.engine, body.alias)
-    job = enqueue_once(target, services.worker, REEMBED, {"source": source.name, "alias": body.alias})
+    payload = {"source": source.name, "alias": body.alias, "from_files": body.from_files}
+    job = enqueue_once(target, services.worker, REEMBED, payload)
     return accepted(target, job, response)
 
 

@@ -19,6 +19,8 @@ class Collection(BaseModel):
     video_seconds: float
     size_bytes: int
     failed_files: int
+    picture_bytes: int = Field(description="of the stored pictures")
+    without_pictures: int = Field(description="items that have no stored pictures; their files are read instead")
 
 
 class DamagedCollection(BaseModel):
@@ -49,6 +51,7 @@ class Aliases(BaseModel):
 class ReembedRequest(Request):
     into: str = Field(description="the new collection; one that was begun before is gone on with")
     alias: str | None = Field(None, description="a name that shall mean the new collection when it is complete")
+    from_files: bool = Field(False, description="read the original files also where pictures are stored")
 
 
 class FailedFile(BaseModel):

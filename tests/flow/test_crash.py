@@ -20,12 +20,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from made_crashes import Deed, Made, World, deeds, do, endless, killed_at, steps
+from made_crashes import Deed, Made, World, deeds, do, endless, has_pictures, killed_at, steps
 from made_items import DIM, ENGINE, unit_vectors
 from made_media import write_image, write_video
+from made_pictures import is_of
 
 from vicmae.index.backup.snapshot import create, restore, unpacked, verify_snapshot
 from vicmae.index.backup.verify import verify
+from vicmae.index.catalog import picture_tokens
+from vicmae.index.collection import Collection
 from vicmae.index.library import Library, open_folder
 
 SCRIPT = """
@@ -100,6 +103,9 @@ def test_kill_at_any_moment(tmp_path: Path, media: Path) -> None:
             for item in items.values():
                 assert item.frames == (FRAMES if item.kind == "video" else 1)
                 assert len(collection.moments_of(item.id).vectors) == item.frames
+                assert len([*collection.pictures.all_of(item.id)]) == item.frames
+            collection.pictures.sweep()
+            assert collection.pictures.spare() == 0
             database = sqlite3.connect(collection.catalog.path)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -180,6 +186,7 @@ def found_world(library: Library, data: Path, known: World) -> World:
         assert verdict.faults == []
         assert verdict.counts["ledger"] == (len(items) if collection.name == "c" else 0)
         everything = np.concatenate([unit_vectors(made.seed, made.frames) for made in held.values()] or [NOTHING])
+        assert_pictures(collection, held)
         for item_id, made in held.items():
             assert np.allclose(collection.moments_of(item_id).vectors, unit_vectors(made.seed, made.frames), atol=1e-3)
         query = unit_vectors(5, 2)
@@ -197,6 +204,21 @@ def found_world(library: Library, data: Path, known: World) -> World:
                     for item in collection.items(1000)[0]
                 }
     return replace(world, aliases=library.aliases.all(), snapshots=snapshots)
+
+
+def assert_pictures(collection: Collection, held: dict[str, Made]) -> None:
+    """Every item shows its own pictures, if it has any; maintenance leaves no file that nobody has."""
+    shown = collection.pictures_of_many({item_id: [made.frames / 2 - 0.25] for item_id, made in held.items()})
+    for item_id, made in held.items():
+        (found,) = shown[item_id]
+        assert found is None or is_of(found, made.seed, made.frames - 1)
+        # An import has none, and what is being filled has or has not.
+        assert found is not None or not has_pictures(made) or collection.name == "again"
+    collection.pictures.sweep()
+    assert collection.pictures.spare() == 0 and collection.pictures.faults() == {}
+    with collection.catalog.read() as db:
+        named = {collection.pictures.files.path(token) for token in picture_tokens(db)}
+    assert {path for path in collection.pictures.files.folder.rglob("*") if path.is_file()} == named
 
 
 def new_world(data: Path) -> World:
@@ -223,7 +245,7 @@ def test_two_hundred_kills_of_a_mixed_workload(forks: ForkServerContext, quick_p
         assert found in [world, *passed], f"seed {seed}: {acknowledged} deeds, then killed within {under_way}"
         world = found
     print(f"acknowledged: {dict(done)}")
-    assert len(done) == 11, "every kind of deed was done"
+    assert len(done) == 12, "every kind of deed was done"
     with Library(quick_path) as library:
         create(library.open("c"), quick_path / "snapshots" / "last.tar")
         restore(library, quick_path / "snapshots" / "last.tar", force=True)
@@ -236,7 +258,7 @@ def a_world(data: Path, deed: Deed) -> World:
     """Two collections, and a snapshot of something older; the deed is possible."""
     world = new_world(data)
     plan: list[Deed] = [
-        ("add", {"a": Made(1, 3, {}), "b": Made(2, 30, {"x": 1}), "u": Made(3, 1, {}, True)}),
+        ("add", {"a": Made(1, 3, {}), "b": Made(3, 30, {"x": 1}), "u": Made(2, 1, {}, True)}),
         ("snapshot", "old.tar"),
         ("import",),
         ("put", "u", Made(4, 2, {}, True)),
@@ -261,7 +283,8 @@ def a_world(data: Path, deed: Deed) -> World:
         ("drop", "again"),
         ("alias", "now", "c"),
         ("seal", True),
-        ("put", "u", Made(9, 4, {}, True)),
+        ("put", "u", Made(10, 4, {}, True)),
+        ("fill",),
     ],
     ids=lambda deed: deed[0],
 )

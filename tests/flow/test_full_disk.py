@@ -7,14 +7,16 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import typer
+from made_crashes import fill
 from made_items import ENGINE, new_item
 from made_media import write_image, write_video
+from made_pictures import jpegs_of
 from served import ITEMS, SEARCH, added, finished_job, problem, send, served
 from typer.testing import CliRunner
 
@@ -23,6 +25,7 @@ from vicmae.index import cli
 from vicmae.index.backup.exchange import export_vectors, import_vectors
 from vicmae.index.backup.snapshot import create, restore, verify_snapshot
 from vicmae.index.backup.verify import verify
+from vicmae.index.collection import Collection
 from vicmae.index.duplicates import find_duplicates
 from vicmae.index.library import Library
 from vicmae.index.vectors import merge_policy
@@ -89,13 +92,17 @@ def test_each_work_on_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -
     with Library(data) as library:
         collection = library.create("c", ENGINE)
         for seed in range(20):
-            collection.add(new_item(seed, 10))
+            new = new_item(seed, 10)
+            collection.add(new, pictures=jpegs_of(new) if seed % 2 else None)
         library.set_alias("now", "c")
         create(collection, away / "c.tar")
         export_vectors(collection, away / "c.npz")
         big = new_item(99, 4000)
         works: list[Callable[[], object]] = [
             lambda: library.open("c").add(big),
+            lambda: library.open("c").add(new_item(98, 1), pictures=[b"x" * 20_000]),
+            lambda: fill(library.open("c")),
+            lambda: _spooled(library.open("c")),
             lambda: library.create("d", ENGINE),
             lambda: library.set_alias("other", "c"),
             lambda: create(library.open("c"), away / "d.tar"),
@@ -116,6 +123,7 @@ def test_each_work_on_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -
             assert not collection.index.seal()
             assert collection.index.search(new_item(3).vectors[:1], 1)[0][0, 0] > 0.99
             assert verify(collection).faults == []
+            assert collection.pictures.spare() == 0
         assert everything(library) == before
         assert sorted(path.name for path in away.iterdir()) == files
         assert collection.index.seal()
@@ -125,6 +133,12 @@ def test_each_work_on_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -
         assert {*library.names()} == {"c", "d", "e", "f"}
         assert verify_snapshot(away / "d.tar")[1].is_well
     assert not [path.name for path in data.joinpath("collections").iterdir() if path.name.startswith(".")]
+
+
+def _spooled(collection: Collection) -> None:
+    with closing(collection.pictures.spool()) as spool:
+        for second in range(200):
+            spool.put(float(second), b"x" * 20_000)
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)

@@ -22,6 +22,7 @@ from vicmae.index.backup.manifest import read_manifest
 from vicmae.index.backup.snapshot import create, restore, verify_snapshot
 from vicmae.index.backup.verify import verify
 from vicmae.index.collection import Collection
+from vicmae.index.ingest import fill_pictures
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.ingest.reader import Task
 from vicmae.index.library import Library
@@ -60,7 +61,14 @@ def answers(collection: Collection) -> list[tuple[str, float]]:
 def test_a_sound_collection_is_well(collection: Collection) -> None:
     verdict = verify(collection)
     assert verdict.faults == []
-    assert verdict.counts == {"items": 11, "frames": 56, "ledger": 1, "uploads": 1, "vectors_in_index": 56}
+    assert verdict.counts == {
+        "items": 11,
+        "frames": 56,
+        "ledger": 1,
+        "uploads": 1,
+        "picture_files": 1,
+        "vectors_in_index": 56,
+    }
     assert ["10 indexed files" in note for note in verdict.notes] == [True]
 
 
@@ -75,6 +83,9 @@ def test_a_sound_collection_is_well(collection: Collection) -> None:
         ("UPDATE ledger SET uri = 'file:///x', item_id = ?", "nobody", "file:///x"),
         ("UPDATE frames SET end_seconds = ? WHERE vector_id = 3", -1.0, "end before they start"),
         ("UPDATE media SET size_bytes = ? WHERE id = 'mine'", 1, "expected 1"),
+        ("UPDATE pictures SET sizes = ? WHERE media_id = 'mine'", bytes(8), "a picture of each of their frames: mine"),
+        ("UPDATE pictures SET sizes = ? WHERE media_id = 'mine'", bytes(4), "pictures of 1 items cannot be read (mine"),
+        ("UPDATE pictures SET token = ? WHERE media_id = 'mine'", "ab" * 16, "No such file or directory"),
     ],
 )
 def test_what_does_not_agree_is_told(collection: Collection, statement: str, value: object, told: str) -> None:
@@ -97,6 +108,17 @@ def test_a_missing_upload_is_told(collection: Collection) -> None:
     assert any("belong to no item" in note for note in verify(collection).notes)
 
 
+def test_a_missing_picture_file_is_told_and_made_anew(collection: Collection) -> None:
+    (stored,) = collection.pictures.files.folder.rglob("*.pictures")
+    stored.rename(stored.with_stem(stored.stem[:2] + "cd" * 15))
+    verdict = verify(collection)
+    assert ["vicmae collections fill-pictures c" in fault for fault in verdict.faults] == [True]
+    assert any("1 picture files belong to no item" in note for note in verdict.notes)
+    list(fill_pictures(collection))
+    verdict = verify(collection)
+    assert verdict.faults == [] and not any("picture files" in note for note in verdict.notes)
+
+
 def test_a_snapshot_is_proved_and_restored(library: Library, collection: Collection, tmp_path: Path) -> None:
     before = answers(collection)
     items = collection.items(100)[0]
@@ -112,6 +134,8 @@ def test_a_snapshot_is_proved_and_restored(library: Library, collection: Collect
     assert answers(restored) == before
     assert [vars(item) for item in restored.items(100)[0]] == [vars(item) for item in items]
     assert restored.get("mine").path.stat().st_size == items[0].size_bytes
+    (shown,) = restored.pictures_at("mine", [0.0])
+    assert shown is not None and shown.pixels().shape == (120, 160, 3) and restored.pictures.spare() == 0
     copy = restore(library, tmp_path / "c.tar", "copy")
     assert (copy.name, answers(copy)) == ("copy", before)
     assert {path.name for path in library.folder.iterdir()} == {"c", "copy"}
@@ -163,7 +187,8 @@ def test_every_changed_byte_is_noticed(library: Library, collection: Collection,
     good = (tmp_path / "c.tar").read_bytes()
     with tarfile.open(tmp_path / "c.tar") as tar:
         places = {info.name: info.offset_data + info.size // 2 for info in tar if info.name != "manifest.json"}
-    assert set(places) == {"catalog.sqlite", "canaries.json", "uploads/abc.png"}
+    (stored,) = (name for name in places if name.startswith("pictures/"))
+    assert set(places) == {"catalog.sqlite", "canaries.json", stored, "uploads/abc.png"}
     for name, place in places.items():
         bad = tmp_path / "bad.tar"
         bad.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])

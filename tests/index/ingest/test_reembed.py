@@ -19,6 +19,7 @@ from vicmae.errors import Conflict
 from vicmae.export.engine import FakeEngine
 from vicmae.index import cli
 from vicmae.index.catalog.dismissals import dismiss, dismissed
+from vicmae.index.catalog.ledger import read_ledger
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
@@ -54,8 +55,8 @@ def fill(library: Library, folder: Path, pictures: int = 4) -> Collection:
     return collection
 
 
-def run_all(source: Collection, target: Collection) -> Tally:
-    return list(reembed(source, target, NEW))[-1]
+def run_all(source: Collection, target: Collection, from_files: bool = True) -> Tally:
+    return list(reembed(source, target, NEW, from_files=from_files))[-1]
 
 
 def test_everything_but_the_vectors_stays(tmp_path: Path) -> None:
@@ -90,6 +91,51 @@ def test_gone_and_broken_files_are_named(tmp_path: Path) -> None:
         write_image(tmp_path / "2.png", 22)
         assert run_all(source, target).done == 5
         assert old.count() == 6
+
+
+def test_stored_pictures_are_embedded_and_no_file_is_opened(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    with Library(tmp_path / "data") as library:
+        old = fill(library, media)
+        film = write_video(media / "long.mp4", 8, seconds=6)
+        item_id = ingest_file(old, ENGINE, film, IngestOptions(2.0)).item_id
+        ledger = read_ledger(old.catalog)
+        media.rename(tmp_path / "away")
+        source, target = open_both(library, "old", "new", NEW)
+        tally = run_all(source, target, from_files=False)
+        assert (tally.total, tally.done, tally.gone, tally.failed) == (7, 7, [], [])
+        for one, other in zip(old.items(100)[0], target.items(100)[0], strict=True):
+            assert (one.id, one.sha256, one.frames) == (other.id, other.sha256, other.frames)
+            was, now = old.moments_of(one.id), target.moments_of(other.id)
+            assert (was.start_seconds == now.start_seconds).all() and (was.end_seconds == now.end_seconds).all()
+            assert (was.vectors * now.vectors).sum(axis=1).min() > 0.98  # the same model under another name
+        assert read_ledger(target.catalog) == ledger  # `index` finds the files unchanged when they are back
+        was_shown, now_shown = (collection.pictures_at(item_id, [3.0])[0] for collection in (old, target))
+        assert was_shown and now_shown and was_shown.data == now_shown.data
+        assert target.stats()["without_pictures"] == 0
+
+
+def test_where_a_picture_is_too_small_for_the_model_the_file_is_read(tmp_path: Path) -> None:
+    with Library(tmp_path / "data") as library:
+        old = library.create("old", ENGINE)
+        for name, size in (("large", (800, 800)), ("small", (90, 90))):
+            ingest_file(old, ENGINE, write_image(tmp_path / f"{name}.png", 1 + len(name), size))
+        for path in tmp_path.glob("*.png"):
+            path.unlink()
+        fine = FakeEngine(size=384, fingerprint="fine")
+        tally = [*reembed(*open_both(library, "old", "new", fine), fine)][-1]
+        assert (tally.done, tally.gone) == (1, [tmp_path / "large.png"])
+
+
+def test_a_damaged_picture_file_is_named(tmp_path: Path) -> None:
+    with Library(tmp_path / "data") as library:
+        old = library.create("old", ENGINE)
+        ingest_file(old, ENGINE, write_image(tmp_path / "a.png", 1))
+        (stored,) = old.pictures.files.folder.rglob("*.pictures")
+        stored.write_bytes(b"no picture" * 1000)
+        tally = run_all(*open_both(library, "old", "new", NEW), from_files=False)
+        assert [failure.stage for failure in tally.failed] == ["decode"] and "verify" in tally.failed[0].reason
 
 
 def test_what_happens_in_the_meantime_is_followed(tmp_path: Path) -> None:
@@ -157,7 +203,18 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("vicmae.export.engine.open_engine", lambda folder, **options: NEW)
     app = typer.Typer()
     cli.register(app)
-    words = ["reembed", "-c", "now", "--into", "new", "--alias", "now", "--data", str(tmp_path / "data")]
+    words = [
+        "reembed",
+        "-c",
+        "now",
+        "--into",
+        "new",
+        "--alias",
+        "now",
+        "--from-files",
+        "--data",
+        str(tmp_path / "data"),
+    ]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3, result.output
     first, second = result.stdout.splitlines()
@@ -166,7 +223,7 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with Library(tmp_path / "data") as library:
         assert library.aliases.target("now") == "new"
     again = ["reembed", "-c", "old", "--into", "new", "--json", "--data", str(tmp_path / "data")]
-    assert json.loads(CliRunner().invoke(app, again).stdout)["embedded"] == 3
+    assert json.loads(CliRunner().invoke(app, again).stdout)["embedded"] == 4  # the picture of the one that is gone
 
 
 def test_over_http(tmp_path: Path) -> None:

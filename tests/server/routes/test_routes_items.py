@@ -199,8 +199,8 @@ def test_aliases_are_taken_everywhere_and_switched(client: httpx.Client, tmp_pat
 
 def test_a_thumbnail_shows_the_second(client: httpx.Client, tmp_path: Path) -> None:
     item_id = added(client, write_video(tmp_path / "v.mp4", seed=4))
-    for second in (0.0, 3.3):
-        answer = client.get(f"{ITEMS}/{item_id}/thumbnail?seconds={second}&size=80")
+    for second, exact in ((0.0, "true"), (3.3, "true"), (3.0, "false")):
+        answer = client.get(f"{ITEMS}/{item_id}/thumbnail?seconds={second}&size=80&exact={exact}")
         assert answer.headers["content-type"] == "image/jpeg"
         shown = Image.open(io.BytesIO(answer.content))
         assert shown.size == (80, 60)
@@ -208,6 +208,22 @@ def test_a_thumbnail_shows_the_second(client: httpx.Client, tmp_path: Path) -> N
         assert sum(ImageStat.Stat(ImageChops.difference(shown, wanted)).mean) / 3 < 12
     again = client.get(answer.url, headers={"if-none-match": answer.headers["etag"]})
     assert again.status_code == 304 and not again.content
+
+
+def test_a_thumbnail_is_the_stored_picture(client: httpx.Client, tmp_path: Path) -> None:
+    """That of the frame which stands for the second; also where the file is away, however it is asked for."""
+    item_id = added(client, write_video(tmp_path / "v.mp4", seed=31))
+    url = f"{ITEMS}/{item_id}/thumbnail"
+    stored = client.get(f"{url}?seconds=3.3").content
+    assert stored == client.get(f"{url}?seconds=3").content != client.get(f"{url}?seconds=3.3&exact=true").content
+    (upload,) = (tmp_path / "data/collections/default/uploads").iterdir()
+    upload.unlink()
+    assert (
+        client.get(f"{url}?seconds=3.3&exact=true&size=161").content == client.get(f"{url}?seconds=3&size=161").content
+    )
+    wish = {"item": item_id, "seconds": 1, "hit": item_id, "hit_seconds": 3}
+    assert client.post("/v1/collections/default/explain", json=wish).status_code == 200
+    problem(client.get(f"{ITEMS}/{item_id}/media"), 410)
 
 
 def test_media_is_served_in_ranges_and_safely(client: httpx.Client, tmp_path: Path) -> None:
