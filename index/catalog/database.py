@@ -43,6 +43,7 @@ class Catalog:
         self.path = path
         self._idle: list[sqlite3.Connection] = []
         self._lock = Lock()
+        self._writing = Lock()
         self._closed = False
         if not create and not path.is_file():
             raise NotFound(f"There is no catalog at {path}.")
@@ -69,7 +70,8 @@ class Catalog:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A connection inside one write transaction: all of it is on disk when the block ends, or none."""
-        with self._transaction("BEGIN IMMEDIATE") as db:
+        # SQLite would keep looking whether another thread has ended; a lock wakes the next one at once.
+        with self._writing, self._transaction("BEGIN IMMEDIATE") as db:
             yield db
             if self.is_gone():
                 raise NotFound(f"The catalog {self.path} was dropped or replaced while it was in use.")

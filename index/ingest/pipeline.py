@@ -6,6 +6,7 @@ itself, vectors and ledger together: what a crash interrupts the next run does, 
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Full, Queue
@@ -18,6 +19,8 @@ from ..collection import Collection
 from .options import IngestOptions
 from .reader import Chunk, Reading, Task, Unreadable, read
 from .write import Outcome, write
+
+WRITERS = 4  # files written at once, so that they wait for the disk together
 
 # (frames embedded, frames expected); the expectation is a guess from the duration.
 Progress = Callable[[int, int], None]
@@ -60,16 +63,18 @@ def ingest_many(
     options = options or IngestOptions()
     tasks = [file if isinstance(file, Task) else Task.of(file) for file in files]
     left = len(tasks)
-    with _decoding(tasks, collection, options) as waiting:
+    same_cosine = engine.calibration.folding_cosine
+    with _decoding(tasks, collection, options) as waiting, ThreadPoolExecutor(WRITERS, "write") as writers:
         while left:
             batch = _take(waiting, engine.max_batch)
-            _embed(engine, [(reading, chunk) for reading, chunk in batch if chunk is not None])
-            for reading, chunk in batch:
-                if chunk is None:
-                    left -= 1
-                    yield write(reading, collection, options, engine.calibration.folding_cosine)
-                elif on_progress is not None:
+            parts = [(reading, chunk) for reading, chunk in batch if chunk is not None]
+            _embed(engine, parts)
+            if on_progress is not None:
+                for reading, _ in parts:
                     on_progress(reading.task.path, *_progress(reading, options))
+            complete = [reading for reading, chunk in batch if chunk is None]
+            left -= len(complete)
+            yield from writers.map(lambda reading: write(reading, collection, options, same_cosine), complete)
 
 
 _Part = tuple[Reading, Chunk | None]  # None: this file is complete

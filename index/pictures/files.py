@@ -24,6 +24,7 @@ from ..paths import storage_errors
 log = logging.getLogger(__name__)
 
 SUFFIX = ".pictures"
+FOLDERS = [f"{number:02x}" for number in range(256)]  # the beginnings of tokens
 
 
 class PictureFiles:
@@ -45,7 +46,7 @@ class PictureFiles:
         token = secrets.token_hex(16)
         path = self.path(token)
         with storage_errors(f"Pictures cannot be kept in {self.folder}"):
-            self._make_folder(path.parent)
+            self._make_folders()
             with scratch_file(self.folder) as (scratch, file):
                 sizes = [file.write(jpeg) for jpeg in jpegs]
                 file.flush()
@@ -131,8 +132,10 @@ class PictureFiles:
         except OSError:
             return False
 
-    def _make_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
+    def _make_folders(self) -> None:
+        """All that there will be, so that the disk is waited for once."""
+        if not (self.folder / FOLDERS[-1]).is_dir():
+            for name in FOLDERS:
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
             flush(self.folder)
             flush(self.folder.parent)
