@@ -58,7 +58,7 @@ def ingest_many(
 
     As many files as the decoder has workers are decoded while the engine works, in bounded memory.
     An Outcome is given after its file is on disk. Closing the generator early, or an exception such as
-    Ctrl-C, stops the threads; files under way are left for the next run.
+    Ctrl-C, stops the threads; files that are being written are finished, others under way are left for the next run.
     """
     options = options or IngestOptions()
     tasks = [file if isinstance(file, Task) else Task.of(file) for file in files]

@@ -298,7 +298,8 @@ def test_stopping_early_ends_the_threads_and_keeps_what_was_told(collection: Col
     with closing(ingest_many(collection, ENGINE, paths)) as run:
         told = [next(run) for _ in range(3)]
     assert threading.active_count() == before
-    assert {item.id for item in collection.items()[0]} == {outcome.item_id for outcome in told}
+    kept = {item.id for item in collection.items()[0]}  # those that were being written are finished too
+    assert {outcome.item_id for outcome in told} <= kept and len(kept) < len(paths)
 
 
 def test_an_engine_that_fails_stops_the_run(
