@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from made_items import ENGINE, new_item
+from made_pictures import jpegs_of
 from typer.testing import CliRunner, Result
 
 from vicmae.errors import InvalidRequest
+from vicmae.index.library import Library
 from vicmae.server import cli
 from vicmae.server.run import listening_socket, web_address
 
@@ -76,6 +79,19 @@ def test_doctor_looks_and_changes_nothing(app: typer.Typer, tmp_path: Path) -> N
     data = tmp_path / "not" / "yet"
     answer = run(app, "doctor", "--data", str(data), "--bundle", str(tmp_path))
     assert not data.exists() and "✗ bundle" in answer.stdout
+
+
+def test_doctor_tells_which_items_have_no_pictures(app: typer.Typer, tmp_path: Path) -> None:
+    with Library(tmp_path) as library:
+        collection = library.create("c", ENGINE)
+        new = new_item(1, 2)
+        collection.add(new, pictures=jpegs_of(new))
+        words = ("doctor", "--json", "--data", str(tmp_path), "--bundle", str(tmp_path))
+        assert json.loads(run(app, *words).stdout)["pictures"]["state"] == "ok"
+        collection.add(new_item(2))
+    told = json.loads(run(app, *words).stdout)["pictures"]
+    assert told["state"] == "note" and told["collections"]["c"]["without_pictures"] == 1
+    assert "1 items of c have none" in told["detail"] and "vicmae collections fill-pictures" in told["detail"]
 
 
 def test_doctor_refuses_a_data_folder_that_is_a_file(app: typer.Typer, tmp_path: Path) -> None:
