@@ -25,8 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vicmae.errors import MediaError
-from vicmae.export.choice import open_engine
-from vicmae.export.engine import Engine
+from vicmae.export.engine import Engine, open_engine
 from vicmae.index.collection import Collection
 from vicmae.index.ingest import IngestOptions, open_both, reembed
 from vicmae.index.ingest.pipeline import ingest_many
