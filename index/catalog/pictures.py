@@ -62,15 +62,18 @@ def ids_without_pictures(db: Transaction, after: str, limit: int) -> list[str]:
     return [row[0] for row in db.execute(query, (after, limit))]
 
 
-def give_pictures(catalog: Catalog, item_id: str, mark: tuple[object, ...], file: PictureFile) -> bool:
-    """Says which file is that of an item without one; False when its frames are others than those of the mark.
+def give_pictures(
+    catalog: Catalog, item_id: str, file: PictureFile, mark: tuple[object, ...], before: str | None
+) -> bool:
+    """Says which file is an item's, if its frames and its file are still those for which this one was made.
 
-    mark: of its Head, when the pictures were made.
+    mark: of its Head; before: the token of its file until now, None where it has none.
     """
     with catalog.write() as db:
-        head = frame_heads(db, [item_id]).get(item_id)
-        if head is None or head.mark != mark or picture_files(db, [item_id]):
+        head, held = frame_heads(db, [item_id]).get(item_id), picture_files(db, [item_id]).get(item_id)
+        if head is None or head.mark != mark or (held.token if held else None) != before:
             return False
+        forget_pictures(db, [item_id])
         insert_pictures(db, item_id, file)
     return True
 

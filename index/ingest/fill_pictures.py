@@ -70,17 +70,17 @@ class Filled:
 def fill_pictures(collection: Collection, options: IngestOptions | None = None) -> Generator[Filled, None, None]:
     """Gives the growing count, the first time before any item. Closing the generator stops the work.
 
-    Picture files that are lost or cut short are made anew too. options: limits, decoder and the frame store's bound;
-    items are sampled as they were.
+    Picture files that are lost or cut short are made anew too, and stay what they are until then.
+    options: limits, decoder and the frame store's bound; items are sampled as they were.
     """
     options = options or IngestOptions()
     collection.pictures.sweep()
-    collection.pictures.drop(collection.pictures.faults())
-    filled = Filled(collection.stats()["without_pictures"])
+    lost = [*collection.pictures.faults()]
+    filled = Filled(collection.stats()["without_pictures"] + len(lost))
     yield filled
     with ThreadPoolExecutor(options.decoder.workers, "fill") as pool:
         try:
-            for page in _pages(collection):
+            for page in _pages(collection, lost):
                 made = pool.map(lambda item: _fill(collection, item, options), page)
                 for item, outcome in zip(page, made, strict=True):
                     filled.count(item, outcome)
@@ -91,8 +91,10 @@ def fill_pictures(collection: Collection, options: IngestOptions | None = None) 
             pool.shutdown(cancel_futures=True)
 
 
-def _pages(collection: Collection) -> Iterator[list[Item]]:
-    """The items without pictures."""
+def _pages(collection: Collection, lost: list[str]) -> Iterator[list[Item]]:
+    """The items that lost their pictures, and those without."""
+    for first in range(0, len(lost), PAGE):
+        yield [*collection.get_many(lost[first : first + PAGE]).values()]
     after = ""
     while page := collection.pictures.lacking(after, PAGE):
         yield [*collection.get_many(page).values()]

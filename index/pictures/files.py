@@ -50,11 +50,11 @@ class PictureFiles:
             with scratch_file(self.folder) as (scratch, file):
                 sizes = [file.write(jpeg) for jpeg in jpegs]
                 file.flush()
-                # Nobody looks for this name yet, so it may have it before it is on disk: one wait instead of two.
-                scratch.rename(path)
-                os.fsync(file.fileno())
-                flush(path.parent)
                 try:
+                    # Nobody looks for this name yet, so it may have it before it is on disk: one wait instead of two.
+                    scratch.rename(path)
+                    os.fsync(file.fileno())
+                    flush(path.parent)
                     yield PictureFile(token, np.array(sizes, np.int64))
                 except Exception:  # not for Ctrl-C, which may come when it is named already: then a sweep decides
                     path.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ from ...errors import CorruptMedia, NotFound
 from ..catalog import (
     Catalog,
     PictureFile,
-    forget_pictures,
     frames,
     give_pictures,
     ids_without_pictures,
@@ -56,11 +55,12 @@ class StoredPicture:
 class ItemFrames:
     """The stored frames of an item that pictures are made for: start_seconds (T,) float64.
 
-    mark: another one when the frames are others.
+    mark: another one when the frames are others; token: of the picture file that it has, None without one.
     """
 
     mark: tuple[object, ...]
     start_seconds: NDArray[np.float64]
+    token: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +126,11 @@ class Pictures:
         return self.files.written(jpegs)
 
     def give(self, item_id: str, of_frames: ItemFrames, jpegs: Iterable[bytes]) -> bool:
-        """Stores the pictures of an item that has none; False when its frames are others by now, or it is gone."""
+        """Stores an item's pictures in the place of those that it had; False when it is another by now, or gone."""
         with self.files.written(jpegs) as file:
-            given = give_pictures(self._catalog, item_id, of_frames.mark, file)
-        if not given:
-            self.files.remove([file.token])
+            given = give_pictures(self._catalog, item_id, file, of_frames.mark, of_frames.token)
+        spare = of_frames.token if given else file.token
+        self.files.remove([] if spare is None else [spare])
         return given
 
     def frames_of(self, item_id: str) -> ItemFrames | None:
@@ -138,7 +138,10 @@ class Pictures:
         with self._catalog.read() as db:
             heads = frames.frame_heads(db, [item_id])
             stored = self._reader.stored(db, heads).get(item_id)
-        return None if stored is None else ItemFrames(heads[item_id].mark, stored.start_seconds)
+            file = picture_files(db, [item_id]).get(item_id)
+        if stored is None:
+            return None
+        return ItemFrames(heads[item_id].mark, stored.start_seconds, None if file is None else file.token)
 
     def lacking(self, after: str, limit: int) -> list[str]:
         """Ids of items without pictures, ascending, those after that one."""
@@ -167,12 +170,6 @@ class Pictures:
             for item_id, file in page.items()
         )
         return {item_id: fault for item_id, fault in told if fault is not None}
-
-    def drop(self, item_ids: Iterable[str]) -> None:
-        """These items have no pictures from now on."""
-        with self._catalog.write() as db:
-            tokens = forget_pictures(db, item_ids)
-        self.files.remove(tokens)
 
     def sweep(self) -> int:
         """Removes what kills left: picture files that no item has -> how many. StorageError."""

@@ -93,6 +93,22 @@ def test_a_file_that_gives_other_frames_is_named(collection: Collection, tmp_pat
     assert failure.stage == "decode" and "other frames" in failure.reason
 
 
+def test_lost_pictures_are_made_anew_and_stay_while_the_file_is_away(collection: Collection, tmp_path: Path) -> None:
+    indexed(collection, tmp_path, IngestOptions())
+    before = shown(collection)
+    for number, path in enumerate(sorted(collection.pictures.files.folder.rglob("*.pictures"))[:3]):
+        path.write_bytes(path.read_bytes()[: -1 - number])
+    media = [*tmp_path.glob("*.*")]
+    for path in media:
+        path.rename(path.with_name(f"away-{path.name}"))
+    filled = run(collection)
+    assert (filled.total, filled.done, len(filled.gone)) == (3, 0, 3) and len(collection.pictures.faults()) == 3
+    for path in media:
+        path.with_name(f"away-{path.name}").rename(path)
+    assert run(collection).done == 3
+    assert shown(collection) == before and collection.pictures.faults() == {} and collection.pictures.spare() == 0
+
+
 def test_the_bound_ends_it(collection: Collection, tmp_path: Path) -> None:
     indexed(collection, tmp_path)
     filled = run(collection, IngestOptions(frame_store_max_bytes=9_000))

@@ -118,8 +118,11 @@ def test_a_file_that_is_gone_or_cut_is_told_and_the_rest_goes_on(
     assert is_of(pictures[well.id][1], 3, 2)
     assert gone.id in caplog.text and cut.id in caplog.text
     assert set(collection.pictures.faults()) == {gone.id, cut.id}
-    collection.pictures.drop(collection.pictures.faults())
-    assert collection.pictures.faults() == {} and collection.stats()["without_pictures"] == 2
+    for new in (gone, cut):
+        frames = collection.pictures.frames_of(new.id)
+        assert frames is not None and collection.pictures.give(new.id, frames, jpegs_of(new))
+        assert not collection.pictures.give(new.id, frames, jpegs_of(new))  # it has another file by now
+    assert collection.pictures.faults() == {} and is_of(collection.pictures_at(cut.id, [1.0])[0], 2, 2)
     assert files_of(collection) == named_files(collection)
 
 
