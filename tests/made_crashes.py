@@ -92,7 +92,7 @@ def _deed(chance: Random, world: World) -> Deed:
     name = f"{chance.randrange(10**9)}.tar"
     possible += [("snapshot", name)]
     if world.snapshots:
-        possible += [("restore", chance.choice(list(world.snapshots)))] * 3  # it takes longest, and is killed most
+        possible += [("restore", chance.choice(list(world.snapshots)))]
     if "again" not in world.collections:
         possible += [("import",)]
     elif "again" not in world.aliases.values():
