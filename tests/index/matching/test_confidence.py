@@ -5,6 +5,7 @@ Rivals: which of two items that show the same stretch of a clip is the footage?
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from made_queries import sure
 
 from vicmae.export.calibration import UNCALIBRATED, Calibration
 from vicmae.export.engine.engine import FAKE_CALIBRATION as CALIBRATION
-from vicmae.index.matching import Evidence, Segment, confidence
+from vicmae.index.matching import Evidence, Segment, Verification, confidence
 from vicmae.index.matching.confidence import STILL, discount_rivals
 
 
@@ -93,3 +94,14 @@ def test_a_still_scene_without_a_better_rival_is_less_sure_but_not_unsure() -> N
 
 def test_without_a_curve_there_is_no_confidence_whatever_pixels_say() -> None:
     assert confidence.of_frame(1.0, 1.0, UNCALIBRATED) is None and confidence.of_stretch(1.0, UNCALIBRATED) is None
+
+
+def test_a_registered_pair_is_sure_when_its_content_agrees_whatever_the_inliers() -> None:
+    chances = [confidence.of_verified(registered(residual)) for residual in (0.0, 0.1, 0.3, 0.5, 1.0)]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] > 0.99 and chances[2] > 0.5 and chances[3] < 0.2 and chances[4] < 0.001 + 1e-9
+    assert confidence.of_verified(registered(0.7, inliers=200)) < 0.01
+
+
+def registered(residual: float, inliers: int = 20) -> Verification:
+    return Verification(np.eye(3), False, inliers, 1.0, 1.0, residual, 0.9, (), (), ())
