@@ -97,8 +97,8 @@ def judge_copies(
 
     false: dict[FalseCopy, None] = {}  # each once, however many copies of the two say so
     linked: set[Path] = set()  # files called copies of one that they truly are a copy of
-    for _, pairs in found.groups:
-        for pair in pairs:
+    for group in found.groups:
+        for pair in group.pairs:
             items = found.items[pair.a], found.items[pair.b]
             first, second = sorted(map(source, items))
             if first == second:

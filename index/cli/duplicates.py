@@ -41,9 +41,10 @@ def duplicates(
     bundle: BundleOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find copies: same bytes, re-encoded, cropped, mirrored, framed by bars, or a clip that lies within a film.
+    """Find copies: same bytes, re-encoded, cropped, mirrored, turned, framed, captioned, or a clip within a film.
 
-    A shared intro or shared credits are told apart from duplicates. No file is changed or deleted.
+    The best file of each group is named. A shared intro, other entries of one form, other colours of one product and
+    the like are told apart from duplicates. No file is changed or deleted.
     """
     from ..duplicates import find_duplicates
     from ..library import Library
@@ -79,7 +80,7 @@ def _text(found: "Found", collection: str, form: ReportFormat | None) -> str:
     from ..duplicates import report_csv, report_dict, report_html, report_lines
 
     if form is None:
-        say(f"{len(found.groups)} groups of duplicates, {len(found.shared)} pairs that share something.")
+        say(f"{len(found.groups)} groups of duplicates, {len(found.shared)} pairs that are no duplicates.")
         return "".join(f"{line}\n" for line in report_lines(found))
     report = report_dict(collection, found)
     if form is ReportFormat.html:

@@ -1,63 +1,50 @@
 """Duplicates: which items of a collection are copies of one another, and what else do they share?
 
-Candidates are told by a few frames of each item (blocking.py); they are aligned by their vectors and then looked at
-(matching/evidence.py): a pair whose pixels do not agree is of one kind or place, and is left out. Deletes nothing
-and changes no file.
+Candidates are told by a few frames of each item (blocking.py), aligned by their vectors, and then looked at (looks.py):
+a pair whose pictures do not agree is of one kind or place, and no copy. Deletes nothing and changes no file.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
 
 from ...errors import NotFound
 from ..catalog import Item, dismissed, is_dismissed
 from ..collection import Collection
-from ..matching import Segment, Variant, agreement
+from ..matching import Segment
 from ..search import Tools, shared
 from .blocking import candidate_pairs
-
-Relation = Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
-DUPLICATES = ("exact", "copy", "subclip")
+from .groups import DUPLICATES, Group, Kind, Pair, groups_of
+from .looks import Looks
 
 MOMENTS_KEPT = 128  # items whose vectors are held in memory at once
 WHOLE = 0.8  # share of an item that must be covered to call it contained
 LEAST_SECONDS = 2.0  # a shorter stretch is a coincidence
 EDGE_SECONDS = 15.0  # an intro begins, credits end, within so much of both ends
 COMMON_ITEMS = 3  # a stretch shared with so many others is an intro or the like, whatever its place
+STAGES = {"candidates": 0.25, "align": 0.15, "look": 0.60}  # shares of the work, in their order
+STEPS = 1000  # of the whole work, as progress counts it
 
 Stretches = dict[tuple[str, str], list[Segment]]  # of a pair of ids, the shorter item first
-# (what is being done, how many of how many)
+# (what is being done, steps done, steps in all): steps only grow, over all stages
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two items and what they share; a is the query's side of the segments (empty for images and exact copies).
+class Found:
+    """groups: items that hang together by duplicate pairs; shared: the other pairs.
 
-    kind     exact (same bytes), copy, subclip (a lies within b); intro, credits and overlap are no duplicates
-    variant  how the pictures of b differ from those of a; None when the files could not be read to tell
-    likeness of the best stretch, as in align.Segment
+    unseen  pairs that look like copies by their vectors, whose pictures could not be looked at: in no group
     """
 
-    a: str
-    b: str
-    kind: Relation
-    variant: Variant | None
-    likeness: float
-    segments: list[Segment]
-
-
-@dataclass(frozen=True)
-class Found:
-    """groups: items (ids, at least two) that hang together by duplicate pairs, and these; shared: the other pairs."""
-
     items: dict[str, Item]
-    groups: list[tuple[list[str], list[Pair]]]
+    groups: list[Group]
     shared: list[Pair]
     compared: int
     dismissed: int
+    unseen: list[tuple[str, str]]
 
 
 def find_duplicates(
@@ -68,33 +55,57 @@ def find_duplicates(
     items = {item.id: item for item in _all_items(collection)}
     same_bytes = _by_bytes(items.values())
     ruled_out = dismissed(collection.catalog)
-    candidates = candidate_pairs(
-        collection,
-        [group[0] for group in same_bytes],
-        tools.calibration,
-        lambda done, total: on_progress("candidates", done, total),
-    )
+    firsts = [group[0] for group in same_bytes]
+    candidates = candidate_pairs(collection, firsts, tools.calibration, _stage("candidates", on_progress))
     open_pairs = [pair for pair in candidates if not is_dismissed(ruled_out, *pair)]
-    stretches = _aligned(collection, items, open_pairs, tools, on_progress)
-    pairs = _confirmed(items, stretches, tools, on_progress)
-    twins = [(group[0].id, other.id) for group in same_bytes for other in group[1:]]
-    exact = [Pair(a, b, "exact", "same", 1.0, []) for a, b in twins if not is_dismissed(ruled_out, a, b)]
-    duplicates = exact + [pair for pair in pairs if pair.kind in DUPLICATES]
+    stretches = _aligned(collection, items, open_pairs, tools, _stage("align", on_progress))
+    pairs, unseen = _looked_at(items, stretches, Looks(collection, tools), _stage("look", on_progress))
+    twins = [(group[0], other) for group in same_bytes for other in group[1:]]
+    open_twins = [(a, b) for a, b in twins if not is_dismissed(ruled_out, a.id, b.id)]
+    pairs = [_twins(a, b) for a, b in open_twins] + pairs
+    duplicates = [pair for pair in pairs if pair.kind in DUPLICATES]
     others = [pair for pair in pairs if pair.kind not in DUPLICATES]
-    named = {item_id for pair in duplicates + others for item_id in (pair.a, pair.b)}
-    left_out = len(candidates) - len(open_pairs) + len(twins) - len(exact)
-    return Found({i: items[i] for i in named}, _groups(duplicates), others, len(open_pairs), left_out)
+    named = {item_id: items[item_id] for pair in pairs for item_id in (pair.a, pair.b)}
+    left_out = len(candidates) - len(open_pairs) + len(twins) - len(open_twins)
+    return Found(named, groups_of(duplicates, named), others, len(open_pairs), left_out, unseen)
+
+
+def _stage(stage: str, on_progress: Progress) -> Callable[[int, int], None]:
+    """Tells how much of one stage is done as steps of the whole."""
+    names = list(STAGES)
+    before = sum(STAGES[name] for name in names[: names.index(stage)])
+
+    def tell(done: int, total: int) -> None:
+        on_progress(stage, round(STEPS * (before + STAGES[stage] * done / max(total, 1))), STEPS)
+
+    return tell
+
+
+def _twins(a: Item, b: Item) -> Pair:
+    """Two items of the same bytes: two files, or two names of one file."""
+    return Pair(a.id, b.id, "same_file" if _is_one_file(a, b) else "exact", "same", 1.0, [])
+
+
+def _is_one_file(a: Item, b: Item) -> bool:
+    try:
+        return os.path.samefile(a.path, b.path)
+    except OSError:  # one of them cannot be reached: then they are not known to be one
+        return False
 
 
 def _aligned(
-    collection: Collection, items: dict[str, Item], pairs: list[tuple[str, str]], tools: Tools, on_progress: Progress
+    collection: Collection,
+    items: dict[str, Item],
+    pairs: list[tuple[str, str]],
+    tools: Tools,
+    on_progress: Callable[[int, int], None],
 ) -> Stretches:
     """What each pair shares by its vectors, where that is long enough."""
     moments = lru_cache(MOMENTS_KEPT)(collection.moments_of)
     mean = collection.index.mean()
     stretches: Stretches = {}
     for done, (a, b) in enumerate(pairs):
-        on_progress("align", done, len(pairs))
+        on_progress(done, len(pairs))
         a, b = _shorter_first(items[a], items[b])
         try:
             segments = _long_enough(shared(moments(a), moments(b), mean, tools.calibration), items[a])
@@ -105,18 +116,24 @@ def _aligned(
     return stretches
 
 
-def _confirmed(items: dict[str, Item], stretches: Stretches, tools: Tools, on_progress: Progress) -> list[Pair]:
-    """The pairs whose pixels agree, or whose files cannot be read to tell."""
+def _looked_at(
+    items: dict[str, Item], stretches: Stretches, looks: Looks, on_progress: Callable[[int, int], None]
+) -> tuple[list[Pair], list[tuple[str, str]]]:
+    """What the pairs are by their pictures; and those that could not be looked at."""
     common = _common(stretches, items)
     pairs: list[Pair] = []
+    unseen: list[tuple[str, str]] = []
     for done, ((a, b), segments) in enumerate(stretches.items()):
-        on_progress("look", done, len(stretches))
-        agrees, variant = agreement(items[a], items[b], segments[0], tools.limits, tools.decoder)
-        if agrees and (variant is not None or tools.calibration.is_fitted):  # else nothing speaks for a copy
-            relation = _relation(items[a], items[b], segments, (a, b) in common)
-            told = [replace(segment, mirrored=variant == "mirrored") for segment in segments]
-            pairs.append(Pair(a, b, relation, variant, segments[0].likeness, told))
-    return pairs
+        on_progress(done, len(stretches))
+        look = looks.at(items[a], items[b], segments[0])
+        if look.relation == "unseen":
+            unseen.append((a, b))
+        elif look.relation != "different":
+            is_copy = look.relation == "copy"
+            kind = _share(items[a], items[b], segments, (a, b) in common) if is_copy else look.relation
+            told = [replace(segment, mirrored=look.variant == "mirrored") for segment in segments]
+            pairs.append(Pair(a, b, kind, look.variant, segments[0].likeness, told))
+    return pairs, unseen
 
 
 def _all_items(collection: Collection) -> Iterator[Item]:
@@ -166,7 +183,8 @@ def _common(stretches: Stretches, items: dict[str, Item]) -> set[tuple[str, str]
     return common
 
 
-def _relation(a: Item, b: Item, segments: list[Segment], is_common: bool) -> Relation:
+def _share(a: Item, b: Item, segments: list[Segment], is_common: bool) -> Kind:
+    """What they share where their pictures agree."""
     if a.kind == "image":
         return "copy"
     of_a, of_b = _covered(a, b, segments)
@@ -209,24 +227,3 @@ def _overlap(start: float, end: float, other_start: float, other_end: float) -> 
     """Shared share of the shorter of two stretches."""
     shared_seconds = min(end, other_end) - max(start, other_start)
     return shared_seconds / max(min(end - start, other_end - other_start), 1e-6)
-
-
-def _groups(pairs: list[Pair]) -> list[tuple[list[str], list[Pair]]]:
-    """Items that hang together, directly or through others, largest group first."""
-    leader: dict[str, str] = {}
-
-    def led(item_id: str) -> str:
-        while leader.setdefault(item_id, item_id) != item_id:
-            leader[item_id] = leader[leader[item_id]]
-            item_id = leader[item_id]
-        return item_id
-
-    for pair in pairs:
-        leader[led(pair.b)] = led(pair.a)
-    members: dict[str, dict[str, None]] = defaultdict(dict)
-    links: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        top = led(pair.a)
-        members[top].update({pair.a: None, pair.b: None})
-        links[top].append(pair)
-    return sorted(((list(members[top]), links[top]) for top in links), key=lambda group: -len(group[0]))

@@ -3,8 +3,11 @@ const report = JSON.parse(document.getElementById("data").textContent);
 const words = {
   exact: "the same bytes", copy: "a copy", subclip: "the left one lies within the right one",
   intro: "the same intro", credits: "the same credits", overlap: "a shared stretch",
+  same_file: "one file under two names", other_colours: "the same thing in other colours",
+  same_place: "the same place, with something else in it", same_form: "the same form or page with other content",
+  another_view: "the same thing, seen from elsewhere", undecided: "could not be decided",
 };
-const ways = { letterbox: "with bars", crop: "cropped", mirrored: "mirrored" };
+const ways = { letterbox: "with bars or a border", crop: "cropped", mirrored: "mirrored", turned: "turned", overlay: "with something laid over it" };
 
 function el(tag, properties, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -96,9 +99,11 @@ async function dismiss(pair, box, button) {
 
 const main = document.getElementById("main");
 report.groups.forEach((group, i) => main.append(
-  el("h2", {}, `Group ${i + 1}: ${group.items.length} items`), ...group.pairs.map(pairBox)));
+  el("h2", {}, `Group ${i + 1}: ${group.items.length} items`),
+  el("p", {}, `Best: ${report.items[group.best].name} (${group.reason})`), ...group.pairs.map(pairBox)));
 if (report.shared.length) main.append(el("h2", {}, "Shared, but no duplicates"), ...report.shared.map(pairBox));
 document.getElementById("summary").textContent =
-  `${report.groups.length} groups of duplicates, ${report.shared.length} pairs that only share something, `
+  `${report.groups.length} groups of duplicates, ${report.shared.length} pairs that are no duplicates, `
   + `in “${report.collection}”.`
-  + (report.dismissed_pairs ? ` ${report.dismissed_pairs} dismissed pairs are left out.` : "");
+  + (report.dismissed_pairs ? ` ${report.dismissed_pairs} dismissed pairs are left out.` : "")
+  + (report.unseen_pairs ? ` ${report.unseen_pairs} pairs could not be looked at.` : "");

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..catalog import Item
 from ..paths import printable
-from .finder import Found, Pair
+from .finder import Found
+from .groups import Pair
 
 PAGE, SCRIPT = (Path(__file__).with_name(name) for name in ("report.html", "report.js"))
 CSV_COLUMNS = (
@@ -31,14 +32,23 @@ CSV_COLUMNS = (
 
 
 def report_dict(collection: str, found: Found) -> dict[str, Any]:
-    """Plain values: items by id, groups of duplicates, and pairs that only share something."""
+    """Plain values: items by id, groups of duplicates with the best of each, and pairs that are no duplicates."""
     return {
         "collection": collection,
         "items": {item.id: _item_dict(item) for item in found.items.values()},
-        "groups": [{"items": ids, "pairs": [asdict(pair) for pair in pairs]} for ids, pairs in found.groups],
+        "groups": [
+            {
+                "items": group.items,
+                "best": group.best,
+                "reason": group.reason,
+                "pairs": [asdict(pair) for pair in group.pairs],
+            }
+            for group in found.groups
+        ],
         "shared": [asdict(pair) for pair in found.shared],
         "compared_pairs": found.compared,
         "dismissed_pairs": found.dismissed,
+        "unseen_pairs": len(found.unseen),
     }
 
 
@@ -88,17 +98,21 @@ def content_security_policy() -> str:
 def report_lines(found: Found) -> list[str]:
     """The report for a terminal."""
     lines = []
-    for number, (ids, pairs) in enumerate(found.groups, start=1):
-        lines.append(f"group {number}: {len(ids)} items")
-        lines += [f"  {_pair_line(found, pair)}" for pair in pairs]
+    for number, group in enumerate(found.groups, start=1):
+        lines.append(f"group {number}: {len(group.items)} items")
+        lines.append(f"  best: {printable(found.items[group.best].path)} ({group.reason})")
+        lines += [f"  {_pair_line(found, pair)}" for pair in group.pairs]
     if found.shared:
         lines.append("shared, but no duplicates:")
         lines += [f"  {_pair_line(found, pair)}" for pair in found.shared]
+    if found.unseen:
+        lines.append(f"could not be looked at: {len(found.unseen)} pairs, of which a picture cannot be read")
     return lines
 
 
 def _pair_line(found: Found, pair: Pair) -> str:
-    how = pair.kind if pair.variant in (None, "same") else f"{pair.kind}, {pair.variant}"
+    kind = pair.kind.replace("_", " ")
+    how = kind if pair.variant in (None, "same") else f"{kind}, {pair.variant}"
     where = "".join(
         f"  {s.query_start_seconds:.1f}-{s.query_end_seconds:.1f} s = {s.start_seconds:.1f}-{s.end_seconds:.1f} s"
         for s in pair.segments[:1]

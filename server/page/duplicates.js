@@ -8,8 +8,16 @@ import { compare, prepareCompare } from "./locked.js";
 const LOOK_EVERY_MS = 600;
 const AT_ONCE = 30; // groups, and other pairs, drawn at a time
 const STAGES = { candidates: "Looking for candidates", align: "Comparing times", look: "Comparing pictures" };
-const WAYS = { same: "encoded again", letterbox: "with bars", crop: "cropped", mirrored: "mirrored" };
+const WAYS = {
+  same: "encoded again", letterbox: "with bars or a border", crop: "cropped", mirrored: "mirrored", turned: "turned",
+  overlay: "with something laid over it",
+};
 const SHARES = { intro: "the same intro", credits: "the same credits", overlap: "a stretch in common" };
+const ALIKE = {
+  same_file: "One file under two names", other_colours: "The same thing in other colours: no copy",
+  same_place: "The same place, with something else in it: no copy", same_form: "The same form or page with other content: no copy",
+  another_view: "The same thing, seen from elsewhere: no copy", undecided: "Could not be decided: the files would be needed to tell",
+};
 
 let page;
 let watched = null; // the job that is looked after
@@ -118,13 +126,14 @@ function draw() {
 
 function working(done, total) {
   const stage = STAGES[watched.stage] ?? "Beginning";
-  return total ? `${stage}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : stage;
+  return total ? `${stage}: ${Math.floor((100 * done) / total)} % of all is done` : stage;
 }
 
 function summary() {
   const found = report.groups.length ? counted(report.groups.length, "group of duplicates", "groups of duplicates") : "No duplicates";
-  const others = report.shared.length ? `, ${counted(report.shared.length, "pair", "pairs")} that only share something` : "";
-  return `${found}${others}. Looked for on ${new Date(report.at).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" })}.`;
+  const others = report.shared.length ? `, ${counted(report.shared.length, "pair", "pairs")} that are no duplicates` : "";
+  const unseen = report.unseen_pairs ? `, ${counted(report.unseen_pairs, "pair", "pairs")} could not be looked at` : "";
+  return `${found}${others}${unseen}. Looked for on ${new Date(report.at).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" })}.`;
 }
 
 // A long list, a part at a time, and a button for the next part at its end.
@@ -145,10 +154,11 @@ function fill(list, values, node) {
   next(0);
 }
 
-function group({ items, pairs }) {
+function group({ items, pairs, best, reason }) {
   const strip = items.length < 3 ? null : el("ul", { class: "strip", "aria-label": "Items of this group" },
     ...items.map((id) => el("li", {}, thumbnail(report.items[id], report.items[id].duration_seconds / 3), report.items[id].name)));
-  return el("li", { class: "group" }, el("h2", {}, counted(items.length, "item", "items")), strip,
+  return el("li", { class: "group" }, el("h2", {}, counted(items.length, "item", "items")),
+    best ? el("p", { class: "quiet" }, `Best: ${report.items[best].name} (${reason})`) : null, strip,
     el("ul", { class: "pairs" }, ...pairs.map(pairCard)));
 }
 
@@ -191,7 +201,8 @@ function isMirrored(pair, segment) {
 function words(pair) {
   const [best] = pair.segments;
   if (pair.kind === "exact") return "The same file, byte for byte";
-  const way = WAYS[pair.variant] ?? "the files could not be read to tell how they differ";
+  if (ALIKE[pair.kind]) return ALIKE[pair.kind];
+  const way = WAYS[pair.variant] ?? WAYS.same;
   if (report.items[pair.a].kind === "image") return `A copy, ${way}`;
   const here = span(best.query_start_seconds, best.query_end_seconds);
   const there = span(best.start_seconds, best.end_seconds);

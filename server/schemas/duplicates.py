@@ -8,27 +8,50 @@ from .base import Request
 from .items import ItemSummary
 from .search import Segment
 
+PairKind = Literal[
+    "exact",
+    "copy",
+    "subclip",
+    "same_file",
+    "intro",
+    "credits",
+    "overlap",
+    "other_colours",
+    "same_place",
+    "same_form",
+    "another_view",
+    "undecided",
+]
+
 
 class DuplicatePair(BaseModel):
     """Two items and what they share; a is the query's side of the segments."""
 
     a: str
     b: str
-    kind: Literal["exact", "copy", "subclip", "intro", "credits", "overlap"]
-    variant: Literal["same", "letterbox", "crop", "mirrored"] | None = Field(
-        description="how the pictures differ; null when the files could not be read to tell"
+    kind: PairKind = Field(
+        description="exact, copy and subclip are duplicates; the others share something, only look alike, or "
+        "could not be decided"
+    )
+    variant: Literal["same", "letterbox", "crop", "mirrored", "turned", "overlay"] | None = Field(
+        description="how the pictures of copies differ"
     )
     likeness: float
     segments: list[Segment]
 
 
 class DuplicateGroup(BaseModel):
+    """items: the best one first, which is named again with the reason why: the one to keep."""
+
     items: list[str]
+    best: str
+    reason: str
     pairs: list[DuplicatePair]
 
 
 class Duplicates(BaseModel):
-    """groups hang together by duplicates; shared are pairs with the same intro, credits or a stretch in common."""
+    """groups hang together by duplicates; shared are pairs that share something, only look alike, or are one file under
+    two names; unseen_pairs look alike by their vectors, but their pictures could not be read: they are in no group."""
 
     collection: str
     items: dict[str, ItemSummary]
@@ -36,6 +59,7 @@ class Duplicates(BaseModel):
     shared: list[DuplicatePair]
     compared_pairs: int
     dismissed_pairs: int
+    unseen_pairs: int = 0
 
 
 class Dismissal(Request):

@@ -307,7 +307,8 @@ def test_duplicates_are_told_reported_and_dismissed(run: Run, media: Path, tmp_p
     run("index", media)
     lines = run("duplicates").splitlines()
     assert lines[0] == "group 1: 2 items"
-    assert lines[1].startswith("  exact: ") and "film.mp4" in lines[1] and "copy.mp4" in lines[1]
+    assert lines[1].startswith("  best: ") and "the first one added" in lines[1]
+    assert lines[2].startswith("  exact: ") and "film.mp4" in lines[2] and "copy.mp4" in lines[2]
     assert len(json.loads(run("duplicates", "--json"))["groups"]) == 1
     assert len(run("duplicates", "--report", "csv").splitlines()) == 2
     assert run("duplicates", "--report", "html", "-o", tmp_path / "report.html") == ""

@@ -1,7 +1,9 @@
 """vicmae.index.duplicates: copies are found and named, shared intros are no duplicates, dismissed pairs stay away."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,17 +12,55 @@ import pytest
 from made_items import ENGINE, new_item, unit_vectors
 from made_media import picture, write_image, write_video
 from made_queries import sure
+from made_scenes import form, scene
+from numpy.typing import NDArray
 from PIL import ImageOps
 
 from vicmae.errors import InvalidRequest, NotFound
 from vicmae.index.catalog.dismissals import dismiss
 from vicmae.index.collection import Collection
-from vicmae.index.duplicates import Found, find_duplicates, report_csv, report_dict, report_html
+from vicmae.index.duplicates import Found, find_duplicates, report_csv, report_dict, report_html, report_lines
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.search import align_items, tools_of
+from vicmae.index.search import Tools, align_items, tools_of
+from vicmae.media.decoding import InProcess
+from vicmae.media.frames import Frames
+from vicmae.media.limits import MediaLimits
+from vicmae.media.reader import Source
 
 TOOLS = tools_of(ENGINE)
+Film = Callable[[float], NDArray[np.uint8]]
+
+
+class Drawn(InProcess):
+    """Shows, in place of files, what a function of the second draws for each path."""
+
+    def __init__(self, films: dict[Source, Film]) -> None:
+        super().__init__()
+        self.films = films
+
+    def frame_at(self, source: Source, seconds: float, limits: MediaLimits, shorter_side: int | None = None) -> Frames:
+        if source not in self.films:
+            raise NotFound(f"There is no file {source!r}.")
+        return Frames(self.films[source](seconds)[None], np.array([seconds]))
+
+
+def cut(*parts: tuple[float, int, float]) -> Film:
+    """A film of parts (lasts seconds, seed of its scenes, second of that film where it begins), a scene a second."""
+
+    def picture_at(seconds: float) -> NDArray[np.uint8]:
+        for lasts, seed, begins in parts:
+            if seconds < lasts:
+                return scene(1000 * seed + int(begins + seconds), 240, 160)
+            seconds -= lasts
+        return scene(1000 * parts[-1][1] + int(parts[-1][2] + parts[-1][0]), 240, 160)
+
+    return picture_at
+
+
+def shows(**films: Film) -> Tools:
+    """films: by the seed of new_item, as s1, s2, ..."""
+    return replace(TOOLS, decoder=Drawn({Path(f"/made/{name[1:]}"): film for name, film in films.items()}))
 
 
 @pytest.fixture
@@ -51,13 +91,13 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collection
 
 
 def kinds(found: Found) -> dict[frozenset[str], str]:
-    pairs = [pair for _, group in found.groups for pair in group]
+    pairs = [pair for group in found.groups for pair in group.pairs]
     return {frozenset((found.items[p.a].name, found.items[p.b].name)): p.kind for p in pairs}
 
 
 def test_copies_are_found_and_named(films: tuple[Collection, Found]) -> None:
     _, found = films
-    groups = sorted(sorted(found.items[i].name for i in ids) for ids, _ in found.groups)
+    groups = sorted(sorted(found.items[i].name for i in group.items) for group in found.groups)
     assert ["again.mkv", "bytes.mp4", "film.mp4", "part.mp4"] in groups
     assert ["photo.jpg", "photo.png"] in groups
     assert not any("other.mp4" in group for group in groups)
@@ -70,7 +110,7 @@ def test_copies_are_found_and_named(films: tuple[Collection, Found]) -> None:
 
 def test_a_part_tells_where_it_lies_in_the_film(films: tuple[Collection, Found]) -> None:
     _, found = films
-    pairs = [p for _, group in found.groups for p in group if p.kind == "subclip"]
+    pairs = [p for group in found.groups for p in group.pairs if p.kind == "subclip"]
     for pair in pairs:
         assert found.items[pair.a].name == "part.mp4"
         best = pair.segments[0]
@@ -96,7 +136,7 @@ def test_a_shared_intro_is_no_duplicate(collection: Collection) -> None:
     for seed in (1, 2):
         vectors = np.concatenate([intro, unit_vectors(seed, 120)])
         collection.add(new_item(seed, 136, vectors=vectors))
-    found = find_duplicates(collection, TOOLS)
+    found = find_duplicates(collection, shows(s1=cut((8, 5, 0), (60, 1, 0)), s2=cut((8, 5, 0), (60, 2, 0))))
     assert found.groups == []
     (pair,) = found.shared
     assert pair.kind == "intro"
@@ -113,7 +153,13 @@ def test_shared_credits_and_a_stretch_in_the_middle_are_told_apart(collection: C
         collection.add(
             new_item(seed, 16 + before + after, vectors=np.concatenate([own[:before], shared, own[before:]]))
         )
-    found = find_duplicates(collection, TOOLS)
+    films = {
+        "s1": cut((40, 1, 0), (8, 5, 0)),
+        "s2": cut((45, 2, 0), (8, 5, 0)),
+        "s3": cut((30, 3, 0), (8, 6, 0), (30, 3, 30)),
+        "s4": cut((35, 4, 0), (8, 6, 0), (40, 4, 35)),
+    }
+    found = find_duplicates(collection, shows(**films))
     assert found.groups == []
     assert sorted(pair.kind for pair in found.shared) == ["credits", "overlap"]
 
@@ -122,7 +168,9 @@ def test_a_film_that_repeats_another_one_holds_it_and_is_no_copy(collection: Col
     once = unit_vectors(500, 30)
     collection.add(new_item(1, 30, vectors=once))
     collection.add(new_item(2, 60, vectors=np.concatenate([once, once])))
-    ((_, (pair,)),) = find_duplicates(collection, TOOLS).groups
+    films = {"s1": cut((15, 5, 0)), "s2": cut((15, 5, 0), (15, 5, 0))}
+    (group,) = find_duplicates(collection, shows(**films)).groups
+    (pair,) = group.pairs
     assert pair.kind == "subclip" and len(pair.segments) == 2
 
 
@@ -141,10 +189,11 @@ def test_a_dismissed_pair_stays_away(collection: Collection) -> None:
     vectors = unit_vectors(1, 40)
     a = collection.add(new_item(1, 40, vectors=vectors))
     b = collection.add(new_item(2, 40, vectors=vectors))
-    assert len(find_duplicates(collection, TOOLS).groups) == 1
+    tools = shows(s1=cut((20, 5, 0)), s2=cut((20, 5, 0)))
+    assert len(find_duplicates(collection, tools).groups) == 1
     dismiss(collection.catalog, b.id, a.id)
     dismiss(collection.catalog, a.id, b.id)
-    found = find_duplicates(collection, TOOLS)
+    found = find_duplicates(collection, tools)
     assert (found.groups, found.dismissed) == ([], 1)
     with pytest.raises(NotFound):
         dismiss(collection.catalog, a.id, "none")
@@ -160,7 +209,7 @@ def test_a_mirrored_copy_of_a_stored_film_is_told_by_its_pixels(collection: Coll
     again = collection.add(new_item(2, 12, vectors=vectors, path=write_video(tmp_path / "b.mkv", 1, 6.0, fps=10)))
     turned = collection.add(new_item(3, 12, vectors=vectors, path=mirrored(film, tmp_path / "turned.mp4")))
     found = find_duplicates(collection, TOOLS)
-    told = {frozenset((p.a, p.b)): p for _, group in found.groups for p in group}
+    told = {frozenset((p.a, p.b)): p for group in found.groups for p in group.pairs}
     for one, other, is_mirrored in ((plain, turned, True), (plain, again, False)):
         pair = told[frozenset((one.id, other.id))]
         assert pair.variant == ("mirrored" if is_mirrored else "same")
@@ -178,6 +227,55 @@ def mirrored(film: Path, path: Path) -> Path:
             turned.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         turned.mux(stream.encode(None))
     return path
+
+
+def test_what_cannot_be_looked_at_is_counted_and_in_no_group(collection: Collection) -> None:
+    vectors = unit_vectors(1, 40)
+    for seed in (1, 2):
+        collection.add(new_item(seed, 40, vectors=vectors))
+    found = find_duplicates(collection, shows(s1=cut((20, 5, 0))))
+    assert (found.groups, found.shared, len(found.unseen)) == ([], [], 1)
+    assert "could not be looked at: 1 pair" in report_lines(found)[-1]
+
+
+def test_one_file_under_two_names_is_told_apart_from_two_files(collection: Collection, tmp_path: Path) -> None:
+    first = write_image(tmp_path / "a.png", 1)
+    os.link(first, tmp_path / "b.png")
+    shutil.copy(first, tmp_path / "c.png")
+    for seed, name in enumerate("abc"):
+        collection.add(new_item(seed, 1, vectors=unit_vectors(1, 1), path=tmp_path / f"{name}.png", sha256="1" * 64))
+    found = find_duplicates(collection, TOOLS)
+    assert [pair.kind for pair in found.shared] == ["same_file"]
+    assert [pair.kind for group in found.groups for pair in group.pairs] == ["exact"]
+
+
+def test_the_best_of_a_group_is_named_with_the_reason(collection: Collection) -> None:
+    for seed, changes in enumerate(({"width": 80, "height": 60}, {}, {"size_bytes": 5000})):
+        collection.add(new_item(seed, 1, vectors=unit_vectors(1, 1), **changes))
+    (group,) = find_duplicates(collection, shows(**{f"s{seed}": lambda _: scene(7) for seed in range(3)})).groups
+    names = [collection.get(item_id).name for item_id in group.items]
+    assert (group.best, names[0], names[-1]) == (group.items[0], "2.png", "0.png")
+    assert group.reason == "of the largest picture, most bytes: 5000"
+
+
+def test_one_form_with_another_entry_is_no_copy_and_undecided_without_its_file(collection: Collection) -> None:
+    entries = ["Ada Winter", "12 Mill Lane", "Oldbury", "1,250.00", "New windows", "4 March", "Leeds", "A. Winter"]
+    other = [*entries[:3], "1,259.00", *entries[4:]]
+    for seed in (1, 2):
+        collection.add(new_item(seed, 1, vectors=unit_vectors(1, 1), width=960, height=1280))
+    drawn = {"s1": lambda _: form(entries, 2), "s2": lambda _: form(other, 2)}
+    found = find_duplicates(collection, shows(**drawn))
+    assert found.groups == [] and [pair.kind for pair in found.shared] == ["same_form"]
+    found = find_duplicates(collection, shows(s1=drawn["s1"], s2=lambda _: form(entries, 2)))
+    assert [pair.kind for group in found.groups for pair in group.pairs] == ["copy"]
+
+
+def test_progress_only_goes_forward(films: tuple[Collection, Found]) -> None:
+    told: list[tuple[str, int, int]] = []
+    find_duplicates(films[0], TOOLS, lambda *step: told.append(step))
+    assert {stage for stage, _, _ in told} == {"candidates", "align", "look"}
+    done = [done for _, done, _ in told]
+    assert done == sorted(done) and len({total for _, _, total in told}) == 1 and done[-1] <= told[0][2]
 
 
 def test_an_empty_collection_has_none(collection: Collection) -> None:
