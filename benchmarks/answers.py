@@ -5,8 +5,9 @@
 
 Writes benchmarks/results/answers.md and answers.png. The first table has for each edit the share answered rightly with
 a confidence of 0.5 or more ("sure"), the right second, the share among candidates and of those verified, wrong answers
-and strangers with that confidence, seconds, and what pHash and PDQ find. Then clips, how often a confidence is right,
-and duplicates. Needs: pip install 'vicmae[bench]'
+and strangers with that confidence, seconds, and what pHash and PDQ find within the distance up to which two pictures
+are usually called copies. Then clips, how often a confidence is right, and duplicates. Needs: pip install
+'vicmae[bench]'
 """
 
 import argparse
@@ -77,8 +78,10 @@ def _stills(runs: list[Run]) -> str:
         row = [edit, *(_both(_known(runs, "stills"), edit, column) for column in STILLS)]
         row += [_both(_known(runs, "strangers"), edit, "wrong_and_sure")]
         row += [_both(_known(runs, "stills"), edit, "median_seconds")]
-        rows.append(row + [_told(last["stills"][rival][edit]["item"]) for rival in rivals])
-    return _table(["edit", *STILLS.values(), "strangers, sure", "median s", *rivals], rows)
+        rows.append(row + [_told(last["stills"][rival][edit]["sure_item"]) for rival in rivals])
+    return _table(
+        ["edit", *STILLS.values(), "strangers, sure", "median s", *(f"{rival}, sure" for rival in rivals)], rows
+    )
 
 
 def _clips(runs: list[Run]) -> str:
@@ -139,12 +142,12 @@ def draw(runs: list[Run], path: Path) -> None:
         offset = 0.4 - thick * (number + 0.5)
         left.barh([place + offset for place in range(len(edits))], shares, thick, color=colour, label=name)
     for rival, mark in zip([name for name in last["stills"] if name != PRODUCT], "x+", strict=False):
-        found = [last["stills"][rival][edit]["item"] for edit in edits]
-        left.plot(found, range(len(edits)), mark, color="#cc4422", label=f"{rival}, first")
+        found = [last["stills"][rival][edit]["sure_item"] for edit in edits]
+        left.plot(found, range(len(edits)), mark, color="#cc4422", label=rival)
     left.set_yticks(range(len(edits)), edits)
     left.set_xlim(0, 1.02)
-    left.set_xlabel("right item first, confidence 0.5 or more")
-    left.legend(loc="lower left", fontsize=8)
+    left.set_xlabel("right item first and sure")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=4, fontsize=8)
     right.plot((0, 1), (0, 1), color="#999999", linewidth=1)
     for run, name, colour in zip(runs, names, ("#bbbbbb", "#2266aa")[-len(runs) :], strict=True):
         bins = run["reliability"]

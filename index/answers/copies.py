@@ -18,8 +18,21 @@ from .judge import png
 from .material import LOOKALIKES, Material
 from .stills import draw_strangers, picture_of
 
-PHOTO_EDITS = ("jpeg 20", "crop 75 %", "mirrored", "colours", "grey", "low resolution", "border", "watermark")
-"""Edits after which a picture is a copy of what it was made of; sets it beside others (collage, screenshot) are not."""
+PHOTO_EDITS = (
+    "jpeg 20",
+    "low resolution",
+    "crop 75 %",
+    "crop 50 %",
+    "mirrored",
+    "stretched",
+    "border",
+    "colours",
+    "grey",
+    "low light",
+    "emoji",
+)
+"""Edits after which a picture is a copy of what it was made of. Those that set it among others or on a screen are not
+here, nor those after which a search for duplicates does not look for it: turns, small crops, much text."""
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ OF_CLIPS = {"item": "item", "stretch": "stretch", "sure_item": "item, sure", "su
 
 
 def still_rows(result: dict[str, Any]) -> Rows:
-    """A row for each edit; at its end the share that each rival answers rightly."""
+    """A row for each edit; at its end the share that each rival answers rightly and surely."""
     (product, known), *rivals = result["stills"].items()
     columns = SHARES | SECONDS
-    rows: Rows = [("edit", *columns.values(), "strangers, sure", *(name for name, _ in rivals))]
+    rows: Rows = [("edit", *columns.values(), "strangers, sure", *(f"{name}, sure" for name, _ in rivals))]
     for edit in [name for name in known if name != "kinds"]:
         values = [known[edit][column] for column in columns]
         values.append(result["strangers"][product][edit]["wrong_and_sure"])
-        values += [figures[edit]["item"] for _, figures in rivals]
+        values += [figures[edit]["sure_item"] for _, figures in rivals]
         rows.append((edit, *map(told, values)))
     return rows
 

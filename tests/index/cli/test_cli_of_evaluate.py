@@ -21,14 +21,14 @@ def test_an_unknown_edit_is_refused_with_those_there_are(tmp_path: Path) -> None
 
 def test_a_row_for_each_edit_with_the_rivals_at_its_end() -> None:
     stills = {"as it was": {**SHARES, "moment": 1.0, "sure_moment": 0.5, **SECONDS}, "kinds": {}}
-    hashed = {"as it was": {"item": 0.75}}
+    hashed = {"as it was": {"sure_item": 0.75}}
     rows = still_rows(
         {"stills": {"vicmae": stills, "PDQ": hashed}, "strangers": {"vicmae": {"as it was": {"wrong_and_sure": 0.0}}}}
     )
     assert len(rows) == 2 and all(len(row) == len(rows[0]) for row in rows)
     told = dict(zip(*rows, strict=True))
     assert told["edit"] == "as it was" and told["second, sure"] == "0.500" and told["verified"] == "-"
-    assert told["PDQ"] == "0.750" and told["median s"] == "0.250" and told["strangers, sure"] == "0.000"
+    assert told["PDQ, sure"] == "0.750" and told["median s"] == "0.250" and told["strangers, sure"] == "0.000"
 
 
 def test_rows_of_clips_confidence_and_copies() -> None:
