@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     max_duration_seconds: float = Field(6 * 3600.0, gt=0, description="longest video")
     max_frames: int = Field(50_000, gt=0, description="most frames sampled from one file")
     max_query_seconds: float = Field(120.0, gt=0, description="longest clip accepted as a query")
+    verify_budget_seconds: float = Field(
+        5.0, ge=0, description="after which a search looks at no further picture; 0: at none"
+    )
     max_batch_inputs: int = Field(256, gt=0, description="most inputs in one embeddings request")
     max_limit: int = Field(1000, gt=0, description="largest page of items or hits")
     max_json_bytes: int = Field(64 * 2**20, gt=0, description="largest JSON request body")

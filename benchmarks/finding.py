@@ -30,7 +30,7 @@ from vicmae.index.collection import Collection
 from vicmae.index.ingest.options import IngestOptions
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
-from vicmae.index.search import Query, SearchRequest, embed_query, rerank, search, tools_of
+from vicmae.index.search import Query, SearchRequest, embed_query, search, tools_of
 from vicmae.media.limits import MediaLimits
 from vicmae.media.reader import MEDIA_SUFFIXES, frame_at, probe, read_frames
 from vicmae.settings import SHIPPED_BUNDLE
@@ -135,19 +135,19 @@ def main() -> None:
 
 
 def ask(collection: Collection, engine: Engine, picture: Image.Image, scratch: Path) -> tuple[Answer, Answer]:
-    """Our answers, by vectors alone and refined."""
+    """Our answers, by vectors alone and verified."""
     picture.save(scratch)
     tools = tools_of(engine)
     query = embed_query(collection, Query(source=scratch), tools)
-    found = search(collection, SearchRequest(query, 10, rerank=False)).hits
-    refined = rerank(collection, found, query, tools)
-    coarse, fine = (Answer(hits[0].item.name, hits[0].start_seconds) for hits in (found, refined))
+    found = search(collection, SearchRequest(query, 10, verify=False)).hits
+    verified = search(collection, SearchRequest(query, 10), tools).hits
+    coarse, fine = (Answer(hits[0].item.name, hits[0].start_seconds) for hits in (found, verified))
     return coarse, fine
 
 
 def report(rows: dict[str, tuple[list[float], list[float], list[float]]], videos: int, frames: int, fps: float) -> None:
     """The table on the screen, the figures in results/."""
-    names = ("phash", "vectors", "vectors, refined")
+    names = ("phash", "vectors", "vectors, verified")
     title = f"video first and within 1 s; median error ({videos} videos, {frames} vectors at {fps:g} a second)"
     table = Table("edit", *names, title=title)
     figures: dict[str, dict[str, dict[str, float]]] = {}

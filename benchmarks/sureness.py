@@ -6,16 +6,14 @@
 films: clips cut out of films and edited (made_clips.py) are asked for in a library of those films and of single clips;
 a stretch is right when it lies within 1.5 s of the truth. pictures: edited copies of FOLDER's pictures are asked for in
 a library that holds a share of them; a hit is right when it is the picture that was edited. Of both the table tells
-what vectors alone say, and what is said once pixels were looked at; --json keeps the evidence of each hit, which
-the curve of pixels in index/matching/confidence.py was learned from; the curves of vectors are the bundle's
-(`vicmae calibrate`). Needs: ffmpeg
+what vectors alone say (the curves of the bundle, `vicmae calibrate`), and what is said once pictures were looked at.
+--json keeps the rows. Needs: ffmpeg
 """
 
 import argparse
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +30,12 @@ from vicmae.index.calibrate import EDITS
 from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_many
 from vicmae.index.library import Library
-from vicmae.index.matching import Segment, evidence_of
-from vicmae.index.search import RERANKED, Query, SearchRequest, embed_query, rerank, search, tools_of
-from vicmae.media.decoding import HERE
-from vicmae.media.limits import MediaLimits
+from vicmae.index.matching import Segment
+from vicmae.index.search import Query, SearchRequest, embed_query, search, tools_of
 from vicmae.settings import SHIPPED_BUNDLE
 
-LIMITS = MediaLimits()
+LOOKED_AT = 8  # hits
+WAYS = {"vectors": False, "pictures": True}  # by what, and whether hits are verified
 OFF_SECONDS = 1.5
 BINS = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)
 Row = dict[str, Any]
@@ -73,7 +70,7 @@ def main() -> None:
 
 
 def of_films(engine: Engine, store: Library, arguments: argparse.Namespace) -> Iterator[Row]:
-    """A row for each stretch that vectors find and that pixels were asked about."""
+    """A row for each stretch that is answered, by vectors alone and once pictures were looked at."""
     work: Path = arguments.work
     for name in ("films", "queries"):
         (work / name).mkdir(exist_ok=True)
@@ -83,21 +80,11 @@ def of_films(engine: Engine, store: Library, arguments: argparse.Namespace) -> I
     collection, tools = filled(store, engine, films + singles), tools_of(engine)
     for query in track(queries, "queries"):
         asked = embed_query(collection, Query(source=query.path), tools)
-        assert asked.picture_at is not None
-        hits = search(collection, SearchRequest(asked, RERANKED, rerank=False)).hits
-        looked = {hit.item.id: hit for hit in rerank(collection, hits, asked, tools)}
-        for hit in hits:
-            after = {_place(segment): segment.confidence for segment in looked[hit.item.id].segments}
-            for segment in hit.segments:
-                if after[_place(segment)] != segment.confidence:
-                    evidence = evidence_of(asked.picture_at, hit.item, segment, LIMITS, HERE)
-                    yield {
-                        "edit": query.edit,
-                        "right": is_right(segment, hit.item.name, query.truth),
-                        "vectors": segment.confidence,
-                        "pixels": after[_place(segment)],
-                        "evidence": None if evidence is None else asdict(evidence),
-                    }
+        for by, verify in WAYS.items():
+            for hit in search(collection, SearchRequest(asked, LOOKED_AT, verify=verify), tools).hits:
+                for segment in hit.segments:
+                    right = is_right(segment, hit.item.name, query.truth)
+                    yield {"edit": query.edit, "by": by, "right": right, "confidence": segment.confidence}
 
 
 def is_right(segment: Segment, name: str, truth: Truth) -> bool:
@@ -136,16 +123,9 @@ def of_pictures(engine: Engine, store: Library, arguments: argparse.Namespace) -
         for name, edit in EDITS.items():
             edit(picture).save(query)
             asked = embed_query(collection, Query(source=query), tools)
-            hits = search(collection, SearchRequest(asked, RERANKED, rerank=False)).hits
-            before = {hit.item.id: hit.confidence for hit in hits}
-            best = rerank(collection, hits, asked, tools)[0]
-            yield {
-                "edit": name,
-                "right": best.item.path == source,
-                "vectors": before[best.item.id],
-                "pixels": best.confidence,
-                "evidence": {"likeness": best.segments[0].likeness},
-            }
+            for by, verify in WAYS.items():
+                best = search(collection, SearchRequest(asked, LOOKED_AT, verify=verify), tools).hits[0]
+                yield {"edit": name, "by": by, "right": best.item.path == source, "confidence": best.confidence}
 
 
 def filled(store: Library, engine: Engine, paths: list[Path]) -> Collection:
@@ -158,10 +138,10 @@ def filled(store: Library, engine: Engine, paths: list[Path]) -> Collection:
 
 
 def report(rows: list[Row], what: str) -> None:
-    """How often a confidence is right, by vectors alone and after pixels."""
-    right = np.array([row["right"] for row in rows])
-    for word in ("vectors", "pixels"):
-        said = np.array([row[word] for row in rows])
+    """How often a confidence is right, by vectors alone and after pictures were looked at."""
+    for word in WAYS:
+        said = np.array([row["confidence"] for row in rows if row["by"] == word])
+        right = np.array([row["right"] for row in rows if row["by"] == word])
         table = Table("confidence", "hits", "mean confidence", "right", title=f"{what}: by {word}")
         for low, high in zip(BINS, BINS[1:], strict=False):
             within = (said >= low) & (said < high)
@@ -172,10 +152,6 @@ def report(rows: list[Row], what: str) -> None:
         missed = (right & ~sure).sum()
         Console().print(table)
         Console().print(f"{sure.sum()} sure, {(sure & ~right).sum()} of them wrong; {missed} right ones not sure")
-
-
-def _place(segment: Segment) -> tuple[float, float]:
-    return segment.query_start_seconds, segment.start_seconds
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def search_frame(
 ) -> list[Hit]:
     """vector (D,) float32 -> the items with the most similar frame."""
     return search(
-        collection, SearchRequest(Query(vector=vector), limit, filter, rerank=False, **more), tools_of(ENGINE)
+        collection, SearchRequest(Query(vector=vector), limit, filter, verify=False, **more), tools_of(ENGINE)
     ).hits
 
 
@@ -37,4 +37,4 @@ def search_clip(
 ) -> list[Hit]:
     """vectors (Q, D) float32 of a clip's frames, seconds (Q,); more: other fields of EmbeddedQuery."""
     query = EmbeddedQuery("clip", vectors, seconds, **more)
-    return search(collection, SearchRequest(query, limit, filter, rerank=False), tools_of(ENGINE)).hits
+    return search(collection, SearchRequest(query, limit, filter, verify=False), tools_of(ENGINE)).hits

@@ -21,14 +21,10 @@ from vicmae.export.engine import Engine
 from vicmae.index.catalog.items import NewItem, default_item_id
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
-from vicmae.index.matching import pictures_of
-from vicmae.index.search import EmbeddedQuery, Hit, SearchRequest, Tools, mirrored, search
-from vicmae.media.decoding import HERE
+from vicmae.index.search import EmbeddedQuery, Hit, SearchRequest, Tools, film_within, mirrored, search
 from vicmae.media.informativeness import informativeness
-from vicmae.media.insets import find_inset, glances
-from vicmae.media.limits import MediaLimits
 from vicmae.media.preprocess import to_pixels
-from vicmae.media.reader import probe, read_frames
+from vicmae.media.reader import frame_at, probe, read_frames
 from vicmae.settings import SHIPPED_BUNDLE
 
 LIMIT = 10  # videos that a method names for a query
@@ -95,8 +91,9 @@ def read_seen(engine: Engine, path: Path, fps: float, kept: Path, is_query: bool
         frames = list(read_frames(path, fps))
         pixels = np.concatenate([to_pixels(chunk, engine.spec) for chunk in frames])
         seconds = np.concatenate([chunk.seconds for chunk in frames])
-        where = find_inset(np.concatenate([glances(chunk) for chunk in frames])) if is_query else None
-        within = [] if where is None else [to_pixels(where.cut_out(chunk), engine.spec) for chunk in frames]
+        every = [picture for chunk in frames for picture in chunk.data]
+        where = film_within(every[:: -(-len(every) // 16)]) if is_query else None
+        within = [] if where is None else [to_pixels(where.cut_from(chunk), engine.spec) for chunk in frames]
         pictures = [Image.fromarray(picture) for chunk in frames for picture in chunk.data]
         np.savez(
             file,
@@ -132,15 +129,15 @@ def our_library(store: Library, engine: Engine, videos: Videos) -> Collection:
 
 def ours(collection: Collection, videos: Videos) -> Ask:
     """What `vicmae search` answers: by vectors, the likeliest stretches then looked at."""
-    return lambda query: _answers(_found(collection, query, rerank=True))
+    return lambda query: _answers(_found(collection, query, verify=True))
 
 
 def by_vectors(collection: Collection, videos: Videos) -> Ask:
-    """The same with refine=false."""
-    return lambda query: _answers(_found(collection, query, rerank=False))
+    """The same with verify=false."""
+    return lambda query: _answers(_found(collection, query, verify=False))
 
 
-def _found(collection: Collection, query: Seen, rerank: bool) -> list[Hit]:
+def _found(collection: Collection, query: Seen, verify: bool) -> list[Hit]:
     embedded = EmbeddedQuery(
         "clip",
         query.vectors,
@@ -149,10 +146,10 @@ def _found(collection: Collection, query: Seen, rerank: bool) -> list[Hit]:
         query.mirrored,
         None if np.array_equal(query.inset, query.vectors) else query.inset,
         query.duration_seconds,
-        picture_at=pictures_of(query.path, MediaLimits(), HERE),
+        picture_at=lambda seconds: frame_at(query.path, seconds).data[0],
     )
     calibration = read_manifest(SHIPPED_BUNDLE).calibration or UNCALIBRATED
-    return search(collection, SearchRequest(embedded, LIMIT, rerank=rerank), Tools(calibration=calibration)).hits
+    return search(collection, SearchRequest(embedded, LIMIT, verify=verify), Tools(calibration=calibration)).hits
 
 
 def _answers(hits: list[Hit]) -> list[Answer]:

@@ -17,13 +17,13 @@ from vicmae.index.search import EmbeddedQuery, Hit, Query, SearchRequest, search
 
 def frame_hits(collection: Collection, vector: NDArray[np.float32], filter: Filter | None = None) -> list[Hit]:
     """Ten items by one frame's vector (D,)."""
-    return search(collection, SearchRequest(Query(vector=vector), 10, filter, rerank=False)).hits
+    return search(collection, SearchRequest(Query(vector=vector), 10, filter, verify=False)).hits
 
 
 def clip_hits(collection: Collection, vectors: NDArray[np.float32], mirrored: NDArray[np.float32] | None) -> list[Hit]:
     """Ten items by a clip of 60 frames (30 s)."""
     query = EmbeddedQuery("clip", vectors, np.arange(60) / 2, mirrored=mirrored, end_seconds=30.0)
-    return search(collection, SearchRequest(query, 10, rerank=False)).hits
+    return search(collection, SearchRequest(query, 10, verify=False)).hits
 
 
 def alignment(scratch: Path, films: int = 1000, clips: int = 30) -> dict[str, float]:

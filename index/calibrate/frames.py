@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ...export.engine import Engine
 from ...media.frames import Frames
 from ...media.preprocess import to_pixels
-from ..matching import variant_of
+from ..matching import features_of, is_same_picture, query_features_of, verify
+from ..pictures import from_jpeg
 from .edits import EDITS, edited
 from .material import Material, Source
 
@@ -45,11 +46,11 @@ def asked_vectors(
 
 
 def frame_rows(material: Material, asked: list[tuple[Source, dict[str, Floats]]]) -> list[FrameRow]:
-    """A row for each source and edit. What pixels call a copy of the source is no stranger, whatever its file."""
+    """A row for each source and edit. What is verified as a copy of the source is no stranger, whatever its file."""
     library = np.concatenate([moments.vectors for moments in material.moments])
     counts = [len(moments.vectors) for moments in material.moments]
     owners = np.repeat(np.arange(len(counts)), counts)
-    small = np.concatenate(material.small)
+    small = [jpeg for of_a_file in material.small for jpeg in of_a_file]
     mean = mean_of(material)
     rows = []
     for source, vectors in asked:
@@ -63,13 +64,14 @@ def frame_rows(material: Material, asked: list[tuple[Source, dict[str, Floats]]]
 
 
 def _stranger(
-    source: Source, cosines: Floats, owners: NDArray[np.int64], small: NDArray[np.uint8], copies: set[int]
+    source: Source, cosines: Floats, owners: NDArray[np.int64], small: list[bytes], copies: set[int]
 ) -> float:
     """The highest cosine to a frame of a file that holds no copy of the source; adds those that do to `copies`."""
     for _ in range(COPIES_SKIPPED):
         strangers = np.where(np.isin(owners, list(copies)), -np.inf, cosines)
         nearest = int(strangers.argmax())
-        if variant_of(source.picture, small[nearest])[0] is None:
+        found = verify(query_features_of(source.picture), features_of(from_jpeg(small[nearest])))
+        if found is None or not is_same_picture(found):
             break
         copies.add(int(owners[nearest]))
     return float(np.max(np.where(np.isin(owners, list(copies)), -1.0, cosines)))

@@ -18,13 +18,14 @@ from ...media.limits import MediaLimits
 from ...media.preprocess import enough_side, to_pixels
 from ...media.sampling import sample_ends
 from ..catalog import Item, Moments
+from ..pictures import to_jpeg
 
 MAX_PHOTOS, MAX_CLIPS = 200, 40
 CLIP_SECONDS = 60.0  # of a clip that are read
 FRAMES_PER_SECOND = 2.0  # as clips are indexed by default
 ASKED_OF_A_CLIP = 4  # frames, at random seconds
 TELLING = 0.2  # least informativeness of a picture that is asked for: a black frame is like any other
-SMALL = 64  # side of the pictures that are kept to tell copies apart
+SMALL = 160  # shorter side of the pictures that are kept to tell copies apart
 
 Picture = NDArray[np.uint8]
 
@@ -42,12 +43,12 @@ class Source:
 class Material:
     """What was read. items and moments (of the same files) as a collection would hold them, not folded.
 
-    small   for each file (T, SMALL, SMALL, 3) uint8 of its frames, squashed
+    small   for each file the T small pictures of its frames, JPEG, to tell copies apart
     """
 
     items: list[Item]
     moments: list[Moments]
-    small: list[Picture]
+    small: list[list[bytes]]
     sources: list[Source]
     unreadable: int
 
@@ -99,13 +100,14 @@ def _take(
     dice: random.Random,
 ) -> None:
     """Adds one file and the pictures that will be asked of it. Raises MediaError before anything was added."""
-    side = enough_side(engine.spec)
+    side = max(enough_side(engine.spec), SMALL)
     end = CLIP_SECONDS if info.kind == "video" else None
-    pixels, seconds, small, first = [], [], [], None
+    small: list[bytes] = []
+    pixels, seconds, first = [], [], None
     for frames in decoder.read_frames(path, FRAMES_PER_SECOND, limits, end_seconds=end, shorter_side=side):
         pixels.append(to_pixels(frames, engine.spec))
         seconds.append(frames.seconds)
-        small.append(np.stack([_small(picture) for picture in frames.data]))
+        small += [_small(picture) for picture in frames.data]
         first = frames.data[0] if first is None else first
     assert first is not None  # read_frames gives at least one picture, or raises
     shown, inputs = np.concatenate(seconds), np.concatenate(pixels)
@@ -125,7 +127,7 @@ def _take(
     place = len(material.items)
     material.items.append(_item(path, info, lasts if info.kind == "video" else 0.0, len(shown)))
     material.moments.append(Moments(engine.embed(inputs), shown, ends, informativeness(inputs)))
-    material.small.append(np.concatenate(small))
+    material.small.append(small)
     material.sources.extend(Source(place, second, picture) for second, picture in telling)
 
 
@@ -150,7 +152,9 @@ def _item(path: Path, info: MediaInfo, duration_seconds: float, frames: int) -> 
     )
 
 
-def _small(picture: Picture) -> Picture:
+def _small(picture: Picture) -> bytes:
     import cv2
 
-    return np.asarray(cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA), np.uint8)
+    scale = min(1.0, SMALL / min(picture.shape[:2]))
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    return to_jpeg(np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8))

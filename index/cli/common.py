@@ -73,7 +73,7 @@ def search_tools(settings: Settings, engine: "Engine", decoder: "Decoder", timin
     def stage(name: str) -> Iterator[None]:
         began = perf_counter()
         yield
-        timing[name] = round(1000 * (perf_counter() - began), 3)
+        timing[name] = round(timing.get(name, 0.0) + 1000 * (perf_counter() - began), 3)
 
     def embed(batches: "Sequence[NDArray[np.uint8]]") -> "list[NDArray[np.float32]]":
         with stage("engine_ms"):
@@ -87,6 +87,7 @@ def search_tools(settings: Settings, engine: "Engine", decoder: "Decoder", timin
         settings.max_query_seconds,
         engine.calibration,
         stage,
+        settings.verify_budget_seconds,
     )
 
 

@@ -11,7 +11,7 @@ from ...terminal import BundleOption, CollectionOption, DataOption, JsonOption, 
 from .common import sandbox_of, search_tools
 
 if TYPE_CHECKING:
-    from ..search import SearchRequest, SearchResult
+    from ..search import Region, SearchRequest, SearchResult
 
 
 def refuse_min_recall(value: float | None) -> None:
@@ -21,6 +21,19 @@ def refuse_min_recall(value: float | None) -> None:
             "--min-recall is no longer a part of a search: how far is searched is chosen when an index is built. "
             "Leave it out, or say --exact to compare every vector."
         )
+
+
+def region_of(text: str) -> "Region":
+    """ "0.5,0,1,1" as a region. Raises InvalidRequest."""
+    from ..search import Region
+
+    try:
+        left, top, right, bottom = map(float, text.split(","))
+    except ValueError as error:
+        raise InvalidRequest(
+            f"--region {text}: expected four shares, left,top,right,bottom, such as 0.5,0,1,1 for the right half."
+        ) from error
+    return Region(left, top, right, bottom)
 
 
 def search(
@@ -33,7 +46,14 @@ def search(
     ] = None,
     start: Annotated[float | None, typer.Option(min=0, help="Seconds at which the part to look for begins.")] = None,
     end: Annotated[float | None, typer.Option(min=0, help="Seconds at which it ends.")] = None,
-    refined: Annotated[bool, typer.Option("--refine/--no-refine", help="Compare the pixels of the best hits.")] = True,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="LEFT,TOP,RIGHT,BOTTOM", help="Look only for this part of the picture, shares in 0..1."),
+    ] = None,
+    verified: Annotated[
+        bool,
+        typer.Option("--verify/--no-verify", "--refine/--no-refine", help="Look at the best hits."),
+    ] = True,
     only: Annotated[
         str | None,
         typer.Option("--filter", metavar="JSON", help="Only items that it lets through (docs/collections.md)."),
@@ -62,13 +82,14 @@ def search(
         raise NotFound(f"There is no file {file}.")
     query = Query(
         source=file,
+        region=None if region is None else region_of(region),
         start_seconds=0.0 if clip is False and start is None else start,
         end_seconds=None if clip is False else end,
         target=None if clip is None else "clip" if clip else "frame",
     )
-    request = SearchRequest(query, top, None if only is None else read_filter(only), refined, exact, cursor)
+    request = SearchRequest(query, top, None if only is None else read_filter(only), verified, exact, cursor)
     settings = load_settings(data=data, bundle=bundle)
-    timing: dict[str, float] = {"queue_ms": 0.0}
+    timing: dict[str, float] = {"queue_ms": 0.0, "verify_ms": 0.0}
     with (
         open_engine(settings.bundle, **settings.engine_options) as engine,
         Library(settings.data, IndexOptions(**settings.index_options)) as library,
@@ -90,6 +111,8 @@ def _show(found: "SearchResult", request: "SearchRequest", collection: str) -> N
     """The hits as a table on stdout, or on stderr why there are none."""
     from .tables import HIT_COLUMNS, hit_rows, table
 
+    if found.found is False:
+        say("Not found: nothing that was looked at is the same. These only look alike.")
     if found.hits:
         typer.echo(table([HIT_COLUMNS, *hit_rows(found.hits)]))
     elif request.cursor is not None:

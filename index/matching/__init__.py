@@ -1,23 +1,21 @@
-"""Are two pictures, or two stretches of film, the same? Alignment of vectors, evidence of pixels, confidence.
+"""Are two pictures, or two stretches of film, the same? Alignment of vectors, geometry of pictures, confidence.
 
 Opens no database and writes nothing.
 """
 
 from .alignment import Segment, Timeline, align
-from .confidence import SURE, discount_rivals, of_frame, of_stretch, of_verified, with_pixels
-from .evidence import Evidence, PictureAt, agreement, evidence_of, pictures_of
-from .features import Features, detailed_features_of, features_of, query_features_of
+from .confidence import SURE, discount_rivals, not_verified, of_frame, of_looks, of_stretch, of_verified
+from .features import SHORT_SIDE, Features, detailed_features_of, features_of, query_features_of
 from .geometry import Verification, is_same_picture, verify
 from .likeness import cosine_of, likeness, rarity, shots_of, variety
-from .pixels import variant_of
-from .quads import Quad
+from .motion import correlation, laid_on, motion_of
+from .quads import Quad, mapped
 from .relation import Related, Relation, Variant, related
 
 __all__ = [
+    "SHORT_SIDE",
     "SURE",
-    "Evidence",
     "Features",
-    "PictureAt",
     "Quad",
     "Related",
     "Relation",
@@ -25,25 +23,26 @@ __all__ = [
     "Timeline",
     "Variant",
     "Verification",
-    "agreement",
     "align",
+    "correlation",
     "cosine_of",
     "detailed_features_of",
     "discount_rivals",
-    "evidence_of",
     "features_of",
     "is_same_picture",
+    "laid_on",
     "likeness",
+    "mapped",
+    "motion_of",
+    "not_verified",
     "of_frame",
+    "of_looks",
     "of_stretch",
     "of_verified",
-    "pictures_of",
     "query_features_of",
     "rarity",
     "related",
     "shots_of",
-    "variant_of",
     "variety",
     "verify",
-    "with_pixels",
 ]

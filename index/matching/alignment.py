@@ -39,6 +39,7 @@ class Segment:
     speed     seconds of the item that pass in one second of the query: 1.5 where the query runs faster
     mirrored  whether the query's pictures look like the item's when left and right are exchanged
     inset     whether the item runs as a small film within the query's pictures
+    verified  whether pictures of both were looked at and are the same; None: they were not, or could not be
     """
 
     query_start_seconds: float
@@ -51,6 +52,7 @@ class Segment:
     speed: float = 1.0
     mirrored: bool = False
     inset: bool = False
+    verified: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -12,29 +12,30 @@ import numpy as np
 
 from ...export.calibration import Calibration, Curve
 from .alignment import Segment
-from .evidence import Evidence
 from .geometry import Verification
 
 SURE = 0.5  # from here on a hit is more likely right than not
-CERTAIN = 0.999  # no chance is 0 or 1, so that it has odds
-PIXELS = Curve(-4.50, 2.11, 0.02)  # of the correlation of pixels, which no encoder changes
+MOST_BY_VECTORS = 0.49
+NOT_VERIFIED = 0.05
+PRIOR = 2.0  # most that vectors add to the logarithm of the odds, or take from it, once pictures were looked at
 # Of the residual after registration, as minus itself: 360 edited photos, 2,160 pairs of strangers, 353 of look-alikes
 # (forms, slides, streets, ...). Fitted to half of the photos, the other half had a Brier score of 0.006 and an expected
 # calibration error of 0.014 (docs/benchmarks.md).
 REGISTERED = Curve(6.2, 17.1)
+CERTAIN = 0.999  # no chance is 0 or 1, so that it has odds
 STILL = 0.65  # share of its confidence that a still stretch without a rival keeps
 FURTHER = 1.5  # times as long a stretch of the query
 
 
-def of_frame(likeness: float, pixels: float | None, calibration: Calibration) -> float | None:
+def of_frame(likeness: float, calibration: Calibration) -> float | None:
     """The chance that a frame shows the very picture that was asked for, or a copy of it; None: not calibrated.
 
-    likeness  by vectors: 0 as any two frames of the collection, 1 identical
-    pixels    correlation with the query, -1..1, where it was looked at: then likeness adds nothing
+    likeness  by vectors: 0 as any two frames of the collection, 1 identical. Alone it never makes sure: a curve was
+              fitted to a library of one size, and in a larger one more that is not the same looks as alike
     """
     if calibration.frame is None:
         return None
-    return _chance(_odds(calibration.frame, likeness) if pixels is None else _odds(PIXELS, pixels))
+    return min(_chance(_odds(calibration.frame, likeness)), MOST_BY_VECTORS)
 
 
 def of_verified(found: Verification) -> float:
@@ -43,6 +44,11 @@ def of_verified(found: Verification) -> float:
     More inliers add nothing once the residual is known: a template has many, too.
     """
     return _chance(_odds(REGISTERED, -found.residual))
+
+
+def not_verified(by_vectors: float | None) -> float:
+    """The chance that two pictures are the same although no registration says so; by_vectors: as of_frame says."""
+    return NOT_VERIFIED if by_vectors is None else min(by_vectors, NOT_VERIFIED)
 
 
 def of_stretch(likely: float, calibration: Calibration) -> float | None:
@@ -55,18 +61,26 @@ def of_stretch(likely: float, calibration: Calibration) -> float | None:
     return _chance(_odds(calibration.stretch, likely))
 
 
-def with_pixels(chance: float, evidence: Evidence) -> float:
-    """The chance of of_stretch, now that pixels of both stretches were compared as well.
+def of_looks(by_vectors: float | None, held: Sequence[Verification], motion: float | None) -> float:
+    """The chance that two stretches are the same footage, now that moments of both were looked at.
 
-    That the same things move at the same time speaks for itself; so does a part of a picture found within the other.
-    Where nothing moves, pixels that agree say no more than the vectors did, and only those that do not say something.
+    by_vectors  as of_stretch says; None: not calibrated, then pictures alone speak
+    held        how the pictures of those moments lie on each other, where they are the same; empty: mostly they are not
+    motion      how alike both change between these moments, -1..1: other moments before one camera agree in most of
+                their pictures, but not in that. None where nothing moves
     """
-    odds = log(chance / (1 - chance))
-    if evidence.motion is not None:
-        return _chance(odds - 2.5 + 5.0 * evidence.motion)
-    if evidence.variant in ("crop", "letterbox"):
-        return _chance(odds + 4.0)
-    return _chance(odds + min(0.0, _odds(PIXELS, evidence.pixels)))
+    prior = 0.0 if by_vectors is None else log_odds(by_vectors)
+    if not held:
+        return _chance(min(prior, 0.0) - 3.0)
+    prior = min(max(prior, -PRIOR), PRIOR) / 2
+    if motion is not None:
+        return _chance(prior - 3.5 + 10.0 * motion)
+    return _chance(prior - 1.0 + float(np.median([log_odds(of_verified(found)) for found in held])) / 2)
+
+
+def log_odds(chance: float) -> float:
+    chance = min(max(chance, 1 - CERTAIN), CERTAIN)
+    return log(chance / (1 - chance))
 
 
 def discount_rivals(

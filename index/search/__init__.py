@@ -4,14 +4,13 @@ from .decoding import Decoded, decode, mirrored
 from .pairwise import align_items, shared
 from .query import EmbeddedQuery, Query, Target, embed_query
 from .ranking import Hit, aligned_hits
+from .rectangles import film_within
 from .regions import Region
-from .rerank import RERANKED, rerank
 from .search import SearchRequest, SearchResult, find, search
 from .shown import FilePicture, Shown, picture_shown, pictures_shown
 from .tools import Stage, Tools, tools_of
 
 __all__ = [
-    "RERANKED",
     "Decoded",
     "EmbeddedQuery",
     "FilePicture",
@@ -29,7 +28,7 @@ __all__ = [
     "decode",
     "embed_query",
     "mirrored",
-    "rerank",
+    "film_within",
     "find",
     "search",
     "picture_shown",

@@ -9,6 +9,7 @@ from ..collection import Collection
 from ..vectors import Allowed, Effort
 
 FEW_PROBES = 3  # of them, that look for the last items where a few hold nearly all of the nearest frames
+FRAMES_OF_EACH = 24  # nearest frames of a part of a picture
 DEEPER = 8  # times as many frames are asked for where those found are of too few items
 
 Candidates = list[tuple[Item, Moments]]
@@ -39,6 +40,28 @@ def candidates(
     items = collection.get_many(item_ids)
     moments = collection.moments_of_many(list(items))
     return [(items[item_id], moments[item_id]) for item_id in item_ids if item_id in moments]
+
+
+def candidates_of_each(
+    collection: Collection, queries: NDArray[np.float32], each: int, allowed: Allowed | None, effort: Effort
+) -> Candidates:
+    """queries (H, D) of unit length, other questions each -> the items with the nearest frames to any of them.
+
+    At most `each` items of a row; of FRAMES_OF_EACH frames that hold fewer items, so many fewer.
+    """
+    scores, vector_ids = collection.index.search(queries, FRAMES_OF_EACH, allowed, effort)
+    owners = collection.owners(vector_ids)
+    best: dict[str, float] = {}
+    for row, ids in zip(scores.tolist(), vector_ids.tolist(), strict=True):
+        first: dict[str, float] = {}
+        for score, vector_id in zip(row, ids, strict=True):
+            if vector_id in owners and (len(first) < each or owners[vector_id] in first):
+                first.setdefault(owners[vector_id], score)
+        for item_id, score in first.items():
+            best[item_id] = max(score, best.get(item_id, -1.0))
+    items = collection.get_many(list(best))
+    moments = collection.moments_of_many(list(items))
+    return [(items[i], moments[i]) for i in sorted(best, key=lambda i: -best[i]) if i in moments]
 
 
 def _nearest_items(

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidRequest, MediaTooLarge
 from ...media.frames import Frames
-from ...media.insets import find_inset, glances
 from ...media.preprocess import enough_side, to_pixels
 from ...media.reader import MediaInfo, Source
 from ...media.spec import InputSpec
+from ..matching import SHORT_SIDE
+from ..pictures import from_jpeg, to_jpeg
 from .regions import Region
 from .tools import Pixels, Tools
 
-PICTURE_SIDE = 320  # pixels of a single picture's shorter side, below which it is not shrunk: twice what rerank needs
+PICTURE_SIDE = 2 * SHORT_SIDE  # pixels of a single picture's shorter side, below which it is not shrunk: half of it is
+# still as large as what is stored
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,24 @@ class Decoded:
     """A file as the encoder wants it: pixels (T, S, S, 3) uint8 of frames shown at seconds (T,) float64.
 
     picture  (H, W, 3) uint8, the only frame; None where there are more
-    inset    (T, S, S, 3) uint8 of the film that runs within the frames (media.insets); None where there is none
+    jpegs    (T) small pictures of the frames of a clip, if they were to be kept
     """
 
     info: MediaInfo
     pixels: Pixels
     seconds: NDArray[np.float64]
     picture: NDArray[np.uint8] | None
-    inset: Pixels | None = None
+    jpegs: Sequence[bytes] = ()
+
+    def frames(self, place: int) -> Frames:
+        """As frame(), with its second."""
+        return Frames(self.frame(place)[None], self.seconds[place : place + 1])
+
+    def frame(self, place: int) -> NDArray[np.uint8]:
+        """The small picture (H, W, 3) of the frame at this place, of those that were kept."""
+        if self.picture is not None:
+            return self.picture
+        return from_jpeg(self.jpegs[place])
 
 
 def decode(
@@ -43,12 +55,12 @@ def decode(
     end_seconds: float | None = None,
     shorter_side: int | None = None,
     region: Region | None = None,
-    seek_inset: bool = False,
+    keep: bool = False,
 ) -> Decoded:
     """A picture, or the part of a video from start to end. Raises MediaError, InvalidRequest.
 
-    shorter_side: below which nothing is shrunk while decoding; by default, what the spec needs. seek_inset: a film
-    within the film is looked for, in the decoded frames, which are all kept in memory for that.
+    shorter_side: below which nothing is shrunk while decoding; by default, what the spec needs. keep: small pictures of
+    all frames, some 25 KB each
     """
     told: list[MediaInfo] = []
 
@@ -74,23 +86,14 @@ def decode(
 
     pixels: list[Pixels] = []
     seconds: list[NDArray[np.float64]] = []
-    kept: list[Frames] = []
+    jpegs: list[bytes] = []
     for frames in read():
         pixels.append(to_pixels(frames, spec))
         seconds.append(frames.seconds)
-        if seek_inset:
-            kept.append(frames)
+        jpegs += [to_jpeg(each) for each in frames.data] if keep else []
     shown = np.concatenate(seconds)
     picture = frames.data[0] if len(shown) == 1 else None
-    return Decoded(told[0], np.concatenate(pixels), shown, picture, _pixels_of_inset(kept, spec))
-
-
-def _pixels_of_inset(chunks: Sequence[Frames], spec: InputSpec) -> Pixels | None:
-    """chunks of one film -> the film that runs within it, as pixels (T, S, S, 3); None: there is none."""
-    if len({frames.data.shape[1:] for frames in chunks}) != 1:
-        return None
-    where = find_inset(np.concatenate([glances(frames) for frames in chunks]))
-    return None if where is None else np.concatenate([to_pixels(where.cut_out(frames), spec) for frames in chunks])
+    return Decoded(told[0], np.concatenate(pixels), shown, picture, jpegs if picture is None else ())
 
 
 def mirrored(pixels: Pixels) -> Pixels:
@@ -112,7 +115,7 @@ def decode_moment(source: Source, spec: InputSpec, seconds: float, tools: Tools,
 
 
 def picture_side(spec: InputSpec) -> int:
-    """Enough of a single picture for the encoder and for what reranking compares."""
+    """Enough of a single picture for the encoder, and for what is compared of it and of its parts."""
     return max(enough_side(spec), PICTURE_SIDE)
 
 

@@ -1,29 +1,36 @@
 """What is looked for: a picture, a region of it, a clip, an item or a vector; and what the encoder makes of it.
 
-A file is decoded once: what reranking compares comes of the same decoding as what the encoder sees. Searches nothing.
+A file is decoded once: what is compared comes of the same decoding as what the encoder sees. Searches nothing.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidRequest
-from ...media.frames import Frames
 from ...media.info import SNIFF_BYTES, MediaInfo, sniff_image
 from ...media.informativeness import informativeness
-from ...media.preprocess import enough_side
+from ...media.preprocess import enough_side, to_pixels
 from ...media.reader import Source
+from ...media.spec import InputSpec
 from ..catalog import Moments
 from ..collection import Collection
-from ..matching import PictureAt, pictures_of
+from ..matching import SHORT_SIDE
 from .decoding import Decoded, decode, decode_moment, mirrored, picture_side
-from .regions import Region
-from .tools import Floats, Tools
+from .rectangles import film_within
+from .regions import WHOLE, Region
+from .shown import pixels_at
+from .tools import Floats, Pixels, Tools
 
 Target = Literal["frame", "clip"]
+INSET_FRAMES = 16  # of a clip, in which a film within it is looked for
+
+PictureAt = Callable[[float], NDArray[np.uint8]]  # (H, W, 3) at a second; raises MediaError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,11 +78,9 @@ class Query:
         part = self.region, self.start_seconds, self.end_seconds, self.target
         return f"{self._subject()} {part}"
 
-    def _subject(self) -> str:
-        if self.item_id is not None:
-            return f"item {self.item_id}"
-        if self.vector is not None:
-            return digest_of(self.vector)
+    @cached_property
+    def source_sha256(self) -> str:
+        """Of the source."""
         if self.sha256 is not None:
             return self.sha256
         if isinstance(self.source, bytes):
@@ -83,6 +88,17 @@ class Query:
         assert self.source is not None
         with self.source.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether nothing but all of the source is looked for."""
+        part = (self.region, self.start_seconds or None, self.end_seconds)
+        return self.source is not None and all(each is None for each in part)
+
+    def _subject(self) -> str:
+        if self.item_id is not None:
+            return f"item {self.item_id}"
+        return self.source_sha256 if self.vector is None else digest_of(self.vector)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +112,8 @@ class EmbeddedQuery:
     end_seconds  when the clip, or the part of it, ends; None where that is not known
     picture      (H, W, 3) uint8, the only frame of a file; None for a clip, an item and a vector
     picture_at   what the query shows at a second; None where there is no file
+    region       of the picture that was sent: what is looked for
+    sha256       of the file that is looked for, if that is the whole of it
     item_id      the item that the query was taken from: it is not its own answer
     """
 
@@ -108,6 +126,8 @@ class EmbeddedQuery:
     end_seconds: float | None = None
     picture: NDArray[np.uint8] | None = None
     picture_at: PictureAt | None = None
+    region: Region = WHOLE
+    sha256: str | None = None
     item_id: str | None = None
 
     @property
@@ -157,7 +177,8 @@ def _embedded_item(collection: Collection, item_id: str, query: Query, tools: To
         moments.start_seconds,
         moments.informative,
         end_seconds=float(moments.end_seconds[-1]),
-        picture_at=pictures_of(item.path, tools.limits, tools.decoder),
+        picture_at=lambda seconds: pixels_at(collection, item.id, seconds, tools),
+        sha256=item.sha256 if item.kind == "image" else None,
         item_id=item.id,
     )
 
@@ -165,23 +186,21 @@ def _embedded_item(collection: Collection, item_id: str, query: Query, tools: To
 def _embedded_file(collection: Collection, source: Source, query: Query, tools: Tools) -> EmbeddedQuery:
     with tools.stage("decode_ms"):
         decoded = _decoded(collection, source, query, tools)
-    target = query.target or ("clip" if decoded.info.kind == "video" else "frame")
-    is_clip = target == "clip"
-    batches = [decoded.pixels]
-    if is_clip:
-        batches += [mirrored(decoded.pixels), *([] if decoded.inset is None else [decoded.inset])]
+        is_clip = (query.target or ("clip" if decoded.info.kind == "video" else "frame")) == "clip"
+        batches = [decoded.pixels, *([mirrored(decoded.pixels), *_inset(decoded, collection.spec)] if is_clip else [])]
     vectors, *others = tools.embed(batches)
-    picture = decoded.picture
     return EmbeddedQuery(
-        target,
+        "clip" if is_clip else "frame",
         vectors,
         decoded.seconds,
         informativeness(decoded.pixels) if is_clip else None,
         mirrored=others[0] if is_clip else None,
         inset=others[1] if len(others) > 1 else None,
         end_seconds=_end_of(decoded.info, query.end_seconds),
-        picture=picture,
-        picture_at=_pictures_at(source, query.region, tools) if picture is None else lambda seconds: picture,
+        picture=decoded.picture,
+        picture_at=lambda seconds: decoded.frame(int(np.abs(decoded.seconds - seconds).argmin())),
+        region=query.region or WHOLE,
+        sha256=query.source_sha256 if query.is_whole_file else None,
     )
 
 
@@ -197,18 +216,20 @@ def _decoded(collection: Collection, source: Source, query: Query, tools: Tools)
         tools,
         start_seconds=query.start_seconds or 0.0,
         end_seconds=query.end_seconds,
-        shorter_side=picture_side(spec) if is_single else enough_side(spec),
+        shorter_side=picture_side(spec) if is_single else max(enough_side(spec), SHORT_SIDE),
         region=query.region,
-        seek_inset=query.target != "frame",
+        keep=query.target != "frame",
     )
 
 
-def _pictures_at(source: Source, region: Region | None, tools: Tools) -> PictureAt:
-    """What a clip shows at a second, in its region."""
-    whole = pictures_of(source, tools.limits, tools.decoder)
-    if region is None:
-        return whole
-    return lambda seconds: region.cut_from(Frames(whole(seconds)[None], np.array([seconds]))).data[0]
+def _inset(decoded: Decoded, spec: InputSpec) -> list[Pixels]:
+    """The film that runs within the frames of a clip, as pixels (T, S, S, 3); nothing where there is none."""
+    count = len(decoded.jpegs)
+    looked_at = np.unique(np.linspace(0, count - 1, min(count, INSET_FRAMES)).astype(np.int64)).tolist()
+    where = film_within([decoded.frame(place) for place in looked_at])
+    if where is None:
+        return []
+    return [np.concatenate([to_pixels(where.cut_from(decoded.frames(place)), spec) for place in range(count)])]
 
 
 def _first_bytes(source: Source) -> bytes:

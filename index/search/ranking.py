@@ -3,7 +3,7 @@
 Candidates come from FAISS; what is answered is computed again from the stored vectors.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from ..catalog import Item, Moments
 from ..matching import (
     Segment,
     Timeline,
+    Verification,
     align,
     discount_rivals,
     likeness,
@@ -25,9 +26,12 @@ from ..matching import (
     variety,
 )
 from .candidates import Candidates
+from .hypotheses import Hypothesis
 from .query import EmbeddedQuery
 
 MAX_MOMENTS = 5
+MAX_LOOKS = 6  # frames of one item that may be looked at for a picture, beside those around the best
+APART_SECONDS = 1.0
 MIN_WEIGHT = 0.05  # of an uninformative frame, so that a wholly black clip still finds something
 
 Floats = NDArray[np.float32]
@@ -41,6 +45,10 @@ class Hit:
     score     cosine of the best frame; for a clip as alignment.align says
     segments  the best stretch first, then others, distinct in time; at least one, at most five. For a frame: one a shot
     confidence  the chance that this is where the query was seen, 0..1 (matching/confidence.py); None: not calibrated
+    verified  whether it was looked at and is the same picture or footage; None: it was not, or could not be, looked at
+    verification  of a picture: how it lies in what is stored
+    hypothesis  as what the query's picture was nearest
+    moments  of a picture: when the item's most similar frames begin and end, the best first, APART_SECONDS apart
     """
 
     item: Item
@@ -49,16 +57,25 @@ class Hit:
     end_seconds: float
     segments: list[Segment]
     confidence: float | None
+    verified: bool | None = None
+    verification: Verification | None = None
+    hypothesis: Hypothesis = Hypothesis()
+    moments: tuple[tuple[float, float], ...] = ()
 
 
-def frame_hits(vector: Floats, candidates: Candidates, mean: Floats, calibration: Calibration) -> list[Hit]:
-    """vector (D,) of unit length, mean (D,) of all frames -> a hit for each candidate, best first."""
-    background = vector @ mean
+def frame_hits(
+    vectors: Floats, hypotheses: Sequence[Hypothesis], candidates: Candidates, mean: Floats, calibration: Calibration
+) -> list[Hit]:
+    """vectors (H, D) of unit length, one a hypothesis; mean (D,) of all frames -> a hit for each candidate, best first.
+
+    Each is told by the hypothesis that has the most similar frame of it.
+    """
     hits = []
     for item, moments in candidates:
-        cosines = np.clip(moments.vectors @ vector, -1, 1)
-        alike = likeness(cosines, background, calibration)
-        best = int(cosines.argmax())
+        every = np.clip(moments.vectors @ vectors.T, -1, 1)
+        best, asked_as = (int(place) for place in np.unravel_index(every.argmax(), every.shape))
+        cosines = every[:, asked_as]
+        alike = likeness(cosines, vectors[asked_as] @ mean, calibration)
         hits.append(
             Hit(
                 item,
@@ -66,7 +83,9 @@ def frame_hits(vector: Floats, candidates: Candidates, mean: Floats, calibration
                 float(moments.start_seconds[best]),
                 float(moments.end_seconds[best]),
                 _strong_moments(cosines, alike, moments, mean, calibration),
-                of_frame(float(alike[best]), None, calibration),
+                of_frame(float(alike[best]), calibration),
+                hypothesis=hypotheses[asked_as],
+                moments=_apart_in_time(cosines, moments),
             )
         )
     return best_first(hits)
@@ -186,8 +205,20 @@ def _strong_moments(
     for part in np.split(strong, cuts):
         score, nearest = float(cosines[part].max()), float(alike[part].max())
         start, end = float(moments.start_seconds[part[0]]), float(moments.end_seconds[part[-1]])
-        segments.append(Segment(0.0, 0.0, start, end, score, nearest, of_frame(nearest, None, calibration)))
+        segments.append(Segment(0.0, 0.0, start, end, score, nearest, of_frame(nearest, calibration)))
     return sorted(segments, key=lambda segment: -segment.score)[:MAX_MOMENTS]
+
+
+def _apart_in_time(cosines: Floats, moments: Moments) -> tuple[tuple[float, float], ...]:
+    """(start, end) seconds of the most similar frames, at most MAX_LOOKS of them, no two nearer than APART_SECONDS."""
+    starts, ends = moments.start_seconds, moments.end_seconds
+    chosen: list[int] = []
+    for place in np.argsort(-cosines, kind="stable").tolist():
+        if all(abs(starts[place] - starts[other]) >= APART_SECONDS for other in chosen):
+            chosen.append(place)
+        if len(chosen) == MAX_LOOKS:
+            break
+    return tuple((float(starts[place]), float(ends[place])) for place in chosen)
 
 
 def _weights(informative: Floats | NDArray[np.float64]) -> NDArray[np.float64]:

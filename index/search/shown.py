@@ -1,16 +1,19 @@
 """The picture that an item shows at a second: the stored one, else the one in its file, else none.
 
-Whoever compares or shows pictures asks here. The file is opened only where no picture is stored.
+Whoever compares or shows pictures asks here. The file is opened only where no picture is stored. The features by which
+pictures are compared come from a cache bounded in bytes: they are some times as large as the picture, and made again in
+the time of one comparison, so that they are not stored.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...errors import InvalidRequest, MediaError, NotFound
+from ...errors import CorruptMedia, InvalidRequest, MediaError, NotFound
 from ...media.frames import Picture
 from ..catalog import Item
 from ..collection import Collection
+from ..matching import Features, features_of
 from ..pictures import SIDE, StoredPicture
 from .tools import Tools
 
@@ -39,6 +42,29 @@ Shown = StoredPicture | FilePicture
 def picture_shown(collection: Collection, item_id: str, seconds: float, tools: Tools) -> Shown | None:
     """What the item shows at that second; None where neither a stored picture nor the file can be read."""
     return pictures_shown(collection, {item_id: [seconds]}, tools)[item_id][0]
+
+
+def pixels_at(collection: Collection, item_id: str, seconds: float, tools: Tools) -> Picture:
+    """(H, W, 3) uint8 RGB: what the item shows at that second. Raises NotFound, CorruptMedia."""
+    shown = picture_shown(collection, item_id, seconds, tools)
+    if shown is None:
+        raise NotFound(f"No picture of the item {item_id!r} can be read, neither a stored one nor its file.")
+    return shown.pixels()
+
+
+def features_at(collection: Collection, item: Item, seconds: float, tools: Tools) -> Features | None:
+    """Of what the item shows at that second; None where no picture of it can be read."""
+    shown = picture_shown(collection, item.id, seconds, tools)
+    if shown is None:
+        return None
+    held = tools.features.get(shown.key)
+    if held is None:
+        try:
+            held = features_of(shown.pixels())
+        except CorruptMedia:
+            return None
+        tools.features.put(shown.key, held)
+    return held
 
 
 def pictures_shown(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -13,10 +13,13 @@ from ...export.calibration import UNCALIBRATED, Calibration
 from ...export.engine import Engine
 from ...media.decoding import HERE, Decoder
 from ...media.limits import MediaLimits
+from ..cache import ByteCache
+from ..matching import Features
 
-Stage = Literal["decode_ms", "engine_ms", "index_ms", "refine_ms"]
+Stage = Literal["decode_ms", "engine_ms", "index_ms", "verify_ms"]
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]  # (N, S, S, 3)
+FEATURES_BYTES = 128 * 2**20  # some 300 stored pictures, those that were compared last
 
 
 def _no_engine(batches: Sequence[Pixels]) -> list[Floats]:
@@ -29,6 +32,8 @@ class Tools:
 
     embed   pixels (N, S, S, 3) uint8, several at once -> vectors (N, D) float32 of unit length for each
     stage   a context around each stage of a search, for who measures its time or wants to end it early
+    verify_budget_seconds  after which no further hit is looked at
+    features  of stored pictures that were compared before; shared by all searches of one process
     """
 
     embed: Callable[[Sequence[Pixels]], list[Floats]] = _no_engine
@@ -38,6 +43,8 @@ class Tools:
     max_query_seconds: float = 120.0
     calibration: Calibration = UNCALIBRATED
     stage: Callable[[Stage], AbstractContextManager[None]] = lambda stage: nullcontext()
+    verify_budget_seconds: float = 5.0
+    features: ByteCache[str, Features] = field(default_factory=lambda: ByteCache(FEATURES_BYTES, lambda f: f.nbytes))
 
 
 def tools_of(engine: Engine) -> Tools:

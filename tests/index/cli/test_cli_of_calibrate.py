@@ -27,7 +27,8 @@ def media(tmp_path: Path) -> Path:
 def searched(bundle: Path, media: Path, *words: str) -> Result:
     data = bundle.parent / "data"
     run("index", media, "--data", data, "--bundle", bundle)
-    return run("search", media / "3.png", "--data", data, "--bundle", bundle, *words)
+    asked = ("search", media / "3.png", "--no-verify", "--region", "0,0,1,1")  # not the very bytes, which are certain
+    return run(*asked, "--data", data, "--bundle", bundle, *words)
 
 
 def test_a_bundle_is_calibrated_and_then_searches_have_a_confidence(bundle: Path, media: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 from made_items import ENGINE
 from made_media import frame_of, write_image, write_video
 from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
 from vicmae.errors import Conflict, CorruptMedia, InvalidRequest, MediaTooLarge, ModelMismatch, NotFound
@@ -153,9 +154,9 @@ def test_a_video_is_looked_for_as_a_clip(run: Run, media: Path) -> None:
     run("index", media)
     words = ("search", media / "film.mp4", "--start", "5", "--end", "10")
     answer = json.loads(run(*words, "--json", "--top", "1"))
-    assert set(answer) == {"data", "plan", "timing", "next_cursor"}
+    assert set(answer) == {"data", "found", "plan", "timing", "next_cursor"}
     assert answer["plan"]["target"] == "clip"
-    assert set(answer["timing"]) == {"decode_ms", "queue_ms", "engine_ms", "index_ms", "refine_ms"}
+    assert set(answer["timing"]) == {"decode_ms", "queue_ms", "engine_ms", "index_ms", "verify_ms"}
     (hit,) = answer["data"]
     assert hit["name"] == "film.mp4" and hit["uri"] == (media / "film.mp4").as_uri()
     assert hit["start_seconds"] == pytest.approx(5, abs=1) and hit["end_seconds"] == pytest.approx(10, abs=1)
@@ -166,6 +167,21 @@ def test_a_video_is_looked_for_as_a_clip(run: Run, media: Path) -> None:
     exact = json.loads(run(*words, "--frame", "--json", "--top", "1", "--exact"))
     assert exact["data"] == frame["data"] and exact["plan"] == plan
     assert frame["data"][0]["start_seconds"] == pytest.approx(5, abs=0.5)
+
+
+def test_a_region_and_vectors_alone_can_be_asked(run: Run, media: Path, tmp_path: Path) -> None:
+    run("index", media)
+    both = Image.new("RGB", (640, 240), "white")
+    both.paste(frame_of(3, 12.0, fps=10, size=(320, 240)), (320, 0))
+    both.save(tmp_path / "both.png")
+    words = ("search", tmp_path / "both.png", "--region", "0.5,0,1,1", "--json")
+    found = json.loads(run(*words))
+    best = found["data"][0]
+    assert best["name"] == "film.mp4" and best["verified"] and found["found"]
+    assert best["query_region"][0][0] == pytest.approx(0.5, abs=0.05)
+    alone = json.loads(run(*words, "--no-verify"))
+    assert alone["found"] is None and {hit["verified"] for hit in alone["data"]} == {None}
+    assert json.loads(run(*words, "--no-refine"))["data"] == alone["data"], "its old name"
 
 
 def test_questions_that_make_no_sense_are_told(run: Run, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collection
 
 def asked(collection: Collection, path: Path, **more: Any) -> SearchResult:
     """By the vectors of a file."""
-    return search(collection, SearchRequest(Query(source=path, **more), 3, rerank=False), tools_of(ENGINE))
+    return search(collection, SearchRequest(Query(source=path, **more), 3, verify=False), tools_of(ENGINE))
 
 
 @settings(max_examples=20, deadline=None)
