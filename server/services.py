@@ -172,6 +172,7 @@ def _open_pipeline(
         max_query_seconds=settings.max_query_seconds,
         max_requests=settings.max_queue,
         decoder=decoder,
+        verify_budget_seconds=settings.verify_budget_seconds,
         on_done=lambda context: record_context(metrics, context),
     )
     stack.callback(pipeline.close)

@@ -204,13 +204,26 @@ def search(
     limit: int = 10,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    region: tuple[float, float, float, float] | None = None,
+    verify: bool = True,
 ) -> ApiRequest[SearchAnswer]:
-    """Where was this seen? By a file, an item of the collection, or a vector (D,)."""
-    options = {"target": target, "limit": limit, "start_seconds": start_seconds, "end_seconds": end_seconds}
+    """Where was this seen? By a file, an item of the collection, or a vector (D,).
+
+    region: left, top, right, bottom of the file's picture, shares of it. verify: whether the best hits are looked at.
+    """
+    options: dict[str, Any] = {
+        "target": target,
+        "limit": limit,
+        "start_seconds": start_seconds,
+        "end_seconds": end_seconds,
+    }
+    options |= {"region": None if region is None else list(region), "verify": None if verify else False}
     given = {name: value for name, value in options.items() if value is not None}
     read, where = SearchAnswer.model_validate, _path(collection, "search")
     if file is not None:
-        return ApiRequest("POST", where, read, fields={k: str(v) for k, v in given.items()}, files=[file])
+        return ApiRequest(
+            "POST", where, read, fields={name: _in_form(value) for name, value in given.items()}, files=[file]
+        )
     query = {"item": item} if item is not None else {"embedding": [float(x) for x in embedding or ()]}
     return ApiRequest("POST", where, read, body={**given, **query})
 
@@ -249,6 +262,11 @@ def error_of(response: httpx.Response) -> errors.VicmaeError:
 def retry_after_seconds(response: httpx.Response, otherwise: float) -> float:
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdecimal() else otherwise
+
+
+def _in_form(value: Any) -> str:
+    """As a form carries it: text, a list with commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _path(collection: str, *rest: str) -> str:

@@ -67,6 +67,7 @@ class Pipeline:
     frames_per_second  sampled from a clip
     max_query_seconds  longest clip accepted
     max_requests       as many may run or wait at once
+    verify_budget_seconds  after which a search looks at no further picture
     on_done            is called with the context of every request that ended well
     """
 
@@ -79,6 +80,7 @@ class Pipeline:
         max_query_seconds: float,
         max_requests: int,
         decoder: Decoder = HERE,
+        verify_budget_seconds: float = 5.0,
         on_done: Callable[[RequestContext], None] = lambda context: None,
     ) -> None:
         self.batcher = batcher
@@ -91,6 +93,7 @@ class Pipeline:
             frames_per_second=frames_per_second,
             max_query_seconds=max_query_seconds,
             calibration=batcher.engine.calibration,
+            verify_budget_seconds=verify_budget_seconds,
         )
         self.max_requests = max_requests
         self.on_done = on_done

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal, get_args
 
-Stage = Literal["decode_ms", "queue_ms", "engine_ms", "index_ms", "refine_ms"]
+Stage = Literal["decode_ms", "queue_ms", "engine_ms", "index_ms", "verify_ms"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 

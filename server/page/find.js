@@ -191,10 +191,16 @@ function showHits(answer) {
   const took = (Object.values(timing).reduce((sum, part) => sum + part, 0) / 1000).toFixed(2);
   const what = plan.target === "clip" ? "clip" : "picture";
   $("query-state").textContent = data.length
-    ? `${counted(data.length, "item", "items")} most like this ${what}, best first (${took} s)`
+    ? `${verdict(answer.found)}${counted(data.length, "item", "items")} most like this ${what}, best first (${took} s)`
     : "Nothing to compare with: the collection holds nothing else.";
   if (plan.note) $("query-state").textContent += `. ${plan.note}`;
   append(answer);
+}
+
+// In a word whether any of the hits is what was looked for; nothing where nothing was looked at.
+function verdict(found) {
+  if (found === null) return "";
+  return found ? "Found. " : "Not found: nothing that was looked at is the same. ";
 }
 
 function append({ data, plan, next_cursor }) {
@@ -240,7 +246,14 @@ function score(hit) {
   const alike = `alike by ${hit.score.toFixed(3)}`;
   if (hit.confidence === null) return el("div", { class: "score" }, el("span", {}, alike));
   return el("div", { class: "score", title: `The chance that this is where it was seen; ${alike}` },
-    bar(hit.confidence), el("span", {}, `${Math.round(100 * hit.confidence)} % sure`));
+    bar(hit.confidence), el("span", {}, `${Math.round(100 * hit.confidence)} % sure${seen(hit)}`));
+}
+
+// Whether pictures of both were looked at, and are the same.
+function seen(hit) {
+  if (hit.verified === null) return "";
+  if (!hit.verified) return ", looked at: another";
+  return hit.mirrored ? ", verified, mirrored" : ", verified";
 }
 
 // Compares the frames that match best: those with which a stretch begins, or the one picture with its moment.

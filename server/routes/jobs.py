@@ -13,6 +13,7 @@ from ...errors import NotFound, StorageError
 from ...index.catalog import jobs as index
 from ...index.collection import Collection
 from ..dependencies import ServicesDependency
+from ..events import EVENTS
 from ..jobs.kinds import DUPLICATES, FILL_PICTURES, REEMBED, SCAN
 from ..schemas.jobs import Accepted, Job, Jobs, Progress
 from ..services import Services
@@ -21,7 +22,6 @@ from ..urls import collection_url, job_url
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-EVENTS = "text/event-stream"
 LOOK_SECONDS = 0.25  # between two looks at a job that somebody watches
 KEEP_ALIVE_SECONDS = 15.0  # proxies close what is silent for longer
 UNITS = {DUPLICATES: "pairs", REEMBED: "items", SCAN: "files", FILL_PICTURES: "items"}

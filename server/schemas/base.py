@@ -24,4 +24,4 @@ class Timing(BaseModel):
     queue_ms: float
     engine_ms: float
     index_ms: float
-    refine_ms: float
+    verify_ms: float

@@ -1,12 +1,23 @@
 """Searching, aligning and explaining: what is asked, and what was found."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, FiniteFloat, JsonValue
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, FiniteFloat, JsonValue
 
 from .base import Kind, Request, Seconds, Timing
 
 Target = Literal["frame", "clip"]
+Quad = list[tuple[float, float]]
+
+
+def _parted(value: Any) -> Any:
+    """A form carries the four numbers as text."""
+    return [float(part) for part in value.split(",")] if isinstance(value, str) else value
+
+
+Shares = Annotated[
+    list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_parted), Field(min_length=4, max_length=4)
+]
 
 
 class SearchRequest(Request):
@@ -22,8 +33,14 @@ class SearchRequest(Request):
         None, description="frame: the one best moment of each item; clip: stretches aligned in time"
     )
     limit: int = Field(10, ge=1)
-    refine: bool = Field(
-        True, description="compare pixels around the best hits of a picture: tells copies apart, names the exact frame"
+    region: Shares | None = Field(
+        None, description="left, top, right, bottom: the part of the picture or clip that is looked for, shares of it"
+    )
+    verify: bool = Field(
+        True,
+        validation_alias=AliasChoices("verify", "refine"),
+        description="look at the best hits, and at parts of the picture: tells what is the same picture and where, and "
+        "the exact frame; else vectors alone tell. Its old name, refine, is taken too",
     )
     exact: bool = Field(False, description="compare every vector, however many there are")
     min_recall: float | None = Field(
@@ -50,6 +67,9 @@ class Segment(BaseModel):
     speed: float = Field(description="seconds of the item in one second of the query; 1.5: the query runs faster")
     mirrored: bool = Field(description="whether left and right are exchanged; as pixels say, where they were looked at")
     inset: bool = Field(description="whether the item runs as a small film within the query's pictures")
+    verified: bool | None = Field(
+        None, description="whether pictures of both are the same; null: they were not, or could not be, looked at"
+    )
 
 
 class Hit(BaseModel):
@@ -62,6 +82,19 @@ class Hit(BaseModel):
     confidence: float | None = Field(
         description="0 to 1: the chance that this is where the query was seen; null: the model was never calibrated"
     )
+    verified: bool | None = Field(
+        None,
+        description="true: it was looked at and is the same picture or footage; false: it was looked at and is not; "
+        "null: it was not, or could not be, looked at",
+    )
+    mirrored: bool = Field(False, description="whether left and right are exchanged, as pictures say")
+    region: Quad | None = Field(
+        None, description="the part of the item's picture that was found, four corners (x, y) in 0..1, where verified"
+    )
+    query_region: Quad | None = Field(
+        None, description="where in the picture that was sent it is: corner by corner what region is"
+    )
+    differs: list[Quad] = Field([], description="where the contents differ, in the item's picture; largest first")
     start_seconds: float
     end_seconds: float
     segments: list[Segment]
@@ -72,6 +105,9 @@ class Hit(BaseModel):
 
 class SearchAnswer(BaseModel):
     data: list[Hit]
+    found: bool | None = Field(
+        None, description="whether any hit is likely what was looked for; null: nothing was looked at to tell"
+    )
     plan: dict[str, Any] = Field(
         description="how it was found: target, query_frames, index (exact, ivf, catalog), segments, vectors, width "
         "(lists searched, 0 where every vector was compared), recall_estimate (measured when segments were built), and "

@@ -44,7 +44,7 @@ def test_a_frame_finds_its_video_and_second(tmp_path: Path, media: Path) -> None
         assert abs(best["start_seconds"] - 3.2) <= 1
         assert best["score"] > 0.8
         assert len(answer["data"]) == 3
-        assert set(answer["timing"]) == {"decode_ms", "queue_ms", "engine_ms", "index_ms", "refine_ms"}
+        assert set(answer["timing"]) == {"decode_ms", "queue_ms", "engine_ms", "index_ms", "verify_ms"}
         following = send(client, media / "frame.png", SEARCH, limit="3", cursor=answer["next_cursor"]).json()
         found = [hit["id"] for hit in (*answer["data"], *following["data"])]
         assert sorted(found) == sorted(ids.values()) and following["next_cursor"] is None
