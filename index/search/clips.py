@@ -21,7 +21,6 @@ from ..matching import (
     Features,
     Segment,
     Verification,
-    is_same_picture,
     motion_of,
     of_looks,
     query_features_of,
@@ -31,6 +30,7 @@ from .query import EmbeddedQuery, PictureAt
 from .ranking import Hit, highest_of
 from .shown import features_at
 from .tools import Tools
+from .verification import is_found
 
 MAX_STRETCHES = 6  # of all hits together, the likeliest first
 LEAST_CHANCE = 0.1  # by vectors, below which no stretch is looked at once one is sure
@@ -140,7 +140,7 @@ class Looks:
             if stored is None:
                 continue
             found = verify(query, stored)
-            look = Look(query, stored, found if found is not None and is_same_picture(found) else None)
+            look = Look(query, stored, found if is_found(found) else None)
             if told is None or look.inliers > told.inliers:
                 told = look
             if look.found is not None and look.found.residual <= CLEAR:
