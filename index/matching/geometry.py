@@ -15,7 +15,7 @@ from .quads import Matrix, Quad, four_corners, mapped, overlap, quad_of, rectang
 from .registration import Registration, register
 from .residual import Tiles, tiles_of
 
-SAME_INLIERS, SAME_RESIDUAL = 6, 0.40
+SAME_INLIERS, SAME_RESIDUAL = 6, 0.36  # where the chance of confidence.py is one half
 FEW_RESIDUAL = 0.15  # with fewer inliers, of a blurred or nearly flat picture
 NEARLY = 0.04  # shares of width and height
 LEAST_PLACE = 2  # tiles that disagree side by side, from which they are named
