@@ -15,10 +15,12 @@ class Frames:
 
     data     (T, H, W, 3) uint8, upright (EXIF and display rotation applied)
     seconds  (T,) float64, from the start of the file, ascending; an image is T = 1 at 0.0
+    incomplete  whether the file ended early or was broken, as far as it was read
     """
 
     data: NDArray[np.uint8]
     seconds: NDArray[np.float64]
+    incomplete: bool = False
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4 or self.data.shape[3] != 3 or self.data.dtype != np.uint8:

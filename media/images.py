@@ -3,7 +3,6 @@
 Whatever a file does to Pillow, what leaves here is a MediaError.
 """
 
-import io
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,15 +11,17 @@ from typing import BinaryIO
 
 import numpy as np
 import pillow_heif
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import CorruptMedia, MediaError, MediaTooLarge, UnsupportedMedia
+from .colours import to_rgb
 from .frames import Picture, TimedFrame
 from .gif import gif_delays
 from .info import MediaInfo
 from .limits import MediaLimits
+from .partial import load_what_is_there
 from .sampling import SamplingGrid
+from .unsupported import unsupported_variety
 
 pillow_heif.register_heif_opener(thumbnails=False)
 # Oddities in the metadata of a picture that can be read are no news to anybody.
@@ -41,7 +42,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_WHITE = (255, 255, 255, 255)
 _HEIF_HEAD_BYTES = 256 * 1024  # holds the list of properties, which comes before the pictures
 
 
@@ -56,9 +56,13 @@ class ImageMedium:
         self._name = name
         self._limits = limits
         self._shorter_side = shorter_side
+        self._file = file
+        self.incomplete = False
+        self._is_open = False
         _lift_pillows_guard(limits)
-        with _worded(name):
+        with self._worded():
             self._image = Image.open(file, formats=_FORMATS)
+            self._is_open = True
             limits.check_pixels(*self._image.size)
             if self._image.format == "HEIF":
                 _heed_exif_of_heif(self._image, file)
@@ -109,7 +113,7 @@ class ImageMedium:
         image, second = self._image, 0.0
         for index in range(getattr(image, "n_frames", 1)):
             try:
-                with _worded(self._name):
+                with self._worded():
                     image.seek(index)
                     self._limits.check_pixels(*image.size)
                     image.load()
@@ -117,6 +121,7 @@ class ImageMedium:
             except CorruptMedia:
                 if index == 0:
                     raise
+                self.incomplete = True
                 return
             end = second + _lasts(delay)
             yield second, end
@@ -124,17 +129,51 @@ class ImageMedium:
 
     def _render_later(self, image: Image.Image) -> Callable[[], Picture]:
         def render() -> Picture:
-            with _worded(self._name):
+            with self._worded():
                 steps = _steps_down(image, self._shorter_side)
                 if image.format in ("JPEG", "MPO") and steps > 1:
                     # A JPEG is decoded at an eighth to a half of its size for a part of the work.
                     image.draft(None, (image.width // steps, image.height // steps))
                     steps = _steps_down(image, self._shorter_side)
-                image.load()
+                if not load_what_is_there(image):
+                    self.incomplete = True
                 picture = upright_rgb(image)
                 return picture if steps == 1 else np.array(Image.fromarray(picture).reduce(steps), np.uint8)
 
         return render
+
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
+        """Turns what Pillow raises into a MediaError with a sentence."""
+        name = self._name
+        try:
+            yield
+        except MediaError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise MediaTooLarge(
+                f"This {name} declares more pixels than are decoded ({error}). Send a smaller one, or raise max_pixels.",
+                "max_pixels",
+            ) from error
+        except MemoryError as error:
+            raise MediaTooLarge(
+                f"This {name} does not fit into memory; send a smaller one.", "decode_memory_bytes"
+            ) from error
+        except NotImplementedError as error:
+            raise UnsupportedMedia(f"This {name} is of a variety that cannot be read: {error}.") from error
+        # Plug-ins let out whatever their parsers stumble over (OSError, SyntaxError, struct.error, KeyError ...),
+        # and all of it means that the file is damaged.
+        except Exception as error:
+            # The tags of a TIFF that was opened say nothing of why its pixels cannot be read.
+            of_tags = name == "TIFF" and self._is_open
+            variety = None if of_tags else unsupported_variety(self._file, name)
+            if variety is not None:
+                raise UnsupportedMedia(
+                    f"This format is not supported: {variety}. Convert the picture, for example to JPEG or PNG."
+                ) from error
+            raise CorruptMedia(
+                f"This {name} is damaged or cut short ({_reason(error)}). Send the file again from its source."
+            ) from error
 
 
 def _steps_down(image: Image.Image, shorter_side: int | None) -> int:
@@ -145,7 +184,7 @@ def _steps_down(image: Image.Image, shorter_side: int | None) -> int:
 def upright_rgb(image: Image.Image) -> Picture:
     """Any loaded Pillow picture -> (H, W, 3) uint8, turned as its EXIF says, on white where transparent."""
     turn = _TURNS.get(_orientation(image))
-    rgb = _to_rgb(image)
+    rgb = to_rgb(image)
     if turn is not None:
         rgb = rgb.transpose(turn)
     return np.array(rgb, np.uint8)
@@ -163,32 +202,6 @@ def _lift_pillows_guard(limits: MediaLimits) -> None:
 def _lasts(delay: float) -> float:
     """The delay of a frame in milliseconds -> seconds it is shown; like browsers, takes haste for a slip."""
     return (delay if delay > 10 else 100.0) / 1000
-
-
-@contextmanager
-def _worded(name: str) -> Iterator[None]:
-    """Turns what Pillow raises into a MediaError with a sentence."""
-    try:
-        yield
-    except MediaError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise MediaTooLarge(
-            f"This {name} declares more pixels than are decoded ({error}). Send a smaller one, or raise max_pixels.",
-            "max_pixels",
-        ) from error
-    except MemoryError as error:
-        raise MediaTooLarge(
-            f"This {name} does not fit into memory; send a smaller one.", "decode_memory_bytes"
-        ) from error
-    except NotImplementedError as error:
-        raise UnsupportedMedia(f"This {name} is of a variety that cannot be read: {error}.") from error
-    # Plug-ins let out whatever their parsers stumble over (OSError, SyntaxError, struct.error, KeyError ...),
-    # and all of it means that the file is damaged.
-    except Exception as error:
-        raise CorruptMedia(
-            f"This {name} is damaged or cut short ({_reason(error)}). Send the file again from its source."
-        ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -221,46 +234,3 @@ def _heed_exif_of_heif(image: Image.Image, file: BinaryIO) -> None:
     file.seek(position)
     if b"ipma" in head and b"irot" not in head and b"imir" not in head:
         image.getexif()[ExifTags.Base.Orientation] = image.info.get("original_orientation") or 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    mode = image.mode
-    if mode.startswith("I;16"):
-        return Image.fromarray(_eight_bits(np.asarray(image), image.format)).convert("RGB")
-    if mode in ("I", "F"):
-        return Image.fromarray(_wide_to_eight_bits(np.asarray(image), image.format)).convert("RGB")
-    if mode in ("CMYK", "LAB"):
-        return _by_profile(image)
-    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        # White is what a viewer or a web page shows behind a picture.
-        picture = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, _WHITE), picture).convert("RGB")
-    return image.convert("RGB")
-
-
-def _eight_bits(values: NDArray[np.integer], format_: str | None) -> NDArray[np.uint8]:
-    """16-bit grey -> 8-bit grey. PNG uses the full range, a TIFF may hold the 10 to 14 bits of a camera."""
-    bits = 16 if format_ != "TIFF" else max(8, int(values.max(initial=0)).bit_length())
-    return (values.astype(np.uint32) >> (bits - 8)).astype(np.uint8)
-
-
-def _wide_to_eight_bits(values: NDArray[np.generic], format_: str | None) -> NDArray[np.uint8]:
-    """32-bit grey -> 8-bit grey: integers as above, floats with white at 1.0 or at their maximum."""
-    if values.dtype.kind in "iu":
-        return _eight_bits(np.clip(values, 0, None if format_ == "TIFF" else 65535), format_)
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    white = max(1.0, float(finite.max(initial=0.0)))
-    return np.clip(finite / white * 255.0 + 0.5, 0, 255).astype(np.uint8)
-
-
-def _by_profile(image: Image.Image) -> Image.Image:
-    """CMYK by its own ICC profile where it has a usable one, LAB by the standard one."""
-    own = ImageCms.createProfile("LAB") if image.mode == "LAB" else image.info.get("icc_profile")
-    if own:
-        try:
-            source = io.BytesIO(own) if isinstance(own, bytes) else own
-            rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            return rgb if rgb is not None else image.convert("RGB")
-        except ImageCms.PyCMSError:
-            pass  # broken, or of another colour space: the plain conversion still shows the picture
-    return image.convert("RGB")

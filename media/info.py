@@ -44,6 +44,10 @@ class Medium(Protocol):
     def duration_seconds(self) -> float | None:
         """Of a film or an animation, by its header; None for a picture."""
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether the file was found to end early or to be broken, as far as it was read."""
+
     def shown(self, start_seconds: float) -> Iterator[TimedFrame]:
         """Frames in presentation order, beginning at or before start_seconds where there is one."""
 
@@ -80,13 +84,14 @@ _VIDEOS = (
 
 def sniff_image(head: bytes) -> str | None:
     """The first bytes of a file -> the name of the picture format they announce."""
-    return _match(_IMAGES, head)
+    return match_mark(_IMAGES, head)
 
 
 def sniff_video(head: bytes) -> str | None:
     """The first bytes of a file -> the name of the video container they announce; not all have a mark."""
-    return _match(_VIDEOS, head)
+    return match_mark(_VIDEOS, head)
 
 
-def _match(marks: tuple[tuple[str, bytes], ...], head: bytes) -> str | None:
+def match_mark(marks: tuple[tuple[str, bytes], ...], head: bytes) -> str | None:
+    """The name beside the first of the marks (regular expressions) with which the bytes begin."""
     return next((name for name, mark in marks if re.match(mark, head, re.DOTALL)), None)

@@ -9,6 +9,7 @@ import math
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO, TypedDict
@@ -22,6 +23,7 @@ from .info import SNIFF_BYTES, Kind, MediaInfo, Medium, sniff_image
 from .limits import MediaLimits
 from .sampling import Sampling, SamplingGrid, sample, sample_shots, sample_with_cuts, shown_at
 from .shots import mark_cuts
+from .unsupported import unsupported_format
 from .video import VideoMedium
 
 __all__ = ["MEDIA_SUFFIXES", "FrameOptions", "Kind", "MediaInfo", "Source", "frame_at", "probe", "read_frames"]
@@ -114,7 +116,7 @@ def read_frames(
         came = False
         for frames in _chunks(_chosen(medium, sampling, grid), chunk, limits):
             came = True
-            yield frames
+            yield replace(frames, incomplete=medium.incomplete)
         if not came:
             raise _nothing_decoded(medium)
 
@@ -130,7 +132,7 @@ def frame_at(
         shown = shown_at(medium.shown(max(seconds, 0.0)), seconds)
         if shown is None:
             raise _nothing_decoded(medium)
-        return _frames([shown.render()], [shown.seconds])
+        return replace(_frames([shown.render()], [shown.seconds]), incomplete=medium.incomplete)
 
 
 def _chosen(medium: Medium, sampling: Sampling, grid: SamplingGrid) -> Iterator[TimedFrame]:
@@ -156,6 +158,11 @@ def _opened(
         file.seek(0)
         if not head:
             raise CorruptMedia("The file is empty: 0 bytes. Send it again from its source.")
+        refused = unsupported_format(head)
+        if refused:
+            raise UnsupportedMedia(
+                f"This format is not supported: {refused}. Convert the file, for example to JPEG or H.264 in MP4."
+            )
         name = sniff_image(head)
         if name:
             yield ImageMedium(file, name, limits, shorter_side)

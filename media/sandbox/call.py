@@ -95,7 +95,7 @@ class DecodingCall:
 
     def frames(self, answer: Message) -> Frames:
         shape = tuple(int(n) for n in answer["shape"])
-        return Frames(self.read_shared(shape), np.array(answer["seconds"], np.float64))
+        return Frames(self.read_shared(shape), np.array(answer["seconds"], np.float64), bool(answer["incomplete"]))
 
     def read_shared(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """A copy of what the process wrote to the shared memory."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from ...errors import InvalidRequest, MediaError, MediaTooLarge, NotFound
 from ..decoding import InProcess
+from ..frames import Frames
 from ..info import MediaInfo
 from ..limits import MediaLimits
 from ..reader import Source
@@ -67,7 +68,7 @@ class Worker:
                 self._send({"info": asdict(self.decoder.probe(source, limits))})
             case "frame_at":
                 frames = self.decoder.frame_at(source, given["seconds"], limits, given["shorter_side"])
-                self._send(self._laid(frames.data.data, frames.data.shape, frames.seconds.tolist()))
+                self._send(self._laid_frames(frames))
             case "thumbnail":
                 jpeg = self.decoder.thumbnail(source, given["seconds"], given["max_side"], limits)
                 self._send(self._laid(memoryview(jpeg), (len(jpeg),), []))
@@ -83,7 +84,7 @@ class Worker:
         chunks = self.decoder.read_frames(source, given.pop("frames_per_second"), limits, **given, on_info=news.append)
         try:
             for frames in chunks:
-                told = self._laid(frames.data.data, frames.data.shape, frames.seconds.tolist())
+                told = self._laid_frames(frames)
                 if news:
                     info = news.pop()
                     told["info"] = asdict(info)
@@ -97,6 +98,10 @@ class Worker:
             self._send({})
         finally:
             chunks.close()
+
+    def _laid_frames(self, frames: Frames) -> Message:
+        told = self._laid(frames.data.data, frames.data.shape, frames.seconds.tolist())
+        return {**told, "incomplete": frames.incomplete}
 
     def _laid(self, data: memoryview, shape: tuple[int, ...], seconds: list[float]) -> Message:
         """The data in the shared memory, and the message that says so."""

@@ -65,6 +65,10 @@ class VideoMedium:
             self._unread = film
         limits.check_duration(self.duration_seconds)
 
+    @property
+    def incomplete(self) -> bool:
+        return False  # a film that ends early is not told from a short one
+
     def close(self) -> None:
         if self._unread is not None:
             self._unread.close()

@@ -232,6 +232,9 @@ def test_an_animation_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp", "heic", "avif"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
 def test_truncated_pictures_are_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    """Those of which less than half is there (partial.py), or of a format that is decoded as one."""
+    if share > 0.5 and suffix in ("jpg", "png", "tif", "bmp"):
+        pytest.skip("more than half of it is there")
     whole = write_image(tmp_path / f"whole.{suffix}", 4)
     with pytest.raises(CorruptMedia, match="damaged or cut short"):
         read(write_truncated(tmp_path / f"cut.{suffix}", whole, share))
