@@ -102,7 +102,6 @@ class ImageMedium:
             return MediaInfo("image", width, height, 0.0, codec, mime)
         delays = gif_delays(file) if format_ == "GIF" else None
         duration = sum(map(_lasts, delays)) if delays else max(end for _, end in self._walk())
-        self._limits.check_duration(duration)
         return MediaInfo("video", width, height, duration, codec, mime)
 
     def _walk(self) -> Iterator[tuple[float, float]]:
@@ -152,7 +151,8 @@ class ImageMedium:
             raise
         except Image.DecompressionBombError as error:
             raise MediaTooLarge(
-                f"This {name} declares more pixels than are decoded ({error}). Send a smaller one, or raise max_pixels.",
+                f"This {name} declares more pixels than are decoded ({error}). "
+                "Send a smaller one, or raise max_pixels.",
                 "max_pixels",
             ) from error
         except MemoryError as error:

@@ -13,7 +13,7 @@ from .sampling import SamplingGrid
 
 Kind = Literal["image", "video"]
 
-SNIFF_BYTES = 64
+SNIFF_BYTES = 600  # three packets of an MPEG transport stream
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ _IMAGES = (
     ("HEIC", rb"....ftyp(heic|heix|heim|heis|hevc|hevx|hevm|hevs|mif1|msf1)"),
     ("AVIF", rb"....ftyp(avif|avis)"),
     ("JPEG 2000", rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
-    ("PNM", rb"P[1-6]\s+[\d#]"),
+    ("PNM", rb"P[1-6]\s+(#|\d+\s+(#|\d+\s))"),
 )
 _VIDEOS = (
     ("MP4", rb"....(ftyp|moov|mdat|free|skip|wide|pnot)"),
@@ -78,13 +78,35 @@ _VIDEOS = (
     ("Windows Media", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
     ("Ogg", rb"OggS"),
     ("MPEG", rb"\x00\x00\x01[\xb3\xba]"),
+    ("MPEG-TS", rb"\x47.{187}\x47.{187}\x47|.{4}\x47.{191}\x47.{191}\x47"),
     ("MXF", rb"\x06\x0e\x2b\x34\x02\x05\x01\x01"),
+    ("RealMedia", rb"\.RMF\x00\x00\x00"),
+    ("DV", rb"\x1f\x07\x00[\x3f\xbf]"),
+)
+_RAWS = (
+    ("CR3", rb"....ftypcrx "),
+    ("CR2", rb"II\*\x00....CR\x02"),
+    ("RAF", rb"FUJIFILMCCD-RAW"),
+    ("ORF", rb"IIR[OS]\x08\x00|MMOR\x00"),
+    ("RW2", rb"IIU\x00"),
+    ("X3F", rb"FOVb"),
+    ("MRW", rb"\x00MRM"),
 )
 
 
 def sniff_image(head: bytes) -> str | None:
     """The first bytes of a file -> the name of the picture format they announce."""
     return match_mark(_IMAGES, head)
+
+
+def sniff_raw(head: bytes) -> str | None:
+    """The first bytes of a file -> the name of the camera RAW format they announce; others begin like a TIFF."""
+    return match_mark(_RAWS, head)
+
+
+def is_media(head: bytes) -> bool:
+    """Whether the first SNIFF_BYTES announce a picture or a video."""
+    return bool(sniff_raw(head) or sniff_image(head) or sniff_video(head))
 
 
 def sniff_video(head: bytes) -> str | None:

@@ -1,6 +1,7 @@
 """How much of a file is let in. The values come from the settings; this module carries and words them."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from ..errors import MediaTooLarge
 
@@ -9,16 +10,25 @@ from ..errors import MediaTooLarge
 class MediaLimits:
     """Limits on one file. Each is checked before the work it bounds is done, and again while it is done.
 
-    max_bytes             size of the file
+    max_bytes             size of what is sent; a file on disk may have any
     max_pixels            width x height of a picture or a video frame
     max_frames            frames sampled from one file
-    max_duration_seconds  length of a video or an animation
+    max_duration_seconds  of a video or an animation, or of the part of it that is read
     """
 
     max_bytes: int = 4 * 2**30
     max_pixels: int = 200_000_000
     max_frames: int = 50_000
     max_duration_seconds: float = 6 * 3600.0
+
+    def for_own_disk(self) -> "MediaLimits":
+        """Those for a file that nobody sent: it may be of any length, and is sampled more thinly (rate_for)."""
+        return replace(self, max_duration_seconds=math.inf)
+
+    def rate_for(self, frames_per_second: float, duration_seconds: float, share: float = 1.0) -> float:
+        """The rate itself or, where it would take more than that share of max_frames, the highest that does not."""
+        most = max(1.0, self.max_frames * share - 1)  # the first frame and the last may both lie on the edge of a cell
+        return min(frames_per_second, most / duration_seconds) if duration_seconds > 0 else frames_per_second
 
     def check_bytes(self, size: int) -> None:
         if size > self.max_bytes:

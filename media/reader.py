@@ -19,8 +19,9 @@ import numpy as np
 from ..errors import CorruptMedia, InvalidRequest, NotFound, UnsupportedMedia
 from .frames import Frames, Picture, TimedFrame
 from .images import ImageMedium
-from .info import SNIFF_BYTES, Kind, MediaInfo, Medium, sniff_image
+from .info import SNIFF_BYTES, Kind, MediaInfo, Medium, sniff_image, sniff_raw
 from .limits import MediaLimits
+from .raw import RawMedium, is_raw_tiff
 from .sampling import Sampling, SamplingGrid, sample, sample_shots, sample_with_cuts, shown_at
 from .shots import mark_cuts
 from .unsupported import unsupported_format
@@ -32,14 +33,15 @@ Source = Path | bytes
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .tif .tiff .bmp .heic .heif .hif .avif "
-    ".jp2 .j2k .ppm .pgm".split()
+    ".jp2 .j2k .ppm .pgm .pbm .pnm .insp .dng .cr2 .cr3 .nef .nrw .arw .srf .sr2 .raf .orf .rw2 .pef "
+    ".srw .rwl .3fr .x3f .mrw .erf .mef .mos .iiq .kdc .dcr".split()
 )
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .qt .mkv .webm .avi .divx .mpg .mpeg .mpe .m2v .vob .ts .mts .m2ts .wmv .asf .flv .f4v "
-    ".3gp .3g2 .ogv .ogm .mxf .dv".split()
+    ".3gp .3g2 .ogv .ogm .mxf .dv .insv .lrv .m2t .rm .rmvb".split()
 )
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-"""Lower-case suffixes for which a walk through folders opens a file; what it is, its content decides then."""
+"""Lower-case suffixes of files that are pictures and videos for sure; what each is, its content decides."""
 
 _MAX_CHUNK_BYTES = 96 * 2**20
 _MAX_CHUNK_SECONDS = 5.0  # what is there by then does not wait for the rest
@@ -110,11 +112,14 @@ def read_frames(
                 f"{medium.info.duration_seconds:.2f} seconds: give an earlier start."
             )
         length = min(end, medium.duration_seconds or 0.0) - start_seconds
+        limits.check_duration(length)
         if sampling in ("rate", "auto"):
             limits.check_frames(math.floor(max(length, 0.0) * frames_per_second))
-        grid = SamplingGrid(frames_per_second, start_seconds, end)
+        # However many shots there are, their first frames are at most half of max_frames.
+        grid = SamplingGrid(frames_per_second, start_seconds, end, max(length, 0.0) * 2 / limits.max_frames)
         came = False
         for frames in _chunks(_chosen(medium, sampling, grid), chunk, limits):
+            limits.check_duration(float(frames.seconds[-1]) - start_seconds)
             came = True
             yield replace(frames, incomplete=medium.incomplete)
         if not came:
@@ -164,7 +169,9 @@ def _opened(
                 f"This format is not supported: {refused}. Convert the file, for example to JPEG or H.264 in MP4."
             )
         name = sniff_image(head)
-        if name:
+        if sniff_raw(head) or (name == "TIFF" and is_raw_tiff(file)):
+            yield RawMedium(file, sniff_raw(head) or "DNG", limits, shorter_side)
+        elif name:
             yield ImageMedium(file, name, limits, shorter_side)
         else:
             with closing(VideoMedium(file, head, limits, shorter_side, hardware)) as film:
@@ -181,7 +188,6 @@ def _file(source: Source, limits: MediaLimits) -> Iterator[BinaryIO]:
         status = source.stat()
         if not stat.S_ISREG(status.st_mode):
             raise UnsupportedMedia("This is not a file but a folder or a device. Name a picture or a video.")
-        limits.check_bytes(status.st_size)
         file = source.open("rb")
     except FileNotFoundError as error:
         raise NotFound(f"There is no file {source}.") from error

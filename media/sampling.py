@@ -42,11 +42,15 @@ M = TypeVar("M", bound=Marked)
 
 @dataclass(frozen=True)
 class SamplingGrid:
-    """The cells of a window, start_seconds <= seconds < end_seconds, each 1 / frames_per_second long."""
+    """The cells of a window, start_seconds <= seconds < end_seconds, each 1 / frames_per_second long.
+
+    least_gap_seconds  the first frame of a shot is only taken so long after the last frame that was
+    """
 
     frames_per_second: float
     start_seconds: float = 0.0
     end_seconds: float = math.inf
+    least_gap_seconds: float = 0.0
 
     def of(self, seconds: float) -> int:
         """The cell that a frame shown at that second belongs to; negative before the window."""
@@ -81,15 +85,15 @@ def sample(frames: Iterable[T], grid: SamplingGrid, also: Callable[[T], bool] = 
     frames are in presentation order. When no frame begins within the window, the one that is shown at
     start_seconds is taken, so whatever has a frame at or before its window gives at least one.
     """
-    last_cell, before = -1, None
+    last_cell, last_seconds, before = -1, -math.inf, None
     for frame in frames:
         if grid.is_past(frame.seconds):
             break
         cell = grid.of(frame.seconds)
         if cell < 0:
             before = frame
-        elif cell > last_cell or also(frame):
-            last_cell = cell
+        elif cell > last_cell or (also(frame) and frame.seconds >= last_seconds + grid.least_gap_seconds):
+            last_cell, last_seconds = cell, frame.seconds
             yield frame
     if last_cell < 0 and before is not None:
         yield before
@@ -103,12 +107,15 @@ def sample_with_cuts(frames: Iterable[M], grid: SamplingGrid) -> Iterator[M]:
 def sample_shots(frames: Iterable[M], grid: SamplingGrid) -> Iterator[M]:
     """The first frame of the window and of every shot in it, and of a long shot one every LONG_SHOT_SECONDS."""
     last_seconds, before = -math.inf, None
+    step_seconds = max(LONG_SHOT_SECONDS, grid.least_gap_seconds)
     for frame in frames:
         if grid.is_past(frame.seconds):
             break
         if grid.of(frame.seconds) < 0:
             before = frame
-        elif frame.begins_shot or frame.seconds >= last_seconds + LONG_SHOT_SECONDS - _TOLERANCE_SECONDS:
+        elif frame.seconds >= last_seconds + (
+            grid.least_gap_seconds if frame.begins_shot else step_seconds - _TOLERANCE_SECONDS
+        ):
             last_seconds = frame.seconds
             yield frame
     if last_seconds < 0 and before is not None:

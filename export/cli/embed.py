@@ -28,7 +28,7 @@ def embed(
     settings = load_settings(bundle=bundle, frames_per_second=fps, sampling=sampling)
     limits = MediaLimits(
         settings.max_upload_bytes, settings.max_pixels, settings.max_frames, settings.max_duration_seconds
-    )
+    ).for_own_disk()
     if out != "-":
         check_out(Path(out))
     parts: list[Rows] = []

@@ -38,12 +38,16 @@ class ItemFacts:
 
 @dataclass(frozen=True)
 class Item(ItemFacts):
-    """One picture or video of a collection; its file may have vanished since. frames: vectors that are kept of it."""
+    """One picture or video of a collection; its file may have vanished since. frames: vectors that are kept of it.
+
+    note: how it is less than was asked for: incomplete, sampled more thinly.
+    """
 
     sampling: Sampling
     frames: int
     metadata: dict[str, Any]
     created_at: str
+    note: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,7 @@ class NewItem(ItemFacts):
     sampling: Sampling = "rate"
     created_at: str | None = None
     pictures: PictureFile | None = None
+    note: str | None = None
 
     def __post_init__(self) -> None:
         check_item_id(self.id)

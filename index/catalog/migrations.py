@@ -93,6 +93,11 @@ def m006_pictures(db: sqlite3.Connection) -> None:
         )
 
 
+def m007_note(db: sqlite3.Connection) -> None:
+    """How an item is less than was asked for."""
+    db.execute("ALTER TABLE media ADD COLUMN note TEXT")
+
+
 # Only ever append: the n-th function brings a catalog from user_version n - 1 to n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_first,
@@ -101,4 +106,5 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m004_source,
     m005_changes,
     m006_pictures,
+    m007_note,
 )

@@ -162,9 +162,13 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
 
 
 def _nothing_in(found: "Walk") -> str:
+    from ..ingest import passed_over
+
     looked = "; ".join([f"{path}: no picture and no video" for path in found.roots])
     missing = "; ".join(f"{path}: {reason.rstrip('.')}" for path, reason in found.unseen)
     told = "; ".join(filter(None, (looked, missing)))
+    if found.passed_over:
+        told += f". {passed_over(found.passed_over).rstrip('.')}"
     return f"Nothing to index. {told}." if told else "The list on stdin is empty: expected one path a line."
 
 

@@ -7,6 +7,6 @@ from .options import IngestOptions
 from .pipeline import FileProgress, ingest_file
 from .reader import Task
 from .reembed import open_both, reembed, switch
-from .report import Report
+from .report import Report, passed_over
 from .scan import Walk, walk
 from .watch import Changes, watched

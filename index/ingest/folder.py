@@ -56,6 +56,7 @@ def index_folder(
     if not watching:
         collection.pictures.sweep()
         report.add_known_failures(found, planned)
+        report.passed_over = dict(found.passed_over)
     if prune:
         report.removed = _prune(collection, planned.gone)
     step = Step(report, 0, len(todo), len(planned.todo) - len(todo))

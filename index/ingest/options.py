@@ -25,3 +25,11 @@ class IngestOptions:
     decoder: Decoder = HERE
     frame_store: bool = True
     frame_store_max_bytes: int = 0
+
+    def rate_for(self, duration_seconds: float) -> float:
+        """Frames a second of a video of that length: fewer than asked for where these would be more than max_frames.
+
+        With `auto`, half of max_frames is left for the first frames of shots.
+        """
+        share = 0.5 if self.sampling == "auto" else 1.0
+        return self.limits.rate_for(self.frames_per_second, duration_seconds, share)

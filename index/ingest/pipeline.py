@@ -164,4 +164,4 @@ def _embed(engine: Engine, parts: list[tuple[Reading, Chunk]]) -> None:
 
 def _progress(reading: Reading, options: IngestOptions) -> tuple[int, int]:
     duration_seconds = reading.info.duration_seconds if reading.info else 0.0
-    return reading.frames, max(round(duration_seconds * options.frames_per_second), reading.frames)
+    return reading.frames, max(round(duration_seconds * options.rate_for(duration_seconds)), reading.frames)

@@ -29,6 +29,8 @@ Stage = Literal["read", "probe", "decode", "embed"]
 HASH_BYTES = 1 << 20
 MAX_CHUNK_FRAMES = 16
 
+INCOMPLETE = "Incomplete: the file ends early or is damaged, and what could be decoded of it was taken."
+
 
 class Unreadable(Exception):
     """A file that stopped at `stage`; `reason` is a sentence for the user. write.py makes it an Outcome."""
@@ -101,6 +103,8 @@ class Reading:
     same   the collection holds exactly this already: nothing to do
     twin   an item with the same bytes, and its moments, which need no decoding
     pictures  those of the frames that were read, or of the twin; None where none are to be kept
+    frames_per_second  at which a video is sampled; 0.0 before that is known
+    notes  sentences on how the item is less than was asked for
     """
 
     task: Task
@@ -111,6 +115,8 @@ class Reading:
     twin: tuple[Item, Moments] | None = None
     info: MediaInfo | None = None
     pictures: Spool | None = None
+    frames_per_second: float = 0.0
+    notes: list[str] = field(default_factory=list)
     failure: Unreadable | None = None
     seconds: list[NDArray[np.float64]] = field(default_factory=list)
     end_seconds: list[NDArray[np.float64]] = field(default_factory=list)
@@ -128,23 +134,25 @@ def read(reading: Reading, collection: Collection, options: IngestOptions) -> It
 
     A file that cannot be read ends with `reading.failure` set. Only StorageError is raised, and the catalog's errors.
     """
-    path, limits = reading.task.path, options.limits
+    path, limits = reading.task.path, options.limits.for_own_disk()
     try:
         if reading.task.stored is not None:
             yield from _read_stored(reading, reading.task.stored, collection, options)
             return
         reading.size_bytes, reading.mtime_ns = size_and_time(path)
-        with at_stage("probe"):
-            limits.check_bytes(reading.size_bytes)
         reading.sha256 = sha256_of(path)
         if _is_known(reading, collection, options):
             return
         with at_stage("probe"):
             reading.info = options.decoder.probe(path, limits)
+        rate = options.rate_for(reading.info.duration_seconds)
+        if rate < options.frames_per_second:
+            reading.notes.append(_thinned(reading.info, rate))
+        reading.frames_per_second = rate
         with at_stage("decode"):
             found = options.decoder.read_frames(
                 path,
-                options.frames_per_second,
+                rate,
                 limits,
                 chunk=MAX_CHUNK_FRAMES,
                 shorter_side=max(enough_side(collection.spec), SIDE),
@@ -156,6 +164,8 @@ def read(reading: Reading, collection: Collection, options: IngestOptions) -> It
                 for frames in found:
                     if reading.pictures is not None:
                         reading.pictures.add(frames)
+                    if frames.incomplete and INCOMPLETE not in reading.notes:
+                        reading.notes.append(INCOMPLETE)
                     pixels = to_pixels(frames, collection.spec)
                     yield Chunk(pixels, frames.seconds, informativeness(pixels))
     except Unreadable as failure:
@@ -167,6 +177,8 @@ def _read_stored(reading: Reading, stored: Stored, collection: Collection, optio
     item = stored.item
     reading.size_bytes, reading.mtime_ns, reading.sha256 = item.size_bytes, stored.mtime_ns, item.sha256
     reading.info = MediaInfo(item.kind, item.width, item.height, item.duration_seconds, "", item.mime)
+    reading.frames_per_second = item.frames_per_second
+    reading.notes = [item.note] if item.note else []
     kept = reading.pictures = collection.pictures.spool() if keeps_pictures(collection, options) else None
     pictures = stored.collection.pictures.all_of(item.id)
     with at_stage("decode"):
@@ -183,6 +195,12 @@ def _read_stored(reading: Reading, stored: Stored, collection: Collection, optio
 def keeps_pictures(collection: Collection, options: IngestOptions) -> bool:
     """Whether there is room for pictures, and they are wanted."""
     return options.frame_store and collection.pictures.has_room(options.frame_store_max_bytes)
+
+
+def _thinned(info: MediaInfo, rate: float) -> str:
+    return (
+        f"Sampled more thinly, {rate:.3g} frames a second: it lasts {info.duration_seconds / 3600:.1f} h (max_frames)."
+    )
 
 
 def size_and_time(path: Path) -> tuple[int, int]:
@@ -216,7 +234,7 @@ def _is_known(reading: Reading, collection: Collection, options: IngestOptions) 
         twin = collection.find_by_sha256(reading.sha256)
     if twin is None:
         return False
-    sampled = (options.frames_per_second, options.sampling)
+    sampled = (options.rate_for(twin.duration_seconds), options.sampling)
     if twin.kind == "video" and (twin.frames_per_second, twin.sampling) != sampled:
         return False
     task = reading.task

@@ -1,5 +1,6 @@
 """What became of a run over many files: counts, reasons, and whether all of it went well. Values only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from ..catalog import LedgerRow
 from ..paths import printable, uri_path
 from .scan import Plan, Walk
 from .write import Outcome
+
+MAX_SUFFIXES = 12  # that are named of what was passed over
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,23 @@ class Failure:
         return {"path": printable(self.path), "stage": self.stage, "reason": self.reason}
 
 
+@dataclass(frozen=True)
+class Note:
+    """A file that is in the collection, but less of it than was asked for: incomplete, or sampled more thinly."""
+
+    path: Path
+    note: str
+
+    def to_dict(self) -> dict[str, str]:
+        return {"path": printable(self.path), "note": self.note}
+
+
 @dataclass
 class Report:
-    """Grows with each Outcome. `gone` counts files that vanished, `removed` how many of them were pruned."""
+    """Grows with each Outcome. `gone` counts files that vanished, `removed` how many of them were pruned.
+
+    passed_over: files that are no picture and no video, counted by suffix ("" for none)
+    """
 
     added: int = 0
     updated: int = 0
@@ -37,6 +54,8 @@ class Report:
     removed: int = 0
     gone: int = 0
     failed: list[Failure] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     @property
     def good(self) -> int:
@@ -50,19 +69,36 @@ class Report:
 
     def count(self, outcome: Outcome) -> None:
         """Adds what became of one file."""
+        if outcome.note is not None:
+            self.notes.append(Note(outcome.path, outcome.note))
         if outcome.state == "failed":
             self.failed.append(Failure.of(outcome.path, outcome))
         else:
             setattr(self, outcome.state, getattr(self, outcome.state) + 1)
 
     def lines(self) -> list[str]:
-        """For people: the counts, then a line for each failed file."""
+        """For people: the counts, a line for each file with a note or a reason, and what was passed over."""
         counts = {"added": self.added, "updated": self.updated, "unchanged": self.unchanged}
         counts |= {"removed": self.removed, "failed": len(self.failed)}
         always = ("added", "unchanged", "failed")
         told = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name in always)
         failures = sorted(self.failed, key=lambda failure: failure.path)
-        return [told, *(f"{printable(failure.path)}: {failure.reason}" for failure in failures)]
+        notes = sorted(self.notes, key=lambda note: note.path)
+        return [
+            told,
+            *(f"{printable(note.path)}: {note.note}" for note in notes),
+            *(f"{printable(failure.path)}: {failure.reason}" for failure in failures),
+            *([passed_over(self.passed_over)] if self.passed_over else []),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "failed": [failure.to_dict() for failure in self.failed]}
+        told = {name: [each.to_dict() for each in getattr(self, name)] for name in ("failed", "notes")}
+        return {**vars(self), **told}
+
+
+def passed_over(counts: Mapping[str, int]) -> str:
+    """A sentence on files that are no picture and no video, by suffix; the most first."""
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    told = [f"{count} {printable(Path(suffix)) if suffix else 'without a suffix'}" for suffix, count in ordered]
+    more = f" and {len(told) - MAX_SUFFIXES} other suffixes" if len(told) > MAX_SUFFIXES else ""
+    return f"Passed over, since their content is no picture and no video: {', '.join(told[:MAX_SUFFIXES])}{more}."

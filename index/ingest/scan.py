@@ -1,11 +1,13 @@
-"""The plan: which files are there, and what is left to do with them. Opens no media and writes nothing."""
+"""The plan: which files are there, and what is left to do with them. Decodes no media and writes nothing."""
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...media.info import SNIFF_BYTES, is_media
 from ...media.reader import MEDIA_SUFFIXES
 from ...media.sampling import Sampling
 from ..catalog import LedgerRow
@@ -14,6 +16,7 @@ from ..paths import file_uri
 # Sound is a candidate too, so that it is reported as "no pictures" and not passed over in silence.
 AUDIO_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma"})
 CANDIDATE_SUFFIXES = frozenset(MEDIA_SUFFIXES) | AUDIO_SUFFIXES
+"""Of files that are candidates whatever they hold, so that one that is broken is reported."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,15 @@ class Candidate:
 
 @dataclass
 class Walk:
-    """What was found below some paths. `unseen`: paths that could not be looked at, each with the reason."""
+    """What was found below some paths.
+
+    unseen       paths that could not be looked at, each with the reason
+    passed_over  how many files are no picture and no video by their first bytes, by lower-case suffix ("" for none)
+    """
 
     files: list[Candidate] = field(default_factory=list)
     unseen: list[tuple[Path, str]] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
     roots: list[Path] = field(default_factory=list)
 
 
@@ -57,8 +65,9 @@ class Plan:
 def walk(paths: Iterable[Path]) -> Walk:
     """Candidates below the paths, sorted, each file once.
 
-    A path that is a file is always a candidate. Folders are walked with links followed (each folder once),
-    hidden names skipped, and only the suffixes of pictures, videos and sound taken.
+    A path that is a file is always a candidate. Folders are walked with links followed (each folder once) and hidden
+    names skipped; taken are the suffixes of pictures, videos and sound, and what begins like a picture or a video
+    under any other name.
     """
     found = Walk()
     files: dict[Path, Candidate] = {}
@@ -130,8 +139,24 @@ def _below(top: Path, found: Walk, seen: set[tuple[int, int]]) -> Iterator[Candi
         seen.add((known.st_dev, known.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
-            if path.suffix.lower() in CANDIDATE_SUFFIXES and (candidate := _candidate(path)):
+            candidate = _candidate(path)
+            if candidate is None:
+                continue
+            suffix = path.suffix.lower()
+            if suffix in CANDIDATE_SUFFIXES or _begins_like_media(candidate, is_unseen):
                 yield candidate
+            else:
+                found.passed_over[suffix] += 1
+
+
+def _begins_like_media(file: Candidate, is_unseen: Callable[[OSError], None]) -> bool:
+    """By the first bytes. A file that cannot be opened, or leads nowhere, is told and is none."""
+    try:
+        with file.path.open("rb") as opened:
+            return is_media(opened.read(SNIFF_BYTES))
+    except OSError as error:
+        is_unseen(error)
+        return False
 
 
 def _candidate(path: Path) -> Candidate | None:

@@ -17,7 +17,10 @@ from .reader import Reading, Stage, Unreadable, check_unchanged
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file, after it was committed. `stage` and `reason` say where and why it failed."""
+    """What became of a file, after it was committed. `stage` and `reason` say where and why it failed.
+
+    note  how the item is less than was asked for (Item.note)
+    """
 
     path: Path
     uri: str
@@ -26,6 +29,7 @@ class Outcome:
     frames: int = 0
     stage: Stage | None = None
     reason: str | None = None
+    note: str | None = None
 
 
 def write(reading: Reading, collection: Collection, options: IngestOptions, same_cosine: float) -> Outcome:
@@ -38,11 +42,11 @@ def write(reading: Reading, collection: Collection, options: IngestOptions, same
         row = _ledger_row(reading, options)
         if reading.same is not None:
             record(collection.catalog, row)
-            return Outcome(task.path, task.uri, "unchanged", task.item_id, reading.same.frames)
+            return Outcome(task.path, task.uri, "unchanged", task.item_id, reading.same.frames, note=reading.same.note)
         state: Literal["added", "updated"] = "updated" if collection.find_by_uri(task.uri) else "added"
         new = _new_item(reading, options, same_cosine)
         item = collection.add(new, row, _pictures(reading, collection, options, new))
-        return Outcome(task.path, task.uri, state, item.id, item.frames)
+        return Outcome(task.path, task.uri, state, item.id, item.frames, note=item.note)
     except Unreadable as failure:
         record(collection.catalog, _ledger_row(reading, options, failure))
         return Outcome(task.path, task.uri, "failed", task.item_id, 0, failure.stage, failure.reason)
@@ -88,17 +92,19 @@ def _new_item(reading: Reading, options: IngestOptions, same_cosine: float) -> N
         sha256=reading.sha256,
         size_bytes=reading.size_bytes,
         mtime_ns=reading.mtime_ns,
-        frames_per_second=options.frames_per_second,
         sampling=options.sampling,
         **about,
         **vars(fold(moments, same_cosine)),
     )
 
 
+_OF_BYTES = ("kind", "mime", "width", "height", "duration_seconds", "frames_per_second", "note")
+
+
 def _from_twin(reading: Reading) -> tuple[dict[str, Any], Moments]:
     assert reading.twin is not None
     twin, moments = reading.twin
-    return {name: getattr(twin, name) for name in ("kind", "mime", "width", "height", "duration_seconds")}, moments
+    return {name: getattr(twin, name) for name in _OF_BYTES}, moments
 
 
 def _from_vectors(reading: Reading, options: IngestOptions) -> tuple[dict[str, Any], Moments]:
@@ -108,7 +114,7 @@ def _from_vectors(reading: Reading, options: IngestOptions) -> tuple[dict[str, A
     seconds = np.concatenate(reading.seconds)
     duration_seconds = info.duration_seconds
     if info.kind == "video" and duration_seconds <= seconds[-1]:
-        duration_seconds = float(seconds[-1]) + 1 / options.frames_per_second  # the file says nothing, or says it wrong
+        duration_seconds = float(seconds[-1]) + 1 / reading.frames_per_second  # the file says nothing, or says it wrong
     moments = Moments(
         np.concatenate(reading.vectors),
         seconds,
@@ -116,4 +122,5 @@ def _from_vectors(reading: Reading, options: IngestOptions) -> tuple[dict[str, A
         np.concatenate(reading.informative),
     )
     about = {"kind": info.kind, "mime": info.mime, "width": info.width, "height": info.height}
+    about |= {"frames_per_second": reading.frames_per_second, "note": " ".join(reading.notes) or None}
     return about | {"duration_seconds": duration_seconds}, moments

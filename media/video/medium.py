@@ -63,7 +63,6 @@ class VideoMedium:
             film.close()
         else:
             self._unread = film
-        limits.check_duration(self.duration_seconds)
 
     @property
     def incomplete(self) -> bool:
@@ -211,9 +210,7 @@ class VideoMedium:
 
         def show(frame: VideoFrame) -> TimedFrame:
             assert frame.pts is not None
-            seconds = seconds_of(frame.pts)
-            self._limits.check_duration(seconds)
-            return TimedFrame(seconds, render(frame), frame.key_frame)
+            return TimedFrame(seconds_of(frame.pts), render(frame), frame.key_frame)
 
         return show
 
@@ -247,7 +244,6 @@ class VideoMedium:
             seconds = last + interval if pts is None else seconds_of(pts)
             if seconds <= last:
                 seconds = last + interval
-            self._limits.check_duration(seconds)
             last = seconds
             yield TimedFrame(seconds, render(frame), frame.key_frame)
 

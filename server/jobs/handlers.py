@@ -7,7 +7,17 @@ from pathlib import Path
 
 from ...export.engine import Engine
 from ...index.duplicates import find_duplicates, report_dict
-from ...index.ingest import IngestOptions, Task, fill_pictures, index_folder, ingest_file, reembed, switch, walk
+from ...index.ingest import (
+    IngestOptions,
+    Task,
+    fill_pictures,
+    index_folder,
+    ingest_file,
+    passed_over,
+    reembed,
+    switch,
+    walk,
+)
 from ...index.library import Library
 from ...index.paths import printable
 from ...index.search import Tools
@@ -16,7 +26,7 @@ from ..uploads.files import upload_uri
 from .job_run import JobRun
 from .kinds import DUPLICATES, FILL_PICTURES, INGEST, REEMBED, SCAN
 
-MAX_NAMED_FAILURES = 5  # of the files that a scan could not read
+MAX_NAMED = 5  # of the files that a scan could not read, or not as a whole
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ def ingest_upload(context: JobContext, run: JobRun) -> None:
     if outcome.state == "failed":
         run.fail(outcome.reason or "The video cannot be read.", outcome.stage)
     else:
-        run.succeed(outcome.frames, outcome.frames)
+        run.succeed(outcome.frames, outcome.frames, note=outcome.note)
 
 
 def search_duplicates(context: JobContext, run: JobRun) -> None:
@@ -76,7 +86,7 @@ def reembed_collection(context: JobContext, run: JobRun) -> None:
 
 
 def scan_folder(context: JobContext, run: JobRun) -> None:
-    """Ingests what is new or changed below a path; the note names files that could not be read."""
+    """Ingests what is new or changed below a path; the note names files not read, or only in part, and what is none."""
     found = walk([Path(str(run.job.payload["path"]))])
     found.files = [file for file in found.files if is_inside(context.library_roots, file.path)]
     retry = bool(run.job.payload["retry"])
@@ -85,7 +95,11 @@ def scan_folder(context: JobContext, run: JobRun) -> None:
             if step.outcome is not None:
                 run.report("read", step.done, step.total)
     failed = [f"{printable(Path(failure.path.name))}: {failure.reason}" for failure in step.report.failed]
-    run.succeed(step.total, step.total, note=_failures(failed, len(found.files)))
+    noted = [f"{printable(Path(noted.path.name))}: {noted.note}" for noted in step.report.notes]
+    told = [_failures(failed, len(found.files)), _named(noted)]
+    if found.passed_over:
+        told.append(passed_over(found.passed_over))
+    run.succeed(step.total, step.total, note=" ".join(filter(None, told)) or None)
 
 
 def fill_collection(context: JobContext, run: JobRun) -> None:
@@ -104,8 +118,13 @@ def _failures(failed: list[str], files: int) -> str | None:
     """A sentence on the files that could not be read; None when there are none."""
     if not failed:
         return None
-    more = f" … and {len(failed) - MAX_NAMED_FAILURES} more." if len(failed) > MAX_NAMED_FAILURES else ""
-    return f"{len(failed)} of {files} could not be read. {' '.join(failed[:MAX_NAMED_FAILURES])}{more}"
+    return f"{len(failed)} of {files} could not be read. {_named(failed)}"
+
+
+def _named(files: list[str]) -> str:
+    """The first of the sentences on files, and how many more there are."""
+    more = f" … and {len(files) - MAX_NAMED} more." if len(files) > MAX_NAMED else ""
+    return " ".join(files[:MAX_NAMED]) + more
 
 
 HANDLERS: Mapping[str, Callable[[JobContext, JobRun], None]] = {

@@ -33,6 +33,10 @@ class Item(ItemSummary):
     sha256: str
     metadata: dict[str, Any]
     created_at: str
+    note: str | None = Field(
+        None,
+        description="how it is less than was asked for: the file is incomplete, or so long that it is sampled thinly",
+    )
 
 
 class Items(BaseModel):

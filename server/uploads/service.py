@@ -97,6 +97,7 @@ def _new(
 ) -> UploadOutcome:
     """Keeps the upload and makes an item of it: a picture at once, a video by a job."""
     info = services.decoder.probe(upload.path, services.limits)
+    services.limits.check_duration(info.duration_seconds)
     path = _keep(upload.path, collection.uploads)
     if info.kind == "video":
         payload = {

@@ -266,9 +266,11 @@ def test_limits(tmp_path: Path) -> None:
     with pytest.raises(MediaTooLarge, match="max_pixels"):
         probe(path, MediaLimits(max_pixels=160 * 120 - 1))
     with pytest.raises(MediaTooLarge, match="max_duration_seconds"):
-        probe(path, MediaLimits(max_duration_seconds=2.9))
+        next(read_frames(path, 1.0, MediaLimits(max_duration_seconds=2.9)))
+    assert list(read_frames(path, 1.0, MediaLimits(max_duration_seconds=1.1), start_seconds=1.0, end_seconds=2.0))
     with pytest.raises(MediaTooLarge, match="max_upload_bytes"):
-        probe(path, MediaLimits(max_bytes=1000))
+        probe(path.read_bytes(), MediaLimits(max_bytes=1000))
+    assert probe(path, MediaLimits(max_bytes=1000)).kind == "video"
     with pytest.raises(MediaTooLarge, match="max_frames"):
         next(read_frames(path, 10.0, MediaLimits(max_frames=20)))
     assert sum(len(c) for c in read_frames(path, 10.0, MediaLimits(max_frames=30))) == 30

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_items import ENGINE
-from made_media import picture, write_image, write_video
+from made_media import picture, write_animation, write_image, write_video
 from PIL import Image, ImageDraw
 
 from vicmae.errors import EngineError, InvalidRequest, StorageError
@@ -26,6 +26,7 @@ from vicmae.media.decoding import HERE, InProcess
 from vicmae.media.frames import Frames
 from vicmae.media.informativeness import informativeness
 from vicmae.media.limits import MediaLimits
+from vicmae.media.sampling import Sampling
 from vicmae.settings import load_settings
 
 
@@ -183,10 +184,53 @@ def test_missing_files_folders_and_pipes_are_outcomes(collection: Collection, tm
         assert (outcome.state, outcome.stage) == ("failed", "read")
 
 
-@pytest.mark.parametrize("limits", [MediaLimits(max_pixels=100), MediaLimits(max_bytes=100)])
-def test_a_file_over_a_limit_is_an_outcome(collection: Collection, tmp_path: Path, limits: MediaLimits) -> None:
+def test_a_file_over_a_limit_is_an_outcome(collection: Collection, tmp_path: Path) -> None:
+    limits = MediaLimits(max_pixels=100)
     outcome = ingest_file(collection, ENGINE, write_image(tmp_path / "a.png", 1), IngestOptions(limits=limits))
     assert (outcome.state, outcome.stage) == ("failed", "probe") and "max_" in (outcome.reason or "")
+
+
+@pytest.mark.parametrize("sampling", ["rate", "auto", "keyframes", "shots"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.gif"])
+def test_what_is_too_long_or_large_to_be_sent_is_taken_from_disk_and_sampled_thinly(
+    collection: Collection, tmp_path: Path, name: str, sampling: Sampling
+) -> None:
+    limits = MediaLimits(max_bytes=100, max_frames=12, max_duration_seconds=5.0)
+    options = IngestOptions(limits=limits, sampling=sampling)
+    path = (
+        write_animation(tmp_path / name, [*range(20)], 1000)
+        if name.endswith("gif")
+        else write_video(tmp_path / name, 1, 20.0, fps=5, size=(64, 48))
+    )
+    outcome = ingest_file(collection, ENGINE, path, options)
+    assert outcome.state == "added" and "0." in (outcome.note or "") and "max_frames" in (outcome.note or "")
+    item = collection.get(outcome.item_id)
+    assert item.note == outcome.note and item.frames_per_second < 1 and item.duration_seconds == pytest.approx(20, 0.1)
+    moments = collection.moments_of(item.id)
+    assert moments.start_seconds[-1] > 13 and len(moments.vectors) <= 12
+    copy = tmp_path / f"copy-{name}"
+    copy.write_bytes(path.read_bytes())
+    again = ingest_file(collection, ENGINE, copy, options)
+    assert (again.state, again.note) == ("added", outcome.note)
+    (row,) = [row for row in read_ledger(collection.catalog).values() if row.uri.endswith(f"/{name}")]
+    assert row.frames_per_second == options.frames_per_second
+
+
+def test_a_film_within_the_limits_has_no_note(collection: Collection, tmp_path: Path) -> None:
+    outcome = ingest_file(collection, ENGINE, write_video(tmp_path / "a.mp4", 1, 2.0))
+    assert outcome.note is None and collection.get(outcome.item_id).frames_per_second == 2.0
+
+
+def test_a_picture_that_ends_early_is_taken_and_marked(collection: Collection, tmp_path: Path) -> None:
+    path = write_image(tmp_path / "a.jpg", 1)
+    path.write_bytes(path.read_bytes()[:-2])
+    outcome = ingest_file(collection, ENGINE, path)
+    assert outcome.state == "added" and (outcome.note or "").startswith("Incomplete")
+    assert collection.get(outcome.item_id).note == outcome.note
+    os.utime(path, (1, 1))
+    assert ingest_file(collection, ENGINE, path).note == outcome.note
+    mended = ingest_file(collection, ENGINE, write_image(tmp_path / "a.jpg", 1))
+    assert (mended.state, mended.note, collection.get(mended.item_id).note) == ("updated", None, None)
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused(collection: Collection, tmp_path: Path) -> None:

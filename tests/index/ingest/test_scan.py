@@ -4,13 +4,18 @@ import os
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_media import write_image, write_video
+from made_raw import dng
 
 from vicmae.index.catalog.ledger import LedgerRow, State
+from vicmae.index.ingest.report import passed_over
 from vicmae.index.ingest.scan import Candidate, Walk, plan, walk
 from vicmae.index.paths import file_uri, is_gone, uri_path
+from vicmae.media.info import is_media
 
 
 def touch(path: Path) -> Path:
@@ -39,6 +44,66 @@ def test_hidden_and_other_files_are_no_candidates(tmp_path: Path) -> None:
     for name in (".x.jpg", ".git/a.jpg", "README.md", "index.csv", "noending"):
         touch(tmp_path / name)
     assert walk([tmp_path]).files == []
+
+
+def test_files_are_known_by_their_first_bytes_under_any_name(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "film.mp4", 1, 0.3)
+    stream = write_video(tmp_path / "stream.ts", 1, 0.3)
+    tape = write_video(tmp_path / "tape.mpg", 1, 0.3, codec="mpeg2video", fps=25)
+    photo = write_image(tmp_path / "photo.jpg", 1)
+    made = {"a.insv": film, "b.360": film, "c.LRV": film, "d.gifv": film, "e.MP": film, "noending": film}
+    made |= {"f.MOD": tape, "g.TOD": stream, "h.m2t": stream, "i.insp": photo, "j.jpg_large": photo, "k.THM": photo}
+    m2ts = b"".join(bytes(4) + packet for packet in packets_of(stream.read_bytes()))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, source in made.items():
+        (folder / name).write_bytes(source.read_bytes())
+    (folder / "l.strange").write_bytes(m2ts)
+    (folder / "m.dng").write_bytes(dng(np.zeros((16, 16, 3), np.uint8)))
+    (folder / "n").write_bytes(dng(np.zeros((16, 16, 3), np.uint8)))
+    found = walk([folder])
+    assert sorted(names(found)) == sorted([*made, "l.strange", "m.dng", "n"])
+    assert not found.passed_over and not found.unseen
+
+
+def packets_of(stream: bytes) -> list[bytes]:
+    return [stream[place : place + 188] for place in range(0, len(stream), 188)]
+
+
+def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path) -> None:
+    for name, content in {
+        "a.txt": b"P1 is the first player",
+        "b.TXT": b"",
+        "c.pdf": b"%PDF-1.7",
+        "d/e.xmp": b"<x/>",
+        "none": b"text",
+        "BM": b"BM",
+    }.items():
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    found = walk([tmp_path])
+    assert found.files == []
+    assert found.passed_over == {".txt": 2, ".pdf": 1, ".xmp": 1, "": 2}
+    assert passed_over(found.passed_over) == (
+        "Passed over, since their content is no picture and no video: 2 without a suffix, 2 .txt, 1 .pdf, 1 .xmp."
+    )
+
+
+@given(st.binary(max_size=700))
+def test_bytes_by_chance_are_rarely_media(head: bytes) -> None:
+    """And looking at them never fails."""
+    assert is_media(head) in (True, False)
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "secret")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "secret"))
+
+    monkeypatch.setattr(Path, "open", refused)
+    found = walk([tmp_path])
+    assert [(path.name, reason) for path, reason in found.unseen] == [("secret", "Permission denied.")]
 
 
 def test_a_file_that_is_named_is_always_a_candidate(tmp_path: Path) -> None:
