@@ -3,13 +3,16 @@
 Second 0 is where the file starts: its earliest stream.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import av
+import numpy as np
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -17,6 +20,7 @@ from ...errors import CorruptMedia, UnsupportedMedia
 from ..info import sniff_video
 from ..limits import MediaLimits
 from .hardware import hardware_decoder
+from .stamps import NO_STAMP, Stamps, mend_stamps
 
 # Only containers that hold their pictures themselves: a playlist makes FFmpeg open other files and addresses.
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mxf,dv,nut,rm,wav,mp3,flac,aac,aiff"
@@ -34,13 +38,25 @@ _MIMES = {
 _NO_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _READ_BYTES = 256 * 1024
 
+_SHORT_SECONDS = 60.0
+_FEWEST_BYTES_A_SECOND = 16_000  # of a film that lasts longer; where there are fewer, its length is doubted
+_CLOCKS = ("mpegts", "mpeg")  # stamps of a clock that may be set anew, as in broadcasts and recordings that were joined
+_MAX_GAP_OF_CLOCKS = 10.0  # seconds, as FFmpeg has it; a longer one is a clock set anew
+_MAX_GAP_SECONDS = 3600.0  # elsewhere a picture may well stay for long
+_MAX_SCANNED = 32 * 2**20  # bytes that are read through to look at stamps
+_MAX_SCANNED_OF_CLOCKS = 256 * 2**20
+
 
 @dataclass(frozen=True)
 class VideoContainer:
-    """container and stream as FFmpeg gives them; `close` leaves the file itself open."""
+    """container and stream as FFmpeg gives them; `close` leaves the file itself open.
+
+    stamps  those that its packets get, where their own are wrong (stamps.py)
+    """
 
     container: InputContainer
     stream: VideoStream
+    stamps: Stamps | None = None
 
     @property
     def has_presentation_times(self) -> bool:
@@ -49,7 +65,25 @@ class VideoContainer:
     @property
     def origin_seconds(self) -> float:
         """Where second 0 lies on the container's own clock."""
-        return (self.container.start_time or 0) / av.time_base
+        stated = (self.container.start_time or 0) / av.time_base
+        if self.stamps is None:
+            return stated
+        shown = self.stamps.shown[self.stamps.shown != NO_STAMP]
+        first = shown if len(shown) else self.stamps.decoded
+        return min(stated, float(first.min()) * float(self.stream.time_base or 0))
+
+    def packets(self) -> "Iterator[Packet[VideoStream]]":
+        """From here on, in decoding order; with mended stamps only from the start of the file."""
+        packets = self.container.demux(self.stream)
+        if self.stamps is None:
+            yield from packets
+            return
+        mended = zip(self.stamps.decoded.tolist(), self.stamps.shown.tolist(), strict=True)
+        for packet in packets:
+            if packet.size:
+                packet.dts, shown = next(mended, (packet.dts, packet.pts))
+                packet.pts = None if shown == NO_STAMP else shown
+            yield packet
 
     def clock(self) -> Callable[[int], float]:
         """pts -> seconds from the start of the file."""
@@ -69,20 +103,57 @@ class VideoContainer:
             return max(self.container.duration / av.time_base - max(self.origin_seconds, 0.0), 0.0)
         return None
 
-    def scanned_duration(self) -> float:
-        """The same by the end of the last packet, without decoding; the film is at its end then."""
-        end = 0.0
-        tick = float(self.stream.time_base or 0)
+    def is_to_be_scanned(self, size_bytes: int) -> bool:
+        """Whether what the header says of time is missing, unlikely, or checked for little.
+
+        A file is read through where it is small; a large one is believed.
+        """
+        stated = self.stated_duration()
+        if stated is None or (stated > _SHORT_SECONDS and size_bytes < stated * _FEWEST_BYTES_A_SECOND):
+            return True
+        name = self.container.format.name
+        return size_bytes <= (_MAX_SCANNED_OF_CLOCKS if name in _CLOCKS else _MAX_SCANNED)
+
+    def scanned(self) -> tuple[float, "VideoContainer"]:
+        """Seconds from the start of the file to the end of its last packet, and the film with mended stamps.
+
+        Decodes nothing; the film is at its end then.
+        """
+        tick, end = float(self.stream.time_base or 0), 0.0
+        stamps: tuple[array[int], array[int]] = array("q"), array("q")
+        lasts = 0
         try:
             for packet in self.container.demux(self.stream):
-                if packet.pts is not None:
-                    end = max(end, (packet.pts + (packet.duration or 0)) * tick)
-        except av.FFmpegError:
+                for kept, stamp in zip(stamps, (packet.dts, packet.pts), strict=True):
+                    if packet.size:
+                        kept.append(NO_STAMP if stamp is None else stamp)
+                lasts = packet.duration or lasts
+        except (av.FFmpegError, OSError):
             pass  # a file cut short ends where it was cut
-        return end - self.origin_seconds
+        own = Stamps(*(np.array(kept, np.int64) for kept in stamps))
+        max_gap = _MAX_GAP_OF_CLOCKS if self.container.format.name in _CLOCKS else _MAX_GAP_SECONDS
+        film = replace(self, stamps=mend_stamps(own, round(max_gap / tick)) if tick else None)
+        used = film.stamps or own
+        known = np.where(used.shown != NO_STAMP, used.shown, used.decoded)
+        known = known[known != NO_STAMP]
+        if len(known):
+            end = (int(known.max()) + lasts) * tick - film.origin_seconds
+        return max(end, 0.0), film
+
+    def rewind(self) -> bool:
+        """Goes back to the first packet, before anything is decoded; False where only opening the file again does."""
+        if "mov" not in self.container.format.name or not self.stream.index_entries:
+            return False
+        try:
+            self.container.seek(self.stream.index_entries[0].timestamp, stream=self.stream)
+        except (av.FFmpegError, OSError):
+            return False
+        return True
 
     def seek(self, seconds: float) -> bool:
         """Goes to the key frame at or before that second; False where the file cannot be searched."""
+        if self.stamps is not None:
+            return False
         try:
             moment = int((seconds + self.origin_seconds) / float(self.stream.time_base or 1))
             self.container.seek(moment, stream=self.stream)

@@ -8,7 +8,9 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
+from io import SEEK_END
 from itertools import chain
 from typing import BinaryIO
 
@@ -25,8 +27,10 @@ from ..sampling import SamplingGrid
 from .container import VideoContainer, open_container
 from .gop import IrregularTimestamps, plan_decoding
 from .rendering import renderer
+from .stamps import Stamps
 
 _MAX_DAMAGED_IN_A_ROW = 1000
+_MAX_SOUND_ALONE_SECONDS = 60.0
 _SEEK_LEADS_SECONDS = (0.0, 10.0)  # where an index is wrong, the key frame wanted lies further back
 
 # Codecs whose packets say surely that no other frame leans on theirs, so that a decoder may pass over them.
@@ -56,13 +60,21 @@ class VideoMedium:
         self._shorter_side = shorter_side
         self._hardware = hardware
         self._unread: VideoContainer | None = None  # at the start of the file, for whoever reads first
+        self._stamps: Stamps | None = None
         film = open_container(file, head, limits, hardware)
         stated = film.stated_duration()
-        self.duration_seconds = film.scanned_duration() if stated is None else stated
-        if stated is None:
-            film.close()
-        else:
+        if stated is not None and not film.is_to_be_scanned(_size_of(file)):
+            self.duration_seconds, self._unread = stated, film
+            return
+        self.duration_seconds, scanned = film.scanned()
+        if scanned.stamps is None and film.rewind():
             self._unread = film
+        else:
+            film.close()
+        self._stamps = scanned.stamps
+        # Sound may last longer than the pictures; a header that says far more than the packets is wrong.
+        if self._stamps is None and stated is not None and stated - self.duration_seconds < _MAX_SOUND_ALONE_SECONDS:
+            self.duration_seconds = max(stated, self.duration_seconds)
 
     @property
     def incomplete(self) -> bool:
@@ -196,13 +208,13 @@ class VideoMedium:
                 next(self._decode(film, self._shorter_side), None)  # as in `shown`
                 if not film.seek(seconds - lead):
                     break
-                packets = film.container.demux(film.stream)
+                packets = film.packets()
                 first = next((packet for packet in packets if packet.size), None)
                 if first and first.is_keyframe and first.pts is not None and film.clock()(first.pts) <= seconds:
                     yield film, chain([first], packets)
                     return
         with self._open(timed=True) as film:
-            yield film, film.container.demux(film.stream)
+            yield film, film.packets()
 
     def _shower(self, film: VideoContainer) -> Callable[[VideoFrame], TimedFrame]:
         """frame -> Shown, for frames whose pts can be trusted."""
@@ -224,6 +236,7 @@ class VideoMedium:
         timed: Irregular where the container has no presentation times.
         """
         film, self._unread = self._unread or open_container(self._file, self._head, self._limits, self._hardware), None
+        film = replace(film, stamps=self._stamps)
         try:
             if timed and not film.has_presentation_times:
                 raise IrregularTimestamps("AVI has no presentation times")
@@ -248,6 +261,13 @@ class VideoMedium:
             yield TimedFrame(seconds, render(frame), frame.key_frame)
 
 
+def _size_of(file: BinaryIO) -> int:
+    position = file.tell()
+    size = file.seek(0, SEEK_END)
+    file.seek(position)
+    return size
+
+
 def _expected(frames: Iterable[VideoFrame], expected: deque[int]) -> Iterator[VideoFrame]:
     """Those of the frames that were expected next, taken off the list; Irregular when one of these was left out."""
     for frame in frames:
@@ -268,7 +288,7 @@ def _emptied(stream: VideoStream) -> list[VideoFrame]:
 def _frames(film: VideoContainer, stamps: deque[int] | None) -> Iterator[VideoFrame]:
     """Packet by packet: a damaged packet costs that packet, a damaged container ends the film there."""
     damaged = 0
-    packets = film.container.demux(film.stream)
+    packets = film.packets()
     while damaged < _MAX_DAMAGED_IN_A_ROW:
         try:
             packet = next(packets, None)
