@@ -11,9 +11,11 @@ from av.video.stream import VideoStream
 
 from ...errors import CorruptMedia
 from ..frames import Picture
+from .tone_mapping import Transfer, to_sdr
 
 _MAX_SQUEEZE = 4.0
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+_HIGH_RANGE: dict[int, Transfer] = {16: "pq", 18: "hlg"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
 
 
 def renderer(stream: VideoStream, shorter_side: int | None) -> Callable[[VideoFrame], Callable[[], Picture]]:
@@ -36,8 +38,12 @@ def renderer(stream: VideoStream, shorter_side: int | None) -> Callable[[VideoFr
                 rule = None
                 if shrink > 1:
                     width, height, rule = round(width / shrink), round(height / shrink), Interpolation.AREA
-                rgb = converter.reformat(frame, width, height, "rgb24", colorspace, interpolation=rule, threads=1)
-                return _upright(cast(Picture, rgb.to_ndarray()), frame)
+                transfer = _HIGH_RANGE.get(frame.color_trc)
+                depth = "rgb48le" if transfer else "rgb24"
+                rgb = converter.reformat(frame, width, height, depth, colorspace, interpolation=rule, threads=1)
+                pixels = rgb.to_ndarray()
+                shown = to_sdr(pixels.astype(np.uint16), transfer) if transfer else cast(Picture, pixels)
+                return _upright(shown, frame)
             except (av.FFmpegError, ValueError) as error:
                 reason = error
         raise CorruptMedia(f"A frame of this video cannot be shown ({reason}). Convert it to H.264 in MP4.")

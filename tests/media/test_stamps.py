@@ -187,5 +187,3 @@ def test_one_stray_changes_no_other(count: int, data: st.DataObject, ahead: int)
     wrong[place] += ahead * data.draw(st.sampled_from([1, -1]))
     mended = mend_stamps(Stamps(wrong, wrong.copy()), 1000)
     assert mended is not None and (np.abs(mended.decoded - decoded) <= 40).all()
-
-
