@@ -74,7 +74,7 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, out)
     if mode not in ("RGB", "RGBA"):
         return transform
-    cube = np.stack(np.meshgrid(*[np.arange(0, 256, 51, np.uint8)] * 3), -1).reshape(1, -1, 3)
+    cube = np.stack(np.meshgrid(*[np.arange(0, 256, 51)] * 3), -1).reshape(1, -1, 3).astype(np.uint8)
     colours = Image.fromarray(cube).convert(mode)
     changed = np.asarray(transform.apply(colours).convert("RGB"), np.int64) - cube
     return transform if int(np.abs(changed).max()) > _SAME else None

@@ -129,7 +129,7 @@ def _decode(item: Item, options: IngestOptions, spool: Spool) -> None:
         found = options.decoder.read_frames(
             item.path,
             item.frames_per_second,
-            options.limits,
+            options.limits.for_own_disk(),
             chunk=MAX_CHUNK_FRAMES,
             shorter_side=SIDE,
             sampling=item.sampling,

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...media.info import SNIFF_BYTES, is_media
 from ...media.reader import MEDIA_SUFFIXES
 from ...media.sampling import Sampling
-from ..catalog import LedgerRow
+from ..catalog import CATALOG_FILE, LedgerRow
 from ..paths import file_uri
 
 # Sound is a candidate too, so that it is reported as "no pictures" and not passed over in silence.
@@ -66,8 +66,8 @@ def walk(paths: Iterable[Path]) -> Walk:
     """Candidates below the paths, sorted, each file once.
 
     A path that is a file is always a candidate. Folders are walked with links followed (each folder once) and hidden
-    names skipped; taken are the suffixes of pictures, videos and sound, and what begins like a picture or a video
-    under any other name.
+    names and folders of collections skipped; taken are the suffixes of pictures, videos and sound, and what begins like
+    a picture or a video under any other name.
     """
     found = Walk()
     files: dict[Path, Candidate] = {}
@@ -133,7 +133,8 @@ def _below(top: Path, found: Walk, seen: set[tuple[int, int]]) -> Iterator[Candi
         except OSError as error:  # gone in the meantime
             is_unseen(error)
             continue
-        if (known.st_dev, known.st_ino) in seen:
+        # A collection's own folder, within the folders that it is made of, holds its uploads and pictures.
+        if (known.st_dev, known.st_ino) in seen or CATALOG_FILE in files:
             folders.clear()
             continue
         seen.add((known.st_dev, known.st_ino))

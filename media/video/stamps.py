@@ -49,7 +49,7 @@ def mend_stamps(stamps: Stamps, max_gap: int) -> Stamps | None:
 
 
 def _filled(decoded: Ticks, max_gap: int) -> tuple[Ticks, int]:
-    """Stamps for all packets, the missing ones (of the first frames, in Matroska) between the others; the usual step."""
+    """Stamps for all packets, missing ones (of the first frames, in Matroska) between the others; the usual step."""
     places = np.flatnonzero(decoded != NO_STAMP)
     steps = np.diff(decoded[places])[np.diff(places) == 1]
     growing = steps[(steps > 0) & (steps <= max_gap)]

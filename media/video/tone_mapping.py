@@ -32,7 +32,8 @@ def to_sdr(picture: NDArray[np.uint16], transfer: Transfer) -> Picture:
     brightest = light.max(axis=2, keepdims=True)
     light *= _pressed(brightest) / np.maximum(brightest, 1e-6)
     shown = np.clip(light @ _TO_SRGB.T, 0.0, 1.0)
-    return _srgb()[np.rint(shown * 65535).astype(np.uint16)]
+    picture_shown: Picture = _srgb()[np.rint(shown * 65535).astype(np.uint16)]
+    return picture_shown
 
 
 def _pressed(light: _Light) -> _Light:
@@ -61,5 +62,5 @@ def _light_of(transfer: Transfer) -> _Light:
 def _srgb() -> NDArray[np.uint8]:
     """(65536,): linear light, 1.0 at the end -> 8-bit sRGB."""
     light = np.linspace(0.0, 1.0, 65536)
-    value = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(value * 255).astype(np.uint8)
+    value: NDArray[np.float64] = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.asarray(np.rint(value * 255), np.uint8)

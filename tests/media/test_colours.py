@@ -32,10 +32,13 @@ def away(data: bytes, wanted: np.ndarray) -> float:
 def test_wide_colour_spaces_become_srgb(space: str, format_: str) -> None:
     wide = in_space(COLOURS, space)
     unread = float(np.abs(wide.astype(int) - COLOURS).mean())
-    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(format_, {"quality": 95})
-    if format_ in ("PNG", "TIFF", "JPEG2000"):
-        options = {}
-    data = saved(Image.fromarray(wide), format_, icc_profile=profile(space), **options)
+    options: dict[str, dict[str, object]] = {
+        "JPEG": {"quality": 95, "subsampling": 0},
+        "WEBP": {"lossless": True},
+        "HEIF": {"quality": 95},
+        "AVIF": {"quality": 95},
+    }
+    data = saved(Image.fromarray(wide), format_, icc_profile=profile(space), **options.get(format_, {}))
     if not Image.open(io.BytesIO(data)).info.get("icc_profile"):
         pytest.skip(f"Pillow writes no profile into {format_}")
     assert unread > 5

@@ -27,10 +27,8 @@ pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs the sample f
 
 REFUSED: dict[str, tuple[type[MediaError], str]] = {
     "audio_only.wav": (UnsupportedMedia, "sound but no pictures"),
-    "image_broken_data_stream.png": (CorruptMedia, "damaged or cut short"),
     "image_corrupt.jpg": (CorruptMedia, "damaged or cut short"),
     "image_decompression_bomb.gif": (MediaTooLarge, "max_pixels"),
-    "image_truncated.jpg": (CorruptMedia, "damaged or cut short"),
     "video_mjpeg.mov": (CorruptMedia, "stored in another file"),
     "video_truncated.mp4": (CorruptMedia, "table of contents"),
 }
@@ -78,7 +76,7 @@ def test_every_file_is_read_or_refused_with_a_reason(path: Path) -> None:
 
 
 def test_at_least_35_of_the_files_are_readable() -> None:
-    assert len(FILES) == 55 and len(FILES) - len(REFUSED) == 48
+    assert len(FILES) == 55 and len(FILES) - len(REFUSED) == 50
 
 
 def test_every_readable_file_is_met_by_a_walk() -> None:

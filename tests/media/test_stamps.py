@@ -3,12 +3,11 @@
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import av
 import numpy as np
 import pytest
-from av.video.stream import VideoStream
 from hypothesis import given
 from hypothesis import strategies as st
 from made_media import scene_at, write_video
@@ -26,7 +25,7 @@ def restamped(path: Path, source: Path, shift_seconds: Callable[[int], tuple[flo
     """The packets of another film; shift_seconds(place) is added to when each is decoded and shown."""
     with av.open(str(source)) as film, av.open(str(path), "w") as out:
         stream = film.streams.video[0]
-        copy = cast(VideoStream, out.add_stream_from_template(stream))
+        copy = out.add_stream_from_template(stream)
         for place, packet in enumerate(p for p in film.demux(stream) if p.size):
             decoded, shown = (round(seconds / float(packet.time_base)) for seconds in shift_seconds(place))
             assert packet.dts is not None and packet.pts is not None
@@ -92,7 +91,7 @@ def test_the_clock_of_a_transport_stream_steps_back(tmp_path: Path, back: float,
     """As where two recordings were joined."""
     parts = []
     for name, start in (("a", 0.0), ("b", 6.0)):
-        options = {"codec": codec, "fps": 25} if codec == "mpeg2video" else {}
+        options: dict[str, Any] = {"codec": codec, "fps": 25} if codec == "mpeg2video" else {}
         whole = write_video(tmp_path / f"{name}-whole.ts", 3, 12.0, gop=24, **options)
         parts.append(part_of(tmp_path / f"{name}.ts", whole, start, 4000.0 - (back if name == "b" else 0.0)))
     path = tmp_path / "joined.ts"
@@ -112,7 +111,7 @@ def part_of(path: Path, whole: Path, start: float, offset: float) -> Path:
     """Six seconds of a film from a key frame at or after start, its clock moved on by offset."""
     with av.open(str(whole)) as film, av.open(str(path), "w") as out:
         stream = film.streams.video[0]
-        copy = cast(VideoStream, out.add_stream_from_template(stream))
+        copy = out.add_stream_from_template(stream)
         tick, begun = float(stream.time_base or 0), False
         origin = film.start_time / av.time_base if film.start_time else 0.0
         for packet in film.demux(stream):

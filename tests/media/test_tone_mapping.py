@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_colours import linear
 from made_media import scene_at
+from numpy.typing import NDArray
 
 from vicmae.media.reader import frame_at, read_frames
 from vicmae.media.thumbnails import thumbnail
@@ -23,7 +24,7 @@ TO_WIDE = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164,
 SIZE = (192, 128)
 
 
-def encoded(srgb: np.ndarray, transfer: Transfer) -> np.ndarray:
+def encoded(srgb: NDArray[np.uint8], transfer: Transfer) -> NDArray[np.uint16]:
     """8-bit sRGB, its white at 203 cd/m2 -> 16-bit values of a transfer in BT.2020."""
     nits = linear(srgb) @ TO_WIDE.T * 203
     if transfer == "pq":
@@ -38,7 +39,7 @@ def encoded(srgb: np.ndarray, transfer: Transfer) -> np.ndarray:
             np.sqrt(3 * scene),
             0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073,
         )
-    return np.rint(np.clip(value, 0, 1) * 65535).astype(np.uint16)
+    return np.asarray(np.rint(np.clip(value, 0, 1) * 65535), np.uint16)
 
 
 def write_high_range(path: Path, transfer: Transfer) -> Path:

@@ -89,6 +89,16 @@ def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path) -> None:
     )
 
 
+def test_the_folder_of_a_collection_is_not_walked(tmp_path: Path) -> None:
+    inside = tmp_path / "data" / "collections" / "default"
+    touch(inside / "catalog.sqlite")
+    touch(inside / "pictures" / "a.jpg")
+    write_image(tmp_path / "b.jpg", 1).rename(inside / "0f1e2d")
+    write_image(tmp_path / "c.jpg", 1)
+    found = walk([tmp_path])
+    assert names(found) == ["c.jpg"] and not found.passed_over
+
+
 @given(st.binary(max_size=700))
 def test_bytes_by_chance_are_rarely_media(head: bytes) -> None:
     """And looking at them never fails."""
