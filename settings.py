@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(4 * 2**30, gt=0, description="largest request body")
     max_pixels: int = Field(200_000_000, gt=0, description="largest picture or video frame, width x height")
-    max_duration_seconds: float = Field(6 * 3600.0, gt=0, description="longest video")
+    max_duration_seconds: float = Field(
+        6 * 3600.0, gt=0, description="longest video that is sent, or part of one that is read"
+    )
     max_frames: int = Field(50_000, gt=0, description="most frames sampled from one file")
     max_query_seconds: float = Field(120.0, gt=0, description="longest clip accepted as a query")
     verify_budget_seconds: float = Field(
