@@ -45,8 +45,11 @@ bench-pretraining: $(VENV)/.everything  ## ViC-MAE, its rivals and ablations, tr
 train-lite: $(VENV)/.everything  ## train the shipped encoder again (PACK=FOLDER with index.csv.gz and shards); goes on after a kill
 	@[ -n "$(PACK)" ] || { echo "train-lite needs the pictures to learn from: make train-lite PACK=FOLDER, with shards and index.csv.gz"; exit 2; }
 	$(BIN)/python examples/select_from_pack.py $(PACK) -o runs/lite-pictures --where commercial=yes --clips-kept-out 200
-	OMP_WAIT_POLICY=passive $(BIN)/vicmae pretrain copies runs/lite-pictures -o runs/lite --cache runs/lite-cache $(if $(wildcard runs/lite/run.json),--resume) $(ARGS)
-	$(BIN)/vicmae export runs/lite -o bundles/vicmae-lite --start-share 0.5 --patch-tokens --precision int8-static \
+	[ -d runs/lite-start ] || $(BIN)/vicmae pretrain copies runs/lite-pictures -o runs/lite-start --cache runs/lite-start-cache \
+		--set size=224 --set steps=0
+	OMP_WAIT_POLICY=passive $(BIN)/vicmae pretrain copies runs/lite-pictures -o runs/lite --cache runs/lite-cache --init runs/lite-start \
+		$(if $(wildcard runs/lite/run.json),--resume) $(ARGS)
+	$(BIN)/vicmae export runs/lite -o bundles/vicmae-lite --size 224 --start-share 0.4 --patch-tokens --precision int8-static \
 		--calibrate runs/lite-pictures --pictures runs/lite-pictures
 
 clean:  ## remove what the other commands made

