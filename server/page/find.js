@@ -191,16 +191,19 @@ function showHits(answer) {
   const took = (Object.values(timing).reduce((sum, part) => sum + part, 0) / 1000).toFixed(2);
   const what = plan.target === "clip" ? "clip" : "picture";
   $("query-state").textContent = data.length
-    ? `${verdict(answer.found)}${counted(data.length, "item", "items")} most like this ${what}, best first (${took} s)`
+    ? `${verdict(answer, what)} (${took} s)`
     : "Nothing to compare with: the collection holds nothing else.";
   if (plan.note) $("query-state").textContent += `. ${plan.note}`;
   append(answer);
 }
 
-// In a word whether any of the hits is what was looked for; nothing where nothing was looked at.
-function verdict(found) {
-  if (found === null) return "";
-  return found ? "Found. " : "Not found: nothing that was looked at is the same. ";
+// Whether any of the hits is what was looked for; where nothing was looked at, only how many there are.
+function verdict({ found, data }, what) {
+  if (found === false) return `Not found: nothing that was looked at is this ${what}. These look alike`;
+  const same = data.filter((hit) => hit.confidence !== null && hit.confidence >= 0.5).length;
+  if (!found || !same) return `${counted(data.length, "item", "items")} most like this ${what}, best first`;
+  const others = same < data.length ? ". The others only look alike" : "";
+  return `Found in ${counted(same, "item", "items")}${others}`;
 }
 
 function append({ data, plan, next_cursor }) {
@@ -252,7 +255,7 @@ function score(hit) {
 // Whether pictures of both were looked at, and are the same.
 function seen(hit) {
   if (hit.verified === null) return "";
-  if (!hit.verified) return ", looked at: another";
+  if (!hit.verified) return ", not the same";
   return hit.mirrored ? ", verified, mirrored" : ", verified";
 }
 
