@@ -7,7 +7,7 @@ Writes benchmarks/results/answers.md and answers.png. The first table has for ea
 a confidence of 0.5 or more ("sure"), the right second, the share among candidates and of those verified, wrong answers
 and strangers with that confidence, seconds, and what pHash and PDQ find within the distance up to which two pictures
 are usually called copies. Then clips, how often a confidence is right, and duplicates. Needs: pip install
-'vicmae[bench]'
+'.[bench]'
 """
 
 import argparse

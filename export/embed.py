@@ -90,7 +90,7 @@ def check_out(out: Path) -> None:
     if out.is_dir():
         raise InvalidRequest(f"-o {out} is a folder. Name a file.")
     if out.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise InvalidRequest("Parquet needs pyarrow. Run: pip install 'vicmae[parquet]', or write .npz.")
+        raise InvalidRequest("Parquet needs pyarrow. Run: pip install '.[parquet]', or write .npz.")
 
 
 def write_rows(rows: Rows, out: Path) -> None:

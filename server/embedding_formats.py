@@ -47,7 +47,7 @@ def _arrow(answer: Embeddings) -> bytes:
         import pyarrow as pa
     except ImportError as error:
         raise InvalidRequest(
-            "Arrow needs pyarrow, which this server lacks (pip install 'vicmae[parquet]'). Ask for JSON or NDJSON."
+            "Arrow needs pyarrow, which this server lacks (pip install '.[parquet]'). Ask for JSON or NDJSON."
         ) from error
     rows = [row for one in answer.data for row in _vectors(one)]
     vectors = np.stack([vector for *_, vector in rows])

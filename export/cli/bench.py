@@ -45,7 +45,7 @@ def bench_engine(
     from ..bundle import read_manifest
 
     if plot is not None and find_spec("matplotlib") is None:
-        raise InvalidRequest("--plot needs matplotlib. Run: pip install 'vicmae[bench]'")
+        raise InvalidRequest("--plot needs matplotlib. Run: pip install '.[bench]'")
     chosen = load_settings(bundle=bundle).bundle
     found = read_pictures(pictures or [], read_manifest(chosen).spec, PICTURES_FOR_DRIFT)
     batches, counts = batch or [1, 8, 32], threads or [os.cpu_count() or 1]
@@ -56,7 +56,7 @@ def bench_engine(
     for name, reason in report.refused.items():
         say(f"{name}: {reason}")
     if find_spec("torch") is None:
-        say("PyTorch is not installed, so there is no ratio to it. Run: pip install 'vicmae[train]'")
+        say("PyTorch is not installed, so there is no ratio to it. Run: pip install '.[train]'")
     if json_output:
         print_json(report.to_dict())
     elif table_only:

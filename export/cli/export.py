@@ -98,7 +98,7 @@ def export(
     """
     missing = [package for package in ("torch", "timm", "onnx", "onnxscript") if find_spec(package) is None]
     if missing:
-        raise BundleError(f"{', '.join(missing)} is not installed. Run: pip install 'vicmae[export]'")
+        raise BundleError(f"{', '.join(missing)} is not installed. Run: pip install '.[export]'")
     from ..conversion import MADE_UP, check_precisions, export_bundle
     from ..engine import build_tensorrt, require_tensorrt
 

@@ -53,7 +53,7 @@ class OnnxRuntimeEngine(Engine):
         if provider not in onnxruntime.get_available_providers():
             raise EngineError(
                 f"{device} was asked for, but this ONNX Runtime {onnxruntime.__version__} has no {provider}. "
-                "Run: pip uninstall onnxruntime && pip install 'vicmae[gpu]', or say --device cpu."
+                "Run: pip uninstall onnxruntime && pip install '.[gpu]', or say --device cpu."
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1

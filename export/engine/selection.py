@@ -119,7 +119,7 @@ def require_tensorrt() -> None:
     if PROVIDERS["tensorrt"] not in this_machine().providers:
         raise EngineError(
             "TensorRT was asked for, but this ONNX Runtime comes without it. Run: pip uninstall onnxruntime && "
-            "pip install 'vicmae[gpu]' tensorrt, or say --device cuda."
+            "pip install '.[gpu]' tensorrt, or say --device cuda."
         )
 
 

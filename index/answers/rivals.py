@@ -64,14 +64,14 @@ def installed_rivals() -> tuple[list[HashRival], list[str]]:
         # Two pictures of which at most 10 of 64 bits differ are usually called copies.
         found.append(HashRival("pHash", lambda p: imagehash.phash(Image.fromarray(p)).hash.ravel(), 10))
     else:
-        missing.append("pHash is left out: imagehash is not installed (pip install 'vicmae[bench]').")
+        missing.append("pHash is left out: imagehash is not installed (pip install '.[bench]').")
     if find_spec("pdqhash") is not None:
         import pdqhash
 
         # 31 of 256 bits, as PDQ's authors recommend (github.com/facebook/ThreatExchange, hashing.pdf).
         found.append(HashRival("PDQ", lambda p: pdqhash.compute(np.ascontiguousarray(p))[0].astype(bool), 31))
     else:
-        missing.append("PDQ is left out: pdqhash is not installed (pip install 'vicmae[bench]').")
+        missing.append("PDQ is left out: pdqhash is not installed (pip install '.[bench]').")
     return found, missing
 
 

@@ -89,7 +89,7 @@ def file_format_of(form: Form) -> FileFormat:
     if form == "npz":
         return exchange_npz
     if find_spec("pyarrow") is None:
-        raise InvalidRequest("Parquet needs pyarrow. Run: pip install 'vicmae[parquet]', or use npz.")
+        raise InvalidRequest("Parquet needs pyarrow. Run: pip install '.[parquet]', or use npz.")
     from . import exchange_parquet
 
     return exchange_parquet

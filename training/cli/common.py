@@ -28,7 +28,7 @@ RecordOption = Annotated[bool, typer.Option("--record", help="Write the scores i
 def need_training_extra() -> None:
     missing = [name for name in ("torch", "timm", "safetensors") if find_spec(name) is None]
     if missing:
-        raise TrainingError(f"{', '.join(missing)} is not installed. Run: pip install 'vicmae[train]'")
+        raise TrainingError(f"{', '.join(missing)} is not installed. Run: pip install '.[train]'")
 
 
 def is_first() -> bool:

@@ -48,7 +48,7 @@ def test_a_frame_of_a_clip_is_found_at_its_second(material: Material) -> None:
 def test_installed_rivals_answer_and_missing_ones_say_how_to_get_them(material: Material) -> None:
     found, missing = installed_rivals()
     assert len(found) + len(missing) == 2
-    assert all("pip install 'vicmae[bench]'" in sentence for sentence in missing)
+    assert all("pip install '.[bench]'" in sentence for sentence in missing)
     path = next(iter(material.photos.values()))
     list(take_all(found, list(material.photos.values()), HERE, LIMITS))
     for rival in found:
