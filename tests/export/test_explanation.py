@@ -102,11 +102,11 @@ def test_over_http_by_file_and_by_item(client: httpx.Client, tmp_path: Path) -> 
     assert client.get("/v1/models").json()["data"][0]["explains"] is True
     video = added(client, write_video(tmp_path / "v.mp4", 4))
     frame = tmp_path / "frame.png"
-    frame_of(4, 3.3).save(frame)
+    frame_of(4, 3.0).save(frame)  # of the second of a stored picture
     answer = send(client, frame, EXPLAIN, hit=video, hit_seconds="3.3")
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    assert body["score"] > 0.98 and np.mean(body["hit"]["grid"]) > 0.9
+    assert body["score"] > 0.95 and np.mean(body["hit"]["grid"]) > 0.9
     assert np.shape(body["query"]["grid"]) == (8, 8)
     assert overlay(body["query"]).width == overlay(body["hit"]).width == 384
     other = client.post(EXPLAIN, json={"item": video, "seconds": 0.5, "hit": video, "hit_seconds": 3.3}).json()

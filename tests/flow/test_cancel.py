@@ -8,7 +8,7 @@ import pytest
 from made_media import write_image, write_video
 from served import ITEMS, Gated, added, finished_job, halted, problem, send, served
 
-from vicmae.media.sandbox import Sandbox
+from vicmae.index.pictures import StoredPicture
 from vicmae.server.jobs import job_run
 
 SCAN = "/v1/collections/default/scan"
@@ -93,17 +93,17 @@ def test_a_search_for_duplicates_that_is_cancelled_leaves_no_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, busy = threading.Event(), threading.Event()
-    decode = Sandbox.frame_at
+    read = StoredPicture.pixels
 
     def slow(*args: Any, **given: Any) -> Any:
         busy.set()
         assert gate.wait(20)
-        return decode(*args, **given)
+        return read(*args, **given)
 
     with served(tmp_path / "data") as client:
         for number in range(4):
             added(client, write_image(tmp_path / f"{number}.png", 7, (64 + number, 48)), id=f"i{number}")
-        monkeypatch.setattr(Sandbox, "frame_at", slow)
+        monkeypatch.setattr(StoredPicture, "pixels", slow)
         answer = client.post("/v1/collections/default/duplicates")
         job = answer.headers["location"]
         assert busy.wait(20)

@@ -29,11 +29,15 @@ def vicmae(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def first_hit(query: Path, data: Path) -> dict[str, Any]:
-    answer = vicmae("search", query, "--data", data, "--json", "--top", 3)
+def hits_of(query: Path, data: Path) -> list[dict[str, Any]]:
+    answer = vicmae("search", query, "--data", data, "--json", "--top", 8)
     assert answer.returncode == 0, answer.stderr
-    hit: dict[str, Any] = json.loads(answer.stdout)["data"][0]
-    return hit
+    hits: list[dict[str, Any]] = json.loads(answer.stdout)["data"]
+    return hits
+
+
+def first_hit(query: Path, data: Path) -> dict[str, Any]:
+    return hits_of(query, data)[0]
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,9 @@ def test_indexing_again_does_nothing_again(library: Path, tmp_path: Path) -> Non
         assert {name: json.loads(run.stdout)[name] for name in state} == state
 
 
+MADE_FROM_IT = ("video_vfr.mp4", "video_vp9_real.webm", "video_odd_444.mp4")  # of the cockatoo's film
+
+
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs the sample files in ../shared/data/samples")
 def test_the_samples(tmp_path: Path) -> None:
     run = vicmae("index", SAMPLES, "--data", tmp_path / "data", "--json")
@@ -98,6 +105,7 @@ def test_the_samples(tmp_path: Path) -> None:
     for second in (0.75, 3.55, 8.1, 13.2):
         true = min(frames, key=lambda time: abs(time - second))
         Image.fromarray(frames[true]).save(tmp_path / "frame.jpg", quality=90)
-        hit = first_hit(tmp_path / "frame.jpg", tmp_path / "data")
-        assert hit["name"] == film.name
+        found = [hit for hit in hits_of(tmp_path / "frame.jpg", tmp_path / "data") if hit["verified"]]
+        assert {hit["name"] for hit in found} <= {film.name, *MADE_FROM_IT}
+        (hit,) = (hit for hit in found if hit["name"] == film.name)
         assert hit["start_seconds"] == pytest.approx(true, abs=1.0)

@@ -15,8 +15,8 @@ from vicmae.export.engine import FakeEngine
 from vicmae.index.duplicates import find_duplicates, report_dict, report_html
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
+from vicmae.index.pictures import StoredPicture
 from vicmae.index.search import tools_of
-from vicmae.media.sandbox import Sandbox
 
 DUPLICATES = "/v1/collections/default/duplicates"
 OFFSET_SECONDS = 4.0  # where the part lies in the film
@@ -73,14 +73,14 @@ def test_a_search_can_be_cancelled_and_begun_again(
     page: Page, library: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, busy = Event(), Event()
-    decode = Sandbox.frame_at
+    read = StoredPicture.pixels
 
     def slow(*args: Any, **given: Any) -> Any:
         busy.set()
         assert gate.wait(20)
-        return decode(*args, **given)
+        return read(*args, **given)
 
-    monkeypatch.setattr(Sandbox, "frame_at", slow)
+    monkeypatch.setattr(StoredPicture, "pixels", slow)
     open_duplicates(page)
     begin = page.get_by_role("button", name="Look for duplicates")
     cancel = page.locator("#duplicates-cancel")
