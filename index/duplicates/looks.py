@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,16 +16,12 @@ from ..cache import ByteCache
 from ..catalog import Item
 from ..collection import Collection
 from ..matching import Features, Related, Relation, Segment, Variant, detailed_features_of, features_of, related
-from ..pictures import SIDE
-from ..search import Shown, Tools, pictures_shown
+from ..search import Shown, Tools, frames_like, pictures_shown
 
 CACHED_BYTES = 128 * 1024**2  # of features: of some 300 pictures
 MOMENTS = (0.25, 0.5, 0.75)  # where in a shared stretch two films are compared
 SPARE_MOMENTS = (0.1, 0.9)  # where else, when one of those shows nothing
 NEIGHBOUR_SECONDS = 0.5  # of the other film's stored pictures around a moment
-AROUND_SECONDS, AROUND_FPS = 0.6, 30.0  # of the other film's own frames around it
-NEAREST = 2  # of those frames that are compared
-SMALL = 32  # pixels a side: frames are ranked by their correlation at this size
 DETAIL_SIDE = 1280  # pixels: the short side of originals that are compared for their small print
 LARGER = 1.3  # times as large as the stored picture: then an original can show more
 
@@ -110,10 +105,8 @@ class Looks:
         best = _best(ours, [self._features_of(each) for each in near.values()])
         if best.relation in ("copy", "undecided"):
             return best
-        frames = self._frames_around(b, moment)
-        if not frames:
-            return Related("undecided")
-        return _best(ours, [features_of(each) for each in _most_alike(picture.pixels(), frames)])
+        frames = frames_like(picture.pixels(), b, moment, self._tools)
+        return _best(ours, list(map(features_of, frames))) if frames else Related("undecided")
 
     def _shown(self, item: Item, seconds: list[float]) -> list[Shown | None]:
         return pictures_shown(self._collection, {item.id: seconds}, self._tools)[item.id]
@@ -133,17 +126,6 @@ class Looks:
         picture: Picture = frames.data[0]
         return picture
 
-    def _frames_around(self, item: Item, seconds: float) -> list[Picture]:
-        """The film's own frames around a second; none where its file cannot be read."""
-        start, end = max(0.0, seconds - AROUND_SECONDS), seconds + AROUND_SECONDS
-        try:
-            chunks = self._tools.decoder.read_frames(
-                item.path, AROUND_FPS, self._tools.limits, start_seconds=start, end_seconds=end, shorter_side=SIDE
-            )
-            return [frame for chunk in chunks for frame in chunk.data]
-        except (MediaError, NotFound, InvalidRequest):  # gone or changed since it was indexed
-            return []
-
 
 def _best(ours: Features, theirs: list[Features]) -> Related:
     """The relation to the one of a film's pictures that agrees best."""
@@ -154,19 +136,3 @@ def _best(ours: Features, theirs: list[Features]) -> Related:
 def _is_larger(item: Item, features: Features) -> bool:
     """Whether the original shows more than the stored picture."""
     return min(item.width, item.height) > LARGER * min(features.size)
-
-
-def _most_alike(picture: Picture, frames: list[Picture]) -> list[Picture]:
-    """The NEAREST frames by their correlation when small, as they are or mirrored."""
-    wanted = _small(picture)
-    likeness = [
-        max(float((wanted * small).mean()), float((wanted * small[:, ::-1]).mean())) for small in map(_small, frames)
-    ]
-    return [frames[place] for place in np.argsort(likeness)[::-1][:NEAREST]]
-
-
-def _small(picture: Picture) -> NDArray[np.float32]:
-    """(SMALL, SMALL), of mean 0 and spread 1."""
-    grey = cv2.cvtColor(cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    values = np.asarray(grey, np.float32)
-    return np.asarray((values - values.mean()) / (values.std() + 1.0), np.float32)

@@ -1,6 +1,7 @@
 """A picture, a clip, an item or a vector in, hits out: one flow for HTTP, the command line and Python."""
 
 from .decoding import Decoded, decode, mirrored
+from .film_frames import frames_like
 from .pairwise import align_items, shared
 from .query import EmbeddedQuery, Query, Target, embed_query
 from .ranking import Hit, aligned_hits
@@ -30,6 +31,7 @@ __all__ = [
     "mirrored",
     "film_within",
     "find",
+    "frames_like",
     "search",
     "picture_shown",
     "pictures_shown",

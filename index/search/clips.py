@@ -4,7 +4,7 @@ Two scenes of one place are alike to an encoder, and takes of one scene even agr
 moments of a stretch are registered (matching/geometry.py), and where things move they must move alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,11 +21,13 @@ from ..matching import (
     Features,
     Segment,
     Verification,
+    features_of,
     motion_of,
     of_looks,
     query_features_of,
     verify,
 )
+from .film_frames import frames_like
 from .query import EmbeddedQuery, PictureAt
 from .ranking import Hit, highest_of
 from .shown import features_at
@@ -96,6 +98,7 @@ class Looks:
     ) -> None:
         """seconds (T,): when the query's frames are shown, of which picture_at gives the pictures."""
         self._collection = collection
+        self._picture_at = picture_at
         self._tools = tools
         self._seconds = seconds
         self._query_at: Callable[[float], Features] = cache(lambda second: query_features_of(picture_at(second)))
@@ -103,7 +106,7 @@ class Looks:
     def verified(self, item: Item, segment: Segment) -> Segment:
         """The segment as the pictures of both sides tell it; as it was where they cannot be read."""
         looks = self._at_all(item, segment, FIRST_PLACES, around=False)
-        if any(look.found is not None for look in looks.values()):
+        if _is_sure(segment) or any(look.found is not None for look in looks.values()):
             looks = self._at_all(item, segment, PLACES, around=True)
         if not looks:
             return segment
@@ -126,7 +129,8 @@ class Looks:
     def _at(self, item: Item, segment: Segment, share: float, around: bool = True) -> Look | None:
         """What both sides show at about this share of the segment; None where one of them cannot be read.
 
-        around: whether the item's frames beside the nearest one are looked at too, where that is not clearly the same
+        around: whether the item's frames beside the nearest one are looked at too, where that is not clearly the same;
+        and, where vectors are sure and none of those is, the film's own frames: much may move in half a second
         """
         wanted = segment.query_start_seconds + share * (segment.query_end_seconds - segment.query_start_seconds)
         second = float(self._seconds[np.abs(self._seconds - wanted).argmin()])
@@ -135,17 +139,21 @@ class Looks:
         except (MediaError, NotFound, InvalidRequest):
             return None
         told: Look | None = None
-        for each in _near(item, segment, second)[: None if around else 1]:
-            stored = features_at(self._collection, item, each, self._tools)
-            if stored is None:
-                continue
-            found = verify(query, stored)
-            look = Look(query, stored, found if is_found(found) else None)
-            if told is None or look.inliers > told.inliers:
-                told = look
-            if look.found is not None and look.found.residual <= CLEAR:
-                break
+        for stored in self._shown(item, _near(item, segment, second)[: None if around else 1]):
+            told = _better(told, _looked(query, stored))
+            if told.found is not None and told.found.residual <= CLEAR:
+                return told
+        if around and _is_sure(segment) and item.kind == "video" and (told is None or told.found is None):
+            for frame in frames_like(self._picture_at(second), item, _same_second(segment, second), self._tools):
+                told = _better(told, _looked(query, features_of(frame)))
         return told
+
+    def _shown(self, item: Item, seconds: Sequence[float]) -> Iterator[Features]:
+        """What the item shows at these seconds, of those of which a picture can be read."""
+        for second in seconds:
+            stored = features_at(self._collection, item, second, self._tools)
+            if stored is not None:
+                yield stored
 
     def _trimmed(self, item: Item, segment: Segment, holds: dict[float, bool]) -> Segment:
         """The segment from where it holds first to where it holds last; holds: whether it does, by share of it."""
@@ -176,13 +184,27 @@ class Looks:
         return holds
 
 
+def _looked(query: Features, stored: Features) -> Look:
+    found = verify(query, stored)
+    return Look(query, stored, found if is_found(found) else None)
+
+
+def _better(one: Look | None, other: Look) -> Look:
+    return other if one is None or other.inliers > one.inliers else one
+
+
+def _same_second(segment: Segment, query_second: float) -> float:
+    """When the item shows what the query shows at that second."""
+    lasts = max(segment.query_end_seconds - segment.query_start_seconds, 1e-6)
+    share = (query_second - segment.query_start_seconds) / lasts
+    return max(0.0, segment.start_seconds + share * (segment.end_seconds - segment.start_seconds))
+
+
 def _near(item: Item, segment: Segment, query_second: float) -> list[float]:
     """Seconds of the item to look at for one of the query: the stored frame that is nearest, and those beside it."""
     if item.kind == "image":
         return [0.0]
-    lasts = max(segment.query_end_seconds - segment.query_start_seconds, 1e-6)
-    share = (query_second - segment.query_start_seconds) / lasts
-    second = segment.start_seconds + share * (segment.end_seconds - segment.start_seconds)
+    second = _same_second(segment, query_second)
     step = 1 / item.frames_per_second if item.frames_per_second > 0 else 0.0
     nearest = second + step / 2  # a stored frame stands from the second at which it is shown on
     return [max(0.0, each) for each in (nearest, nearest - step, nearest + step)]

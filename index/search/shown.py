@@ -91,5 +91,5 @@ def _in_file(item: Item, seconds: Sequence[float], tools: Tools) -> list[Shown |
             at = float(frames.seconds[0])
             shown.append(FilePicture(item.id, f"{item.sha256}/{at:.6f}", at, at, frames.data[0]))
     except (MediaError, NotFound, InvalidRequest) as error:  # gone or changed since it was indexed
-        log.warning("%s has no stored pictures, and its file cannot be read: %s", item.id, error)
+        log.warning("The file of %s cannot be read: %s", item.id, error)
     return shown + [None] * (len(seconds) - len(shown))
