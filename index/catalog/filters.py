@@ -7,11 +7,13 @@
      "must_not": [{"is_empty": {"key": "metadata.place"}}]}
 
 All of must, at least one of should (where there is any), none of must_not; a filter may stand in the place of a
-condition. Of a list in the metadata one element is enough. Grammar: https://qdrant.tech/documentation/concepts/filtering/
-(prefix is ours). Runs no query: what people say becomes parameters, never SQL.
+condition. Of a list in the metadata one element is enough, also in the midst of a key: metadata.people[].name is the name
+of each of the people ([] may be left out). Grammar: https://qdrant.tech/documentation/concepts/filtering/ (prefix is
+ours). Runs no query: what people say becomes parameters, never SQL.
 """
 
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
@@ -22,6 +24,7 @@ from .database import moment_text
 MAX_DEPTH = 8
 MAX_CONDITIONS = 256
 MAX_VALUES = 10_000  # of one any
+MAX_NAMES = 16  # of one key: SQLite joins at most 64 tables
 
 Type = Literal["text", "number", "date", "json"]
 BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -56,7 +59,7 @@ class Filter:
 
 
 class Key(NamedTuple):
-    """What a condition looks at: a column of `media`, or a place in the metadata (a path as SQLite writes it).
+    """What a condition looks at: a column of `media`, or a place in the metadata (its names, as paths of SQLite).
 
     value  what is compared, in SQL: of the metadata, an element of a list or the value itself
     """
@@ -64,22 +67,40 @@ class Key(NamedTuple):
     name: str
     type: Type
     value: str
-    json_path: str | None = None
+    paths: tuple[str, ...] = ()
 
     def holds(self, test: str, *parameters: Any) -> Filter:
         """The value, or one of the metadata's values, passes the test."""
-        if self.json_path is None:
+        if not self.paths:
             return Filter(f"({test}) IS TRUE", parameters, 1)
-        # json_each gives a list's elements, the members of an object (not meant), and a single value as itself.
-        rows = "json_each(media.metadata, ?) AS each WHERE json_type(media.metadata, ?) <> 'object'"
-        return Filter(f"EXISTS (SELECT 1 FROM {rows} AND ({test}))", (self.json_path, self.json_path, *parameters), 1)
+        rows, at, paths = self._rows()
+        # json_each gives the members of an object too, which are not meant.
+        where = f"json_type({at}, ?) <> 'object' AND ({test})"
+        return Filter(f"EXISTS (SELECT 1 FROM {rows} WHERE {where})", (*paths, self.paths[-1], *parameters), 1)
 
     def is_empty(self) -> Filter:
         """There is no value: missing, null or an empty list."""
-        if self.json_path is None:
+        if not self.paths:
             return Filter(f"({self.value}) IS NULL", (), 1)
-        inside = "SELECT 1 FROM json_each(media.metadata, ?) AS each WHERE each.type <> 'null'"
-        return Filter(f"NOT EXISTS ({inside})", (self.json_path,), 1)
+        rows, _, paths = self._rows()
+        return Filter(f"NOT EXISTS (SELECT 1 FROM {rows} WHERE each.type <> 'null')", paths, 1)
+
+    def _rows(self) -> tuple[str, str, tuple[str, ...]]:
+        """The metadata's values as rows `each`, in SQL; the object that holds them; and the parameters of the rows.
+
+        On the way there, a list stands for each of its objects. Of the last name, json_each gives a list's elements,
+        and a single value as itself.
+        """
+        tables: list[str] = []
+        parameters: list[str] = []
+        at = "media.metadata"
+        for depth, path in enumerate(self.paths[:-1]):
+            found = f"json_extract({at}, ?)"
+            told = f"CASE json_type({at}, ?) WHEN 'array' THEN {found} WHEN 'object' THEN json_array({found}) END"
+            tables.append(f"json_each({told}) AS step{depth}")
+            parameters += [path] * 3
+            at = f"CASE step{depth}.type WHEN 'object' THEN step{depth}.value END"
+        return ", ".join([*tables, f"json_each({at}, ?) AS each"]), at, (*parameters, self.paths[-1])
 
 
 def parse_filter(raw: Any) -> Filter:
@@ -157,7 +178,12 @@ def _key(raw: Any, where: str) -> Key:
         raise InvalidRequest(f"{where}: {told}, expected one of {', '.join(COLUMNS)}, or metadata.NAME.")
     if any(character in '"\\' or character < " " for step in steps for character in step) or not _is_text(raw):
         raise InvalidRequest(f"{where}: names with quotes, backslashes or control characters cannot be looked up.")
-    return Key(raw, "json", "each.value", "$" + "".join(f'."{step}"' for step in steps))
+    if len(steps) > MAX_NAMES:
+        raise InvalidRequest(f"{where}: {len(steps)} names, expected at most {MAX_NAMES}.")
+    names = tuple(step.removesuffix("[]") for step in steps)
+    if not all(names) or any(re.search(r"\[\d*\]$", name) for name in names):
+        raise InvalidRequest(f"{where}: got {raw!r}; expected NAME[] for any element of a list, not a place in it.")
+    return Key(raw, "json", "each.value", tuple(f'$."{name}"' for name in names))
 
 
 def _match(raw: Any, key: Key, where: str) -> Filter:
@@ -169,7 +195,7 @@ def _match(raw: Any, key: Key, where: str) -> Filter:
     if way == "prefix":
         if not isinstance(value, str) or not _is_text(value) or key.type == "number":
             raise InvalidRequest(f"{where}.prefix: expected a text, on a key that holds text.")
-        is_text = "each.type = 'text'" if key.json_path is not None else f"({key.value}) IS NOT NULL"
+        is_text = "each.type = 'text'" if key.paths else f"({key.value}) IS NOT NULL"
         # coalesce: SQLite's substr of an empty text is null.
         test = f"{is_text} AND coalesce(substr(CAST({key.value} AS BLOB), 1, ?), x'') = ?"
         return key.holds(test, len(value.encode()), value.encode())
@@ -181,7 +207,7 @@ def _match(raw: Any, key: Key, where: str) -> Filter:
 
 
 def _one_of(values: list[str | int | float | bool], key: Key) -> Filter:
-    if key.json_path is None:
+    if not key.paths:
         return key.holds(f"{key.value} IN (SELECT value FROM json_each(?))", json.dumps(values))
     plain = [value for value in values if not isinstance(value, bool)]
     truths = [json.dumps(value) for value in values if isinstance(value, bool)]
@@ -215,12 +241,12 @@ def _range(raw: Any, key: Key, where: str) -> Filter:
     if len({isinstance(bound, str) for bound in bounds}) > 1:
         raise InvalidRequest(f"{where}: one bound is a number, another a date; expected one of the two.")
     tests = [f"{key.value} {BOUNDS[name]} ?" for name in raw]
-    if key.json_path is not None and isinstance(bounds[0], str):
+    if key.paths and isinstance(bounds[0], str):
         # julianday reads RFC 3339 with its offset to the millisecond, and gives null for what is no date. It would
         # read "now" and bare numbers too.
         tests = [f"julianday({key.value}) {BOUNDS[name]} julianday(?)" for name in raw]
         tests.insert(0, f"each.type = 'text' AND {key.value} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'")
-    elif key.json_path is not None:
+    elif key.paths:
         tests.insert(0, "each.type IN ('integer', 'real')")
     return key.holds(" AND ".join(tests), *bounds)
 

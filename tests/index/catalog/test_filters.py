@@ -13,7 +13,7 @@ from made_items import ENGINE, new_item, unit_vectors
 from made_queries import search_clip, search_frame
 
 from vicmae.errors import InvalidRequest
-from vicmae.index.catalog.filters import MAX_CONDITIONS, MAX_DEPTH, parse_filter, read_filter
+from vicmae.index.catalog.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_NAMES, parse_filter, read_filter
 from vicmae.index.catalog.items import Item
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
@@ -21,9 +21,15 @@ from vicmae.index.library import Library
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(["", "a", "ab", "b", "ü", "100%", "_"]), st.integers(-2, 2), st.booleans(), st.just(0.5)
 )
-VALUES = st.one_of(SCALARS, st.none(), st.lists(SCALARS, max_size=3), st.fixed_dictionaries({"x": SCALARS}))
+VALUES = st.recursive(
+    st.one_of(SCALARS, st.none()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["x", "a"]), inner, max_size=2)),
+    max_leaves=6,
+)
 METADATA = st.dictionaries(st.sampled_from(["a", "b", "c d"]), VALUES, max_size=3)
-KEYS = st.sampled_from(["metadata.a", "metadata.b", "metadata.c d", "metadata.a.x"])
+KEYS = st.sampled_from(
+    ["metadata.a", "metadata.b", "metadata.c d", "metadata.a.x", "metadata.a[].x", "metadata.b[]", "metadata.b.x[].a"]
+)
 NUMBERS = st.one_of(st.integers(-2, 2), st.just(0.5))
 CONDITIONS = st.one_of(
     st.builds(lambda key, value: {"key": key, "match": {"value": value}}, KEYS, SCALARS),
@@ -61,18 +67,18 @@ def passes(item: Item, clause: dict[str, Any]) -> bool:
         )
     if "is_empty" in clause:
         found = found_at(item, clause["is_empty"]["key"])
-        inside = list(found.values()) if isinstance(found, dict) else found if isinstance(found, list) else [found]
-        return all(value is None for value in inside)
-    found = found_at(item, clause["key"])
-    return any(holds(value, clause) for value in (found if isinstance(found, list) else [found]))
+        return all(one is None for value in found for one in (value.values() if isinstance(value, dict) else [value]))
+    return any(holds(value, clause) for value in found_at(item, clause["key"]))
 
 
-def found_at(item: Item, key: str) -> Any:
+def found_at(item: Item, key: str) -> list[Any]:
+    """All values at the key, which may go through lists."""
     if not key.startswith("metadata."):
-        return getattr(item, key)
-    found: Any = item.metadata
-    for step in key.removeprefix("metadata.").split("."):
-        found = found.get(step) if isinstance(found, dict) else None
+        return [getattr(item, key)]
+    found: list[Any] = [item.metadata]
+    for step in key.removeprefix("metadata.").replace("[]", "").split("."):
+        below = [value[step] for value in found if isinstance(value, dict) and step in value]
+        found = [one for value in below for one in (value if isinstance(value, list) else [value])]
     return found
 
 
@@ -96,6 +102,21 @@ def collection(tmp_path: Path) -> Iterator[Collection]:
 def ids(collection: Collection, *must: dict[str, Any]) -> set[str]:
     """Ids of the items that pass all of these conditions."""
     return {item.id for item in collection.items(100, filter=parse_filter({"must": list(must)}))[0]}
+
+
+def test_of_a_list_on_the_way_one_element_is_enough(collection: Collection) -> None:
+    people = [{"name": "Ada", "age": 36, "dogs": [{"name": "Rex"}]}, {"name": "Bo"}, "nobody", None]
+    collection.add(new_item(1, 1, id="two", metadata={"people": people}))
+    collection.add(new_item(2, 1, id="one", metadata={"people": {"name": "Ada"}}))
+    collection.add(new_item(3, 1, id="none", metadata={"people": [], "name": "Ada"}))
+    for key in ("metadata.people[].name", "metadata.people.name"):
+        assert ids(collection, {"key": key, "match": {"value": "Ada"}}) == {"one", "two"}
+        assert ids(collection, {"key": key, "match": {"any": ["Bo", "Cy"]}}) == {"two"}
+        assert ids(collection, {"key": key, "match": {"prefix": "B"}}) == {"two"}
+        assert ids(collection, {"is_empty": {"key": key}}) == {"none"}
+    assert ids(collection, {"key": "metadata.people[].dogs[].name", "match": {"value": "Rex"}}) == {"two"}
+    assert ids(collection, {"key": "metadata.people.age", "range": {"gt": 30}}) == {"two"}
+    assert ids(collection, {"key": "metadata.people[].people", "match": {"value": "Ada"}}) == set()
 
 
 @settings(max_examples=60)
@@ -195,6 +216,8 @@ def test_values_are_never_read_as_sql(collection: Collection) -> None:
         ),
         ({"must": [{"key": "metadata.", "match": {"value": 1}}]}, r"\.key: 'metadata\.'"),
         ({"must": [{"key": 'metadata."', "match": {"value": 1}}]}, r"\.key: names with quotes"),
+        ({"must": [{"key": "metadata.a[0].b", "match": {"value": 1}}]}, r"\.key: got 'metadata\.a\[0\]\.b'.*NAME\[\]"),
+        ({"must": [{"key": "metadata.[]", "match": {"value": 1}}]}, r"\.key: got 'metadata\.\[\]'"),
         ({"must": [{"key": "metadata.a", "match": 1}]}, r"\.match: expected an object"),
         ({"must": [{"key": "metadata.a", "match": {"value": None}}]}, r"\.match\.value: got null"),
         ({"must": [{"key": "metadata.a", "match": {"value": "\ud800"}}]}, r"\.match\.value: .*surrogates"),
@@ -229,6 +252,8 @@ def test_filters_have_limits() -> None:
     one = {"key": "kind", "match": {"value": "image"}}
     with pytest.raises(InvalidRequest, match=f"at most {MAX_CONDITIONS}"):
         parse_filter({"must": [one] * (MAX_CONDITIONS + 1)})
+    with pytest.raises(InvalidRequest, match=f"at most {MAX_NAMES}"):
+        parse_filter({"must": {"key": "metadata" + ".a" * (MAX_NAMES + 1), "match": {"value": 3}}})
     for text in ("{", "[" * 100_000, "NaN"):
         with pytest.raises(InvalidRequest, match="filter: "):
             read_filter(text)
@@ -239,3 +264,5 @@ def test_the_largest_filter_runs(collection: Collection) -> None:
     one = {"key": "metadata.a", "match": {"value": 3}}
     assert len(ids(collection, *[one] * MAX_CONDITIONS)) == 1
     assert len(ids(collection, {"key": "metadata.a", "match": {"any": list(range(10_000))}})) == 1
+    deep = {"key": "metadata" + ".a" * MAX_NAMES, "match": {"value": 3}}
+    assert ids(collection, *[deep] * MAX_CONDITIONS) == set()
