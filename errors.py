@@ -27,9 +27,17 @@ The base classes serve the caller's `except`. A message is written for the perso
 what was expected, what to do. This module knows nobody.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class VicmaeError(Exception):
-    """The root: everything raised on purpose. `str(error)` is a full sentence for the user."""
+    """The root: everything raised on purpose. `str(error)` is a full sentence for the user.
+
+    parameter: the field of the request that the error is about, such as `input[27]`; None where it is not known
+    """
+
+    parameter: str | None = None
 
 
 class MediaError(VicmaeError):
@@ -122,3 +130,14 @@ class Overloaded(VicmaeError):
 
 class TooManyRequests(Overloaded):
     """This key asks more often than it may."""
+
+
+@contextmanager
+def naming(parameter: str) -> Iterator[None]:
+    """An error about an input that is raised within the block names this field of the request, such as `input[27]`."""
+    try:
+        yield
+    except (MediaError, FetchError, InvalidRequest, Forbidden) as error:
+        error.parameter = parameter
+        error.args = (f"{parameter}: {error}",)
+        raise

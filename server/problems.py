@@ -93,9 +93,7 @@ def problem_of(error: errors.VicmaeError) -> Problem:
         headers["retry-after"] = str(max(1, ceil(error.retry_after_seconds)))
     if isinstance(error, errors.Unauthorized):
         headers["www-authenticate"] = 'Bearer realm="vicmae"'
-    return Problem(
-        kind, str(error), headers=headers, parameter=getattr(error, "parameter", None), limit=limit_of(error)
-    )
+    return Problem(kind, str(error), headers=headers, parameter=error.parameter, limit=limit_of(error))
 
 
 def unexpected(request_id: str) -> Problem:

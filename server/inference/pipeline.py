@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import Overloaded
+from ...errors import Overloaded, naming
 from ...export.explanation import SHOWN_SIDE, Explanation, explain
 from ...index.search import Decoded, Stage, Tools, decode
 from ...media.decoding import HERE, Decoder
@@ -165,8 +165,8 @@ class Pipeline:
 
         return replace(self._tools, embed=embed, stage=stage)
 
-    def embed_many(self, sources: Iterable[Source], context: RequestContext) -> Iterator[Embedded]:
-        """Each source as vectors, in order. Runs inside `run`.
+    def embed_many(self, sources: Iterable[tuple[str, Source]], context: RequestContext) -> Iterator[Embedded]:
+        """Each source as vectors, in order; an error names the field that the source came with. Runs inside `run`.
 
         A few files are decoded at the same time, and go on being decoded while the engine works on those before; one
         alone needs no thread beside this one.
@@ -175,7 +175,7 @@ class Pipeline:
         first = list(itertools.islice(rest, 2))
         if len(first) == 1:
             with context.stage("decode_ms"), self.batcher.expecting():
-                decoded = self._decode(first[0])
+                decoded = self._decode_field(*first[0])
             yield self._embedded(decoded, self.batcher.submit(decoded.pixels, context.cancelled), context)
             return
         rest = itertools.chain(first, rest)
@@ -198,14 +198,16 @@ class Pipeline:
             for started in decoding:
                 started.cancel()
 
-    def _start_decoding(self, sources: Iterator[Source], count: int) -> Iterator["Future[tuple[Decoded, float]]"]:
-        def timed(source: Source) -> tuple[Decoded, float]:
+    def _start_decoding(
+        self, sources: Iterator[tuple[str, Source]], count: int
+    ) -> Iterator["Future[tuple[Decoded, float]]"]:
+        def timed(field: str, source: Source) -> tuple[Decoded, float]:
             began = perf_counter()
             with self.batcher.expecting():
-                return self._decode(source), perf_counter() - began
+                return self._decode_field(field, source), perf_counter() - began
 
-        for source in itertools.islice(sources, count):
-            yield self._decoders.submit(timed, source)
+        for field, source in itertools.islice(sources, count):
+            yield self._decoders.submit(timed, field, source)
 
     def picture_at(self, source: Source, seconds: float, context: RequestContext) -> Picture:
         """The picture shown at that second, as large as explain() needs it. Runs inside `run`."""
@@ -238,6 +240,7 @@ class Pipeline:
         context.add("engine_ms", found.engine_seconds)
         return found.vectors
 
-    def _decode(self, source: Source) -> Decoded:
-        """At most max_query_seconds of a file, at the pipeline's frames per second."""
-        return decode(source, self.engine.spec, self._tools)
+    def _decode_field(self, field: str, source: Source) -> Decoded:
+        """At most max_query_seconds of a file, at the pipeline's frames per second. Errors name the request's field."""
+        with naming(field):
+            return decode(source, self.engine.spec, self._tools)

@@ -14,27 +14,27 @@ def url_in(value: Any) -> str | None:
     return value if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")) else None
 
 
-def media_bytes(value: Any, where: str) -> bytes:
-    """ "data:image/png;base64,…", or bytes that were fetched -> the bytes. `where` names the field for the error."""
+def media_bytes(value: Any) -> bytes:
+    """ "data:image/png;base64,…", or bytes that were fetched -> the bytes. Raises InvalidRequest."""
     value = _unwrapped(value)
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
-        raise InvalidRequest(f"{where} must be a data URL such as 'data:image/jpeg;base64,…', got {_told(value)}.")
+        raise InvalidRequest(f"Expected a data URL such as 'data:image/jpeg;base64,…', got {_told(value)}.")
     if not value[:5].lower() == "data:":
         raise InvalidRequest(
-            f"{where} must be a data URL such as 'data:image/jpeg;base64,…'. "
+            "Expected a data URL such as 'data:image/jpeg;base64,…', got another text. "
             "This server makes vectors of pictures and clips, not of text."
         )
     head, comma, payload = value.partition(",")
     if not comma:
-        raise InvalidRequest(f"{where} is a data URL without a comma; expected 'data:image/jpeg;base64,…'.")
+        raise InvalidRequest("A data URL without a comma; expected 'data:image/jpeg;base64,…'.")
     if not head.lower().endswith(";base64"):
         return unquote_to_bytes(payload.encode("utf-8", "replace"))
     try:
         return base64.b64decode("".join(payload.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"{where} is not valid base64: {error}.") from error
+        raise InvalidRequest(f"Not valid base64: {error}.") from error
 
 
 def _unwrapped(value: Any) -> Any:

@@ -8,7 +8,7 @@ listed as private. Bytes and seconds are capped over all of a request's addresse
 
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from time import monotonic
@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import httpcore
 from anyio import CapacityLimiter, to_thread
 
-from ...errors import FetchError, Forbidden, InvalidRequest, MediaTooLarge, Overloaded
+from ...errors import FetchError, Forbidden, InvalidRequest, MediaTooLarge, Overloaded, naming
 from .data_urls import url_in
 
 MAX_REDIRECTS = 3
@@ -72,31 +72,32 @@ class Fetcher:
         self._tls = tls
         self._threads: CapacityLimiter | None = None
 
-    async def fill_in(self, values: Sequence[Any]) -> list[Any]:
-        """The values, each that is an address replaced by the bytes there; others stay as they are.
+    async def fill_in(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a request, by name, each address replaced by the bytes there; others stay as they are.
 
-        Raises Forbidden, InvalidRequest, FetchError, MediaTooLarge, and Overloaded when too many fetch already.
+        Raises Forbidden, InvalidRequest, FetchError and MediaTooLarge, which name their field, and Overloaded when too
+        many fetch already.
         """
-        urls = {index: url for index, value in enumerate(values) if (url := url_in(value)) is not None}
+        urls = {field: url for field, value in fields.items() if (url := url_in(value)) is not None}
         if not urls:
-            return list(values)
-        for url in urls.values():
-            self.check(url)
+            return dict(fields)
+        for field, url in urls.items():
+            with naming(field):
+                self.check(url)
         self._threads = self._threads or CapacityLimiter(THREADS)
         if self._threads.statistics().tasks_waiting >= MAX_WAITING:
             raise Overloaded("Too many requests fetch addresses already. Try again in a moment.")
-        found = await to_thread.run_sync(self.fetch_all, list(urls.values()), limiter=self._threads)
-        bodies = dict(zip(urls, found, strict=True))
-        return [bodies.get(index, value) for index, value in enumerate(values)]
+        return {**fields, **await to_thread.run_sync(self.fetch_all, urls, limiter=self._threads)}
 
-    def fetch_all(self, urls: Iterable[str]) -> list[bytes]:
-        """The bytes at each address; together within max_bytes and max_seconds. Blocks."""
+    def fetch_all(self, urls: Mapping[str, str]) -> dict[str, bytes]:
+        """The bytes at the address of each field; together within max_bytes and max_seconds. Blocks."""
         until = self._clock() + self.limits.max_seconds
         left = self.limits.max_bytes
-        bodies: list[bytes] = []
-        for url in urls:
-            bodies.append(self._fetch(url, left, until))
-            left -= len(bodies[-1])
+        bodies: dict[str, bytes] = {}
+        for field, url in urls.items():
+            with naming(field):
+                bodies[field] = self._fetch(url, left, until)
+            left -= len(bodies[field])
         return bodies
 
     def check(self, url: str) -> Address:

@@ -1,8 +1,8 @@
 """POST /v1/embeddings (OpenAI's shape) and /v1/embeddings/upload: media in, vectors out, nothing stored."""
 
 import base64
-from collections.abc import Iterable, Sequence
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Header, Request
@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from numpy.typing import NDArray
 from starlette.routing import Route
 
-from ...errors import InvalidRequest, NotFound
+from ...errors import InvalidRequest, NotFound, naming
 from ...media.reader import Source
 from ..dependencies import ServicesDependency, get_services, run_in_pipeline
 from ..embedding_formats import CONTENT, render_embeddings, requested_format
@@ -62,11 +62,10 @@ async def embeddings(
     inputs = body.input if isinstance(body.input, list) else [body.input]
     if not 1 <= len(inputs) <= services.settings.max_batch_inputs:
         raise InvalidRequest(f"input holds {len(inputs)} entries; 1 to {services.settings.max_batch_inputs} fit.")
-    inputs = await services.fetcher.fill_in(inputs)
+    fields = await services.fetcher.fill_in({f"input[{i}]": value for i, value in enumerate(inputs)})
 
     def work(context: RequestContext) -> Embeddings:
-        sources = (media_bytes(value, f"input[{i}]") for i, value in enumerate(inputs))
-        return embed(services, sources, body.encoding_format, False, context)
+        return embed(services, decoded(fields), body.encoding_format, False, context)
 
     return render_embeddings(requested_format(accept), await run_in_pipeline(services, request, work))
 
@@ -85,7 +84,7 @@ async def embeddings_upload(request: Request) -> Response:
         check_model(services, form.fields.get("model"))
         encoding = encoding_of(form.fields.get("encoding_format", "float"))
         wanted = flag_of("frames", form.fields.get("frames", request.query_params.get("frames", "")))
-        sources = [upload.source for upload in form.files]
+        sources = [(f"file[{i}]", upload.source) for i, upload in enumerate(form.files)]
         if not sources:
             raise InvalidRequest("Expected at least one file in the multipart field 'file', got none.")
         answer = await run_in_pipeline(
@@ -98,10 +97,22 @@ async def embeddings_upload(request: Request) -> Response:
 UPLOAD_ROUTE = Route("/v1/embeddings/upload", embeddings_upload, methods=["POST"])
 
 
+def decoded(fields: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
+    """The bytes of each field, by its name. Raises InvalidRequest, which names the field."""
+    for field, value in fields.items():
+        with naming(field):
+            source = media_bytes(value)
+        yield field, source
+
+
 def embed(
-    services: Services, sources: Iterable[Source], encoding: EncodingFormat, with_frames: bool, context: RequestContext
+    services: Services,
+    sources: Iterable[tuple[str, Source]],
+    encoding: EncodingFormat,
+    with_frames: bool,
+    context: RequestContext,
 ) -> Embeddings:
-    """The answer for these sources, in order. Runs in the pipeline."""
+    """The answer for these sources, each with its field's name, in order. Runs in the pipeline."""
     data: list[Embedding] = []
     images = frames = 0
     for index, embedded in enumerate(services.pipeline.embed_many(sources, context)):

@@ -50,8 +50,8 @@ async def explained(name: str, request: Request, services: ServicesDependency) -
     body = parsed(ExplainRequest.model_validate_json, await request.body())
     if (body.item is None) == (body.image is None):
         raise InvalidRequest("Give exactly one of item and image, which is what was looked for, and the hit.")
-    (image,) = await services.fetcher.fill_in([body.image])
-    return await respond(services, request, collection, body, image)
+    filled = await services.fetcher.fill_in({"image": body.image})
+    return await respond(services, request, collection, body, filled["image"])
 
 
 async def respond(

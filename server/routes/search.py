@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, naming
 from ...index.catalog import Filter, parse_filter, read_filter
 from ...index.collection import Collection
 from ...index.search import Query, Region, SearchRequest, SearchResult
@@ -108,8 +108,8 @@ async def asked(
     if len(given) != 1:
         told = " and ".join(given) or "none of them"
         raise InvalidRequest(f"Give exactly one of item, embedding and image to look for; got {told}.")
-    (image,) = await services.fetcher.fill_in([body.image])
-    return body, image, None
+    filled = await services.fetcher.fill_in({"image": body.image})
+    return body, filled["image"], None
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -188,7 +188,10 @@ def request_of(body: schemas.SearchRequest, media: Any, sha256: str | None) -> S
 
 def source_of(media: Any) -> Source:
     """The path of a file that was sent, or the bytes that JSON names as `image`."""
-    return media if isinstance(media, Path) else media_bytes(media, "image")
+    if isinstance(media, Path):
+        return media
+    with naming("image"):
+        return media_bytes(media)
 
 
 def filter_of(body: schemas.SearchRequest) -> Filter | None:

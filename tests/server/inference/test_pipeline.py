@@ -1,7 +1,7 @@
 """The pipeline of a request: bounded in number, timed in each stage, the same vectors in any company."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import anyio
@@ -33,6 +33,11 @@ def pipeline(batcher: Batcher, max_requests: int = 8, max_query_seconds: float =
         max_query_seconds=max_query_seconds,
         max_requests=max_requests,
     )
+
+
+def fields(paths: Iterable[Path]) -> list[tuple[str, Path]]:
+    """As a request names its files."""
+    return [(f"file[{i}]", path) for i, path in enumerate(paths)]
 
 
 def test_one_trip_too_many_is_told_to_come_back(batcher: Batcher) -> None:
@@ -71,9 +76,9 @@ def test_company_does_not_change_a_vector(tmp_path: Path, batcher: Batcher) -> N
     line = pipeline(batcher)
     paths = [write_image(tmp_path / f"{seed}.png", seed) for seed in range(3)]
     paths.insert(1, write_video(tmp_path / "v.mp4", seconds=4))
-    together = list(line.embed_many(paths, RequestContext()))
+    together = list(line.embed_many(fields(paths), RequestContext()))
     for path, embedded in zip(paths, together, strict=True):
-        (alone,) = line.embed_many([path], RequestContext())
+        (alone,) = line.embed_many(fields([path]), RequestContext())
         np.testing.assert_allclose(embedded.vectors, alone.vectors, atol=1e-6)
         np.testing.assert_array_equal(embedded.seconds, alone.seconds)
         assert embedded.informative.shape == embedded.seconds.shape
@@ -82,7 +87,7 @@ def test_company_does_not_change_a_vector(tmp_path: Path, batcher: Batcher) -> N
 
 def test_every_stage_is_timed(tmp_path: Path, batcher: Batcher) -> None:
     context = RequestContext()
-    list(pipeline(batcher).embed_many([write_image(tmp_path / "a.png", 1)], context))
+    list(pipeline(batcher).embed_many(fields([write_image(tmp_path / "a.png", 1)]), context))
     assert context.timing["decode_ms"] > 0 and context.timing["engine_ms"] > 0 and context.timing["index_ms"] == 0
 
 
@@ -93,7 +98,7 @@ def test_a_request_whose_caller_left_ends_at_its_next_stage(tmp_path: Path, batc
     def work(context: RequestContext) -> None:
         began.set()
         assert gone.wait(10) and context.cancelled.wait(10)
-        list(line.embed_many([picture], context))
+        list(line.embed_many(fields([picture]), context))
 
     async def visit() -> None:
         async def disconnected() -> None:
@@ -111,9 +116,9 @@ def test_one_bad_file_among_many_fails_the_trip_and_nothing_else(tmp_path: Path,
     line = pipeline(batcher)
     good = [write_image(tmp_path / f"{seed}.png", seed) for seed in range(12)]
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(MediaError):
-        list(line.embed_many([*good[:5], tmp_path / "bad.png", *good[5:]], RequestContext()))
-    assert len(list(line.embed_many(good, RequestContext()))) == 12
+    with pytest.raises(MediaError, match=r"^file\[5\]: "):
+        list(line.embed_many(fields([*good[:5], tmp_path / "bad.png", *good[5:]]), RequestContext()))
+    assert len(list(line.embed_many(fields(good), RequestContext()))) == 12
 
 
 def test_a_search_is_timed_and_embedded_by_the_engine_of_all(tmp_path: Path, batcher: Batcher) -> None:

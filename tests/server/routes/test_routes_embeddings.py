@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from made_media import write_image, write_video
+from made_media import write_gif_bomb, write_image, write_text, write_truncated, write_video
 from numpy.typing import NDArray
 from openai import NotFoundError, OpenAI
 from served import problem, served
@@ -22,6 +22,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_image(folder / "a.png", 1)
     write_image(folder / "b.jpg", 2)
     write_video(folder / "c.mp4", seed=3, seconds=3)
+    write_text(folder / "text.jpg")
+    write_truncated(folder / "cut.jpg", folder / "b.jpg", 0.1)
+    write_gif_bomb(folder / "bomb.gif")
+    write_video(folder / "long.mp4", seconds=6, fps=5)
     return folder
 
 
@@ -83,6 +87,51 @@ def test_uploads_give_the_same_vectors_and_their_frames(client: httpx.Client, fo
     plain = client.post(f"{URL}/upload", files=files, data={"encoding_format": "base64"}).json()
     assert plain["data"][0]["frames"] is None
     np.testing.assert_allclose(from_base64(plain["data"][1]["embedding"]), clip["embedding"], atol=1e-6)
+
+
+@pytest.mark.parametrize("place", [0, 27, 39])
+@pytest.mark.parametrize(
+    ("value", "status", "told"),
+    [
+        (None, 400, "got null"),
+        (7, 400, "got a number"),
+        ([1, 2], 400, "got a list"),
+        ("a dog on a beach", 400, "not of text"),
+        ("data:image/png;base64", 400, "comma"),
+        ("data:image/png;base64,%%%", 400, "base64"),
+        ("data:image/png;base64,", 422, ""),
+        ({"url": "https://example.org/a.jpg"}, 403, "URL input is off"),
+        ("text.jpg", 415, ""),
+        ("cut.jpg", 422, ""),
+        ("bomb.gif", 413, ""),
+        ("long.mp4", 413, "max_query_seconds"),
+    ],
+)
+def test_a_broken_input_is_named_by_its_place(
+    client: httpx.Client, folder: Path, value: Any, status: int, told: str, place: int
+) -> None:
+    if isinstance(value, str) and (folder / value).is_file():
+        value = data_url(folder / value, "image/jpeg")
+    inputs: list[Any] = [data_url(folder / "a.png", "image/png")] * 40
+    inputs[place] = value
+    answer = problem(client.post(URL, json={"input": inputs}), status)
+    assert answer["detail"].startswith(f"input[{place}]: ") and told in answer["detail"]
+    assert answer["error"]["param"] == f"input[{place}]" and answer["error"]["message"] == answer["detail"]
+
+
+@pytest.mark.parametrize(("name", "status"), [("text.jpg", 415), ("cut.jpg", 422), ("bomb.gif", 413), ("long.mp4", 413)])
+def test_a_broken_upload_is_named_by_its_place(client: httpx.Client, folder: Path, name: str, status: int) -> None:
+    names = ["a.png"] * 5 + [name, "a.png"]
+    answer = client.post(f"{URL}/upload", files=[("file", (name, (folder / name).read_bytes())) for name in names])
+    told = problem(answer, status)
+    assert told["detail"].startswith("file[5]: ") and told["error"]["param"] == "file[5]"
+
+
+def test_a_broken_query_names_its_field(client: httpx.Client) -> None:
+    for url in ("search", "explain"):
+        body = {"image": "data:image/png;base64,%%%"} | ({"hit": "none"} if url == "explain" else {})
+        told = problem(client.post(f"/v1/collections/default/{url}", json=body), 400)
+        assert told["detail"].startswith("image: ")
 
 
 @pytest.mark.parametrize("fields", [{"frames": "perhaps"}, {"encoding_format": "xml"}, {"colour": "red"}])
