@@ -70,7 +70,8 @@ class Collection:
         """Stores an item with its vectors, and its line in the ledger, in one transaction.
 
         An item of the same id or the same uri is replaced: it keeps its created_at, and its metadata unless
-        new ones are given. pictures: the JPEGs of its stored frames in their order; None keeps none.
+        new ones are given; Conflict where it must not replace. pictures: the JPEGs of its stored frames in their order;
+        None keeps none.
         """
         with nullcontext() if pictures is None else self.pictures.written(pictures) as file:
             (item,), leftover = self._put([replace(new, pictures=file)], [record])

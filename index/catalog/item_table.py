@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import InvalidRequest
+from ...errors import Conflict, InvalidRequest
 from .database import Catalog, Transaction, now
 from .filters import Filter
 from .frames import insert_frames
@@ -36,7 +36,7 @@ def put_items(
     """Stores items, frames and lines of the ledger in one transaction -> the items, and what those replaced leave.
 
     An item replaces that of the same id and that of the same uri; it keeps their created_at and their metadata unless
-    new ones are given.
+    new ones are given. Conflict where it must not replace: nothing is stored then.
     """
     added: list[Item] = []
     leftover = Leftover()
@@ -134,6 +134,8 @@ def upload_names(db: Transaction) -> list[str]:
 def _put(catalog: Catalog, db: Transaction, new: NewItem, record: LedgerRow | None, leftover: Leftover) -> Item:
     """Stores an item within a transaction -> it; what it replaces leaves more."""
     old = [_item(catalog, row) for row in db.execute(f"{_ITEMS} WHERE id = ? OR uri = ?", (new.id, new.uri))]
+    if not new.replaces and any(item.id == new.id and item.uri != new.uri for item in old):
+        raise Conflict(f"The item {new.id!r} exists already. PUT a file to replace it, or choose another id.")
     kept = next((item.metadata for item in old if item.id == new.id), old[0].metadata if old else {})
     values = {name: getattr(new, name) for name in _AS_GIVEN} | {
         "path": _stored_path(catalog, new.path),

@@ -73,6 +73,7 @@ class NewItem(ItemFacts):
     metadata       None keeps what the item had before, or {} if it is new
     created_at     None keeps what the item had before, or is now if it is new
     pictures       the file of the T frames' pictures; None: none are kept
+    replaces       whether it may take the place of an item of the same id and another uri; else that is a Conflict
     """
 
     mtime_ns: int
@@ -85,6 +86,7 @@ class NewItem(ItemFacts):
     created_at: str | None = None
     pictures: PictureFile | None = None
     note: str | None = None
+    replaces: bool = True
 
     def __post_init__(self) -> None:
         check_item_id(self.id)

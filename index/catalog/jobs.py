@@ -36,14 +36,25 @@ class Job:
 
 _COLUMNS = tuple(Job.__dataclass_fields__)
 _JOBS = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
+_TAKEN = (
+    "SELECT 1 FROM media WHERE id = ? "
+    "UNION ALL SELECT 1 FROM jobs WHERE item_id = ? AND state IN ('queued', 'running') LIMIT 1"
+)
 
 
-def add_job(catalog: Catalog, kind: str, item_id: str | None, payload: dict[str, Any]) -> Job:
-    """Commits a queued job; its id is unique over all collections."""
+def add_job(
+    catalog: Catalog, kind: str, item_id: str | None, payload: dict[str, Any], replaces: bool = True
+) -> Job:
+    """Commits a queued job; its id is unique over all collections.
+
+    replaces  False: Conflict where there is an item of this id, or a job that waits or runs for it
+    """
     moment = now()
     job = Job("j" + secrets.token_hex(10), kind, item_id, "queued", None, 0, 0, None, moment, moment, payload)
     values = [getattr(job, name) for name in _COLUMNS[:-1]]
     with catalog.write() as db:
+        if not replaces and db.execute(_TAKEN, (item_id, item_id)).fetchone():
+            raise Conflict(f"The item {item_id!r} exists already, or a job makes it. Choose another id.")
         db.execute(
             f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})",
             [*values, json.dumps(payload)],

@@ -36,7 +36,7 @@ def ingest_file(
 ) -> Outcome:
     """Takes one file into the collection, by its own names or by those of a Task; it is on disk when this returns.
 
-    Raises StorageError, EngineError, and InvalidRequest for unusable metadata.
+    Raises StorageError, EngineError, InvalidRequest for unusable metadata, and Conflict where a Task must not replace.
     """
     options = options or IngestOptions()
     reading = Reading(file if isinstance(file, Task) else Task.of(file))

@@ -56,6 +56,7 @@ class Task:
 
     created_at  None: now, or as it was
     stored      what to read instead of the file, which may be away
+    replaces    whether it may take the place of an item of the same id
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Task:
     metadata: dict[str, Any] | None = None
     created_at: str | None = None
     stored: Stored | None = None
+    replaces: bool = True
 
     @classmethod
     def of(
@@ -74,12 +76,14 @@ class Task:
         name: str | None = None,
         item_id: str | None = None,
         metadata: dict[str, Any] | None = None,
+        replaces: bool = True,
     ) -> "Task":
         """Unless said otherwise: the file's own uri and name, and the id made of the uri."""
         path = Path(os.path.abspath(path))
         uri = file_uri(path) if uri is None else uri
         shown = printable(Path(path.name)) if name is None else name
-        return cls(path, uri, shown, default_item_id(uri) if item_id is None else check_item_id(item_id), metadata)
+        known_as = default_item_id(uri) if item_id is None else check_item_id(item_id)
+        return cls(path, uri, shown, known_as, metadata, replaces=replaces)
 
 
 @dataclass(frozen=True)

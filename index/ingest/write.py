@@ -33,7 +33,8 @@ class Outcome:
 
 
 def write(reading: Reading, collection: Collection, options: IngestOptions, same_cosine: float) -> Outcome:
-    """Stores what came of a file, folded at same_cosine; it is on disk when this returns."""
+    """Stores what came of a file, folded at same_cosine; it is on disk when this returns. Conflict where the task must
+    not replace an item."""
     task = reading.task
     try:
         if reading.failure is not None:
@@ -93,6 +94,7 @@ def _new_item(reading: Reading, options: IngestOptions, same_cosine: float) -> N
         size_bytes=reading.size_bytes,
         mtime_ns=reading.mtime_ns,
         sampling=options.sampling,
+        replaces=task.replaces,
         **about,
         **vars(fold(moments, same_cosine)),
     )

@@ -52,6 +52,7 @@ def ingest_upload(context: JobContext, run: JobRun) -> None:
             name=str(payload["name"]),
             item_id=run.job.item_id,
             metadata=payload["metadata"],
+            replaces=payload.get("replaces", True),
         ),
         replace(context.options, sampling=payload.get("sampling") or context.options.sampling),
         on_progress=lambda done, total: run.report("embed", done, total),

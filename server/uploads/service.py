@@ -45,17 +45,18 @@ def add_upload(
     """
     if item_id is not None:
         check_item_id(item_id)
-    known = _known(collection, upload, item_id)
-    if known is not None:
-        _check_sampling(known, sampling)
-        return UploadOutcome(item=known)
-    item_id = item_id or f"i{upload.sha256[:20]}"
-    waiting = _waiting_job(collection, item_id)
-    if waiting is not None and waiting.payload.get("sha256") == upload.sha256:
-        return UploadOutcome(job=waiting)
-    if waiting is not None:
-        raise Conflict(f"A job is already making the item {item_id!r} of other bytes. Choose another id.")
-    return _new(services, collection, upload, item_id, metadata, sampling)
+    own_id = item_id or f"i{upload.sha256[:20]}"
+    found = _found(collection, upload, item_id, sampling) or _waiting(collection, upload, own_id)
+    if found is not None:
+        return found
+    try:
+        return _new(services, collection, upload, own_id, metadata, sampling, replaces=False)
+    except Conflict:
+        # Another upload of this id was stored while ours was read: it holds the same bytes, or ours is refused.
+        found = _found(collection, upload, own_id, sampling) or _waiting(collection, upload, own_id)
+        if found is None:
+            raise
+        return found
 
 
 def replace_upload(
@@ -84,7 +85,8 @@ def replace_upload(
         if tuple(waiting.payload.get(name) for name in ("sha256", "metadata", "sampling")) == same:
             return UploadOutcome(job=waiting)
         forget_upload(collection, jobs.cancel_job(collection.catalog, waiting.id))
-    return replace(_new(services, collection, upload, item_id, metadata, sampling), is_new=known is None)
+    made = _new(services, collection, upload, item_id, metadata, sampling, replaces=True)
+    return replace(made, is_new=known is None)
 
 
 def _new(
@@ -94,33 +96,55 @@ def _new(
     item_id: str,
     metadata: dict[str, Any] | None,
     sampling: Sampling | None,
+    replaces: bool,
 ) -> UploadOutcome:
-    """Keeps the upload and makes an item of it: a picture at once, a video by a job."""
+    """Keeps the upload and makes an item of it: a picture at once, a video by a job.
+
+    replaces: False raises Conflict where an item of the id is there when it is stored, and keeps nothing.
+    """
     info = services.decoder.probe(upload.path, services.limits)
     services.limits.check_duration(info.duration_seconds)
     path = _keep(upload.path, collection.uploads)
-    if info.kind == "video":
-        payload = {
-            "file": path.name,
-            "name": upload.name,
-            "sha256": upload.sha256,
-            "metadata": metadata,
-            "sampling": sampling or services.settings.sampling,
-        }
-        job = jobs.add_job(collection.catalog, INGEST, item_id, payload)
-        services.worker.wake()
-        return UploadOutcome(job=job)
-    outcome = ingest_file(
-        collection,
-        services.engine,
-        Task.of(path, uri=upload_uri(path.name), name=upload.name, item_id=item_id, metadata=metadata),
-        replace(services.ingest_options, sampling=sampling or services.settings.sampling),
-    )
+    sampling = sampling or services.settings.sampling
+    uri = upload_uri(path.name)
+    try:
+        if info.kind == "video":
+            payload = {"file": path.name, "name": upload.name, "sha256": upload.sha256, "metadata": metadata}
+            payload |= {"sampling": sampling, "replaces": replaces}
+            job = jobs.add_job(collection.catalog, INGEST, item_id, payload, replaces)
+            services.worker.wake()
+            return UploadOutcome(job=job)
+        task = Task.of(path, uri, upload.name, item_id, metadata, replaces)
+        outcome = ingest_file(collection, services.engine, task, replace(services.ingest_options, sampling=sampling))
+    except Conflict:
+        path.unlink(missing_ok=True)
+        raise
     if outcome.state == "failed":
         path.unlink(missing_ok=True)
-        forget(collection.catalog, [upload_uri(path.name)])
+        forget(collection.catalog, [uri])
         raise CorruptMedia(outcome.reason or "The picture cannot be read.")
     return UploadOutcome(item=collection.get(item_id), is_new=True)
+
+
+def _found(
+    collection: Collection, upload: Upload, item_id: str | None, sampling: Sampling | None
+) -> UploadOutcome | None:
+    """The item that these bytes are already. Conflict when item_id holds others, or the item is sampled otherwise."""
+    known = _known(collection, upload, item_id)
+    if known is None:
+        return None
+    _check_sampling(known, sampling)
+    return UploadOutcome(item=known)
+
+
+def _waiting(collection: Collection, upload: Upload, item_id: str) -> UploadOutcome | None:
+    """The job that makes the item of these bytes. Conflict when it makes it of others."""
+    job = _waiting_job(collection, item_id)
+    if job is None:
+        return None
+    if job.payload.get("sha256") != upload.sha256:
+        raise Conflict(f"A job is already making the item {item_id!r} of other bytes. Choose another id.")
+    return UploadOutcome(job=job)
 
 
 def _known(collection: Collection, upload: Upload, item_id: str | None) -> Item | None:

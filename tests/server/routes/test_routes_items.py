@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,71 @@ def test_the_same_video_twice_in_a_row_is_one_job(tmp_path: Path) -> None:
         assert len(locations) == 1
         finished_job(client, locations.pop())
         assert client.get("/v1/collections/default").json()["items"] == 1
+
+
+def at_once(client: httpx.Client, paths: list[Path], **fields: str) -> list[httpx.Response]:
+    """Sends the files at the same time, each by a thread of its own."""
+    together = threading.Barrier(len(paths))
+
+    def one(path: Path) -> httpx.Response:
+        together.wait(10)
+        return send(client, path, **fields)
+
+    with ThreadPoolExecutor(len(paths)) as threads:
+        return list(threads.map(one, paths))
+
+
+def stored_uploads(data: Path) -> list[bytes]:
+    return sorted(path.read_bytes() for path in (data / "collections" / "default" / "uploads").iterdir())
+
+
+def test_of_two_uploads_of_one_id_at_once_the_second_is_refused(client: httpx.Client, tmp_path: Path) -> None:
+    kept: list[bytes] = []
+    for turn in range(6):
+        paths = [write_image(tmp_path / f"{turn}-{seed}.png", 10 * turn + seed) for seed in range(3)]
+        answers = at_once(client, paths, id=f"mine-{turn}")
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
+        (winner,) = (path for path, answer in zip(paths, answers, strict=True) if answer.status_code == 201)
+        for answer in answers:
+            if answer.status_code == 409:
+                assert f"mine-{turn}" in problem(answer, 409)["detail"]
+        assert client.get(f"{ITEMS}/mine-{turn}/media").content == winner.read_bytes()
+        kept.append(winner.read_bytes())
+    assert stored_uploads(tmp_path / "data") == sorted(kept)
+    stats = client.get("/v1/collections/default").json()
+    assert (stats["items"], stats["frames"]) == (6, 6)
+
+
+@pytest.mark.parametrize("fields", [{}, {"id": "mine"}])
+def test_of_two_uploads_of_the_same_bytes_at_once_one_is_new(
+    client: httpx.Client, tmp_path: Path, fields: dict[str, str]
+) -> None:
+    answers = at_once(client, [write_image(tmp_path / "a.png", 1)] * 4, **fields)
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(stored_uploads(tmp_path / "data")) == 1
+
+
+def test_of_two_videos_of_one_id_at_once_the_second_is_refused(client: httpx.Client, tmp_path: Path) -> None:
+    paths = [write_video(tmp_path / f"{seed}.mp4", seed=seed, seconds=2) for seed in range(3)]
+    answers = at_once(client, paths, id="mine")
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409]
+    (winner,) = (i for i, answer in enumerate(answers) if answer.status_code == 202)
+    assert finished_job(client, answers[winner].headers["location"])["state"] == "succeeded"
+    assert client.get(f"{ITEMS}/mine/media").content == paths[winner].read_bytes()
+    assert stored_uploads(tmp_path / "data") == [paths[winner].read_bytes()]
+    again = at_once(client, [write_video(tmp_path / "v.mp4", seed=9, seconds=2)] * 3)
+    assert len({answer.headers["location"] for answer in again}) == 1
+
+
+def test_of_two_puts_at_once_one_replaces_the_other(client: httpx.Client, tmp_path: Path) -> None:
+    paths = [write_image(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        answers = list(threads.map(lambda path: put(client, "mine", path), paths))
+    assert {answer.status_code for answer in answers} <= {200, 201}
+    (left,) = stored_uploads(tmp_path / "data")
+    assert client.get(f"{ITEMS}/mine/media").content == left
+    assert client.get("/v1/collections/default").json()["items"] == 1
 
 
 def test_the_same_bytes_under_two_ids_are_two_items(client: httpx.Client, tmp_path: Path) -> None:
