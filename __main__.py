@@ -1,6 +1,8 @@
 """The command line `vicmae VERB`. Each package owns its verbs; here they are gathered, and errors become sentences."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -21,6 +23,21 @@ app = typer.Typer(
 )
 for verbs in (server_verbs, index_verbs, export_verbs, training_verbs):
     verbs.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vicmae {version('vicmae')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before the verb."""
 
 
 def main() -> None:

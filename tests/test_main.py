@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(verb in done.stdout for verb in VERBS)
+
+
+def test_the_version_is_told() -> None:
+    done = vicmae("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"vicmae {version('vicmae')}\n", "")
+    assert "--version" in vicmae("--help").stdout
 
 
 def test_a_foreseen_error_is_one_sentence(tmp_path: Path) -> None:

@@ -42,9 +42,7 @@ _TAKEN = (
 )
 
 
-def add_job(
-    catalog: Catalog, kind: str, item_id: str | None, payload: dict[str, Any], replaces: bool = True
-) -> Job:
+def add_job(catalog: Catalog, kind: str, item_id: str | None, payload: dict[str, Any], replaces: bool = True) -> Job:
     """Commits a queued job; its id is unique over all collections.
 
     replaces  False: Conflict where there is an item of this id, or a job that waits or runs for it

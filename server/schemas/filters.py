@@ -30,7 +30,7 @@ class Condition(Request):
     """A key with match or range; or is_empty alone; or, in its place, a Filter.
 
     Keys: id, uri, path, name, kind, mime, sha256, created_at, duration_seconds, width, height, size_bytes,
-    and metadata.NAME, with dots for what lies deeper.
+    and metadata.NAME, with dots for what lies deeper; people[].name is the name of each element of a list.
     """
 
     key: str | None = None

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_items import DIM, ENGINE, new_item, unit_vectors
 
-from vicmae.errors import InvalidRequest, NotFound
+from vicmae.errors import Conflict, InvalidRequest, NotFound
 from vicmae.index.catalog.ledger import LedgerRow, read_ledger
 from vicmae.index.collection import Collection
 from vicmae.index.library import Library
@@ -57,6 +57,17 @@ def test_the_same_id_under_another_uri_replaces(collection: Collection) -> None:
     collection.add(new_item(2, id="mine"))
     assert collection.count() == 1
     assert collection.get("mine").uri == new_item(2).uri
+
+
+def test_an_id_is_not_replaced_where_that_is_not_wanted(collection: Collection) -> None:
+    first = collection.add(new_item(1, id="mine", replaces=False))
+    record = LedgerRow("file:///made/2", 1, 1, 2.0, "done")
+    with pytest.raises(Conflict, match="'mine' exists already"):
+        collection.add(new_item(2, id="mine", replaces=False), record, pictures=[b"a", b"b", b"c", b"d"])
+    assert collection.get("mine") == first
+    assert not read_ledger(collection.catalog) and collection.stats()["picture_bytes"] == 0
+    again = collection.add(new_item(1, id="mine", frames=2, replaces=False))  # the same file, as a job is run again
+    assert again.frames == 2
 
 
 def test_an_id_and_a_uri_of_two_items_replace_both(collection: Collection) -> None:

@@ -23,7 +23,9 @@ SCALARS: st.SearchStrategy[Any] = st.one_of(
 )
 VALUES = st.recursive(
     st.one_of(SCALARS, st.none()),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["x", "a"]), inner, max_size=2)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["x", "a"]), inner, max_size=2)
+    ),
     max_leaves=6,
 )
 METADATA = st.dictionaries(st.sampled_from(["a", "b", "c d"]), VALUES, max_size=3)

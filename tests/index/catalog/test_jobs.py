@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_items import ENGINE
+from made_items import ENGINE, new_item
 
 from vicmae.errors import Conflict, NotFound
 from vicmae.index.catalog.jobs import (
@@ -44,6 +44,19 @@ def test_a_job_goes_its_way(collection: Collection) -> None:
         10,
         "It broke.",
     )
+
+
+def test_a_job_for_an_id_that_is_taken_is_refused_where_it_must_not_replace(collection: Collection) -> None:
+    job = add_job(collection.catalog, "ingest", "a", {}, replaces=False)
+    with pytest.raises(Conflict, match="'a'"):
+        add_job(collection.catalog, "ingest", "a", {}, replaces=False)
+    add_job(collection.catalog, "ingest", "b", {}, replaces=False)
+    cancel_job(collection.catalog, job.id)
+    add_job(collection.catalog, "ingest", "a", {}, replaces=False)
+    collection.add(new_item(1, id="c"))
+    with pytest.raises(Conflict, match="'c'"):
+        add_job(collection.catalog, "ingest", "c", {}, replaces=False)
+    add_job(collection.catalog, "ingest", "c", {})
 
 
 def test_the_oldest_goes_first_and_the_newest_is_listed_first(collection: Collection) -> None:

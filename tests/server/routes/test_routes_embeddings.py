@@ -119,7 +119,9 @@ def test_a_broken_input_is_named_by_its_place(
     assert answer["error"]["param"] == f"input[{place}]" and answer["error"]["message"] == answer["detail"]
 
 
-@pytest.mark.parametrize(("name", "status"), [("text.jpg", 415), ("cut.jpg", 422), ("bomb.gif", 413), ("long.mp4", 413)])
+@pytest.mark.parametrize(
+    ("name", "status"), [("text.jpg", 415), ("cut.jpg", 422), ("bomb.gif", 413), ("long.mp4", 413)]
+)
 def test_a_broken_upload_is_named_by_its_place(client: httpx.Client, folder: Path, name: str, status: int) -> None:
     names = ["a.png"] * 5 + [name, "a.png"]
     answer = client.post(f"{URL}/upload", files=[("file", (name, (folder / name).read_bytes())) for name in names])
