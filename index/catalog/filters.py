@@ -7,9 +7,9 @@
      "must_not": [{"is_empty": {"key": "metadata.place"}}]}
 
 All of must, at least one of should (where there is any), none of must_not; a filter may stand in the place of a
-condition. Of a list in the metadata one element is enough, also in the midst of a key: metadata.people[].name is the name
-of each of the people ([] may be left out). Grammar: https://qdrant.tech/documentation/concepts/filtering/ (prefix is
-ours). Runs no query: what people say becomes parameters, never SQL.
+condition. Of a list in the metadata one element is enough, also in the midst of a key: metadata.people[].name is the
+name of each of the people ([] may be left out). Grammar: https://qdrant.tech/documentation/concepts/filtering/ (prefix
+is ours). Runs no query: what people say becomes parameters, never SQL.
 """
 
 import json

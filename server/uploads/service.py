@@ -109,8 +109,10 @@ def _new(
     uri = upload_uri(path.name)
     try:
         if info.kind == "video":
-            payload = {"file": path.name, "name": upload.name, "sha256": upload.sha256, "metadata": metadata}
-            payload |= {"sampling": sampling, "replaces": replaces}
+            payload = {
+                **{"file": path.name, "name": upload.name, "sha256": upload.sha256},
+                **{"metadata": metadata, "sampling": sampling, "replaces": replaces},
+            }
             job = jobs.add_job(collection.catalog, INGEST, item_id, payload, replaces)
             services.worker.wake()
             return UploadOutcome(job=job)

@@ -28,6 +28,9 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
+PEOPLE = st.lists(
+    st.one_of(SCALARS, st.dictionaries(st.sampled_from("ax"), VALUES, min_size=1)), min_size=1, max_size=3
+)
 METADATA = st.dictionaries(st.sampled_from(["a", "b", "c d"]), VALUES, max_size=3)
 KEYS = st.sampled_from(
     ["metadata.a", "metadata.b", "metadata.c d", "metadata.a.x", "metadata.a[].x", "metadata.b[]", "metadata.b.x[].a"]
@@ -119,6 +122,25 @@ def test_of_a_list_on_the_way_one_element_is_enough(collection: Collection) -> N
     assert ids(collection, {"key": "metadata.people[].dogs[].name", "match": {"value": "Rex"}}) == {"two"}
     assert ids(collection, {"key": "metadata.people.age", "range": {"gt": 30}}) == {"two"}
     assert ids(collection, {"key": "metadata.people[].people", "match": {"value": "Ada"}}) == set()
+
+
+@settings(max_examples=40)
+@given(st.lists(PEOPLE, min_size=1, max_size=6), st.lists(SCALARS, min_size=1, max_size=4))
+def test_keys_through_lists_give_what_plain_python_gives(
+    tmp_path_factory: pytest.TempPathFactory, made: list[Any], wanted: list[Any]
+) -> None:
+    with Library(tmp_path_factory.mktemp("d")) as library:
+        collection = library.create("c", ENGINE)
+        items = collection.add_many([new_item(seed, 1, metadata={"a": people}) for seed, people in enumerate(made)])
+        for key in ("metadata.a[].x", "metadata.a.x", "metadata.a[].x[].a", "metadata.a[].a[]"):
+            conditions: list[dict[str, Any]] = [{"key": key, "match": {"value": value}} for value in wanted]
+            more = [
+                {"is_empty": {"key": key}},
+                {"key": key, "range": {"gte": 0}},
+                {"key": key, "match": {"prefix": "a"}},
+            ]
+            for clause in (*conditions, *more):
+                assert ids(collection, clause) == {item.id for item in items if passes(item, clause)}, clause
 
 
 @settings(max_examples=60)
