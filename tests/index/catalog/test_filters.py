@@ -72,8 +72,9 @@ def passes(item: Item, clause: dict[str, Any]) -> bool:
         )
     if "is_empty" in clause:
         found = found_at(item, clause["is_empty"]["key"])
-        return all(one is None for value in found for one in (value.values() if isinstance(value, dict) else [value]))
-    return any(holds(value, clause) for value in found_at(item, clause["key"]))
+        members = [list(value.values()) if isinstance(value, dict) else each_of(value) for value in found]
+        return all(value is None for each in members for value in each)
+    return any(holds(one, clause) for value in found_at(item, clause["key"]) for one in each_of(value))
 
 
 def found_at(item: Item, key: str) -> list[Any]:
@@ -82,9 +83,14 @@ def found_at(item: Item, key: str) -> list[Any]:
         return [getattr(item, key)]
     found: list[Any] = [item.metadata]
     for step in key.removeprefix("metadata.").replace("[]", "").split("."):
-        below = [value[step] for value in found if isinstance(value, dict) and step in value]
-        found = [one for value in below for one in (value if isinstance(value, list) else [value])]
+        holders = [one for value in found for one in each_of(value)]
+        found = [holder[step] for holder in holders if isinstance(holder, dict) and step in holder]
     return found
+
+
+def each_of(value: Any) -> list[Any]:
+    """A list's elements; of any other value itself."""
+    return value if isinstance(value, list) else [value]
 
 
 def holds(value: Any, clause: dict[str, Any]) -> bool:
@@ -134,7 +140,7 @@ def test_keys_through_lists_give_what_plain_python_gives(
         items = collection.add_many([new_item(seed, 1, metadata={"a": people}) for seed, people in enumerate(made)])
         for key in ("metadata.a[].x", "metadata.a.x", "metadata.a[].x[].a", "metadata.a[].a[]"):
             conditions: list[dict[str, Any]] = [{"key": key, "match": {"value": value}} for value in wanted]
-            more = [
+            more: list[dict[str, Any]] = [
                 {"is_empty": {"key": key}},
                 {"key": key, "range": {"gte": 0}},
                 {"key": key, "match": {"prefix": "a"}},
