@@ -108,5 +108,5 @@ def test_the_plot_is_a_picture(report: Report, tmp_path: Path) -> None:
 
 def test_a_plot_without_its_library_is_a_sentence(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verb, "find_spec", lambda name: None)
-    with pytest.raises(InvalidRequest, match=r"pip install 'vicmae\[bench\]'"):
+    with pytest.raises(InvalidRequest, match=r"pip install '\.\[bench\]'"):
         runner(cli.register)("bench", "engine", "--bundle", bundle, "--plot", "x.png")
