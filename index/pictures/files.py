@@ -96,8 +96,8 @@ class PictureFiles:
 
     def link(self, tokens: Iterable[str], source: "PictureFiles", missing_ok: bool = False) -> None:
         """Has files of the source here too, as link_or_copy does. OSError; FileNotFoundError for one that is gone."""
+        self._make_folders()
         for token in tokens:
-            self.path(token).parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError) if missing_ok else nullcontext():
                 link_or_copy(source.path(token), self.path(token))
 
