@@ -46,7 +46,7 @@ class PictureFiles:
         token = secrets.token_hex(16)
         path = self.path(token)
         with storage_errors(f"Pictures cannot be kept in {self.folder}"):
-            self._make_folders()
+            self._make_folders(path.parent.name)
             with scratch_file(self.folder) as (scratch, file):
                 sizes = [file.write(jpeg) for jpeg in jpegs]
                 file.flush()
@@ -96,8 +96,8 @@ class PictureFiles:
 
     def link(self, tokens: Iterable[str], source: "PictureFiles", missing_ok: bool = False) -> None:
         """Has files of the source here too, as link_or_copy does. OSError; FileNotFoundError for one that is gone."""
-        self._make_folders()
         for token in tokens:
+            self._make_folders(token[:2])
             with suppress(FileNotFoundError) if missing_ok else nullcontext():
                 link_or_copy(source.path(token), self.path(token))
 
@@ -132,10 +132,12 @@ class PictureFiles:
         except OSError:
             return False
 
-    def _make_folders(self) -> None:
-        """All that there will be, so that the disk is waited for once."""
-        if not (self.folder / FOLDERS[-1]).is_dir():
+    def _make_folders(self, needed: str) -> None:
+        """All that there will be, where the needed one is missing, so that the disk is waited for once.
+
+        What is unpacked from a snapshot has only those that it fills.
+        """
+        if not (self.folder / needed).is_dir():
             for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             flush(self.folder)
-            flush(self.folder.parent)
