@@ -10,6 +10,7 @@ from ...media.frames import Frames
 from ...media.preprocess import to_pixels
 from ...media.spec import InputSpec
 from ..collection import Collection
+from ..matching import not_verified
 from .hypotheses import Hypothesis, hypotheses
 from .moment import at_the_frame, elsewhere, nearest_stored
 from .query import EmbeddedQuery
@@ -86,7 +87,7 @@ def _not_yet(hits: Sequence[Hit], looked: Sequence[Hit]) -> list[Hit]:
 
 
 def _assembled(hits: Sequence[Hit], looked: Sequence[Hit]) -> list[Hit]:
-    """What was verified, the surest first, then the hits of the whole picture with what was seen of them."""
+    """What was verified, the surest first, then the hits of the whole picture, as sure as what was seen of them says."""
     told: dict[str, Hit] = {}
     for hit in looked:
         known = told.get(hit.item.id)
@@ -94,7 +95,13 @@ def _assembled(hits: Sequence[Hit], looked: Sequence[Hit]) -> list[Hit]:
             told[hit.item.id] = hit
     verified = sorted((hit for hit in told.values() if hit.verified), key=_rank, reverse=True)
     others = [hit for hit in hits if hit.item.id not in told or not told[hit.item.id].verified]
-    return [*verified, *(refuted(hit) if _was_refuted(told.get(hit.item.id)) else hit for hit in others)]
+    seen = [refuted(hit) if _was_refuted(told.get(hit.item.id)) else hit for hit in others]
+    return [*verified, *sorted(seen, key=_doubt)]
+
+
+def _doubt(hit: Hit) -> float:
+    """The surer the less; without a confidence as after a look that did not find it the same."""
+    return -(not_verified(None) if hit.confidence is None else hit.confidence)
 
 
 def _rank(hit: Hit) -> tuple[float, float, int, float]:
