@@ -54,7 +54,7 @@ def verified_frames(
                 looked += verifier.look(others[:CANDIDATES])
             films = sorted((hit for hit in looked if hit.verified and hit.item.kind == "video"), key=_rank)[-FILMS:]
             looked += [nearest_stored(collection, hit, verifier) for hit in films]
-            best, *others = _assembled(hits, looked)
+            best, *others = assembled(hits, looked)
             if best.verified and best.item.kind == "video" and not verifier.is_over:
                 best = at_the_frame(best, picture, tools)
     return [best, *others]
@@ -86,8 +86,8 @@ def _not_yet(hits: Sequence[Hit], looked: Sequence[Hit]) -> list[Hit]:
     return [hit for hit in hits if (hit.item.id, hit.start_seconds, hit.hypothesis) not in known]
 
 
-def _assembled(hits: Sequence[Hit], looked: Sequence[Hit]) -> list[Hit]:
-    """What was verified, the surest first, then the hits of the whole picture, as sure as what was seen of them says."""
+def assembled(hits: Sequence[Hit], looked: Sequence[Hit]) -> list[Hit]:
+    """What was verified, then the hits of the whole picture with what was seen of them; each the surest first."""
     told: dict[str, Hit] = {}
     for hit in looked:
         known = told.get(hit.item.id)

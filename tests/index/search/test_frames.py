@@ -18,7 +18,7 @@ from vicmae.index.collection import Collection
 from vicmae.index.ingest.pipeline import ingest_file
 from vicmae.index.library import Library
 from vicmae.index.search import Query, Region, SearchRequest, SearchResult, search, tools_of
-from vicmae.index.search.frames import CANDIDATES
+from vicmae.index.search.frames import CANDIDATES, assembled
 
 ENGINE = FakeEngine()
 TOOLS = tools_of(ENGINE)
@@ -73,6 +73,15 @@ def test_what_people_have_in_hand_is_found(collection: Collection, tmp_path: Pat
     assert found.found and best.item.name == f"{seed}.png" and best.verified and sure(best) > 0.9
     assert best.segments[0].mirrored == (edit is not photo and np.array_equal(edit(seed), photo(seed)[:, ::-1]))
     assert len(found.hits) == 5 and all(sure(hit) < 0.5 and not hit.verified for hit in others)
+
+
+def test_the_surest_hit_comes_first(collection: Collection, tmp_path: Path) -> None:
+    """The second hit was looked at and is another picture; those after it were not, and may be."""
+    first, second, *rest = asked(collection, photo(3), tmp_path).hits
+    assert first.verified and second.verified is False and all(hit.verified is None for hit in rest)
+    likely = [replace(hit, confidence=0.3) for hit in rest]
+    order = assembled([first, second, *likely], [first, second])
+    assert [sure(hit) for hit in order] == sorted(map(sure, order), reverse=True) and order[-1].item == second.item
 
 
 def test_the_place_is_told_in_both_pictures(collection: Collection, tmp_path: Path) -> None:
