@@ -3,7 +3,7 @@
     python benchmarks/decoding.py [--seconds 30] [--rounds 3] [--film FILE]
 
 The film is 1080p H.264 at 30 frames a second with a key frame every two seconds, made here. Every way of reading runs
-once a round, in turn, so that other work on the machine meets all of them; a figure is the median of its times divided by
+once a round, in turn, so that other work on the machine meets all of them; a figure is the median of its times over
 those of `ffmpeg -f null` in the same rounds, by the clock and by the processor's time (the children's too). All use
 their decoders' own choice of threads: FFmpeg's is one more than there are cores. Then: what smaller pictures do to the
 vectors, and which reading pays at which rate. Expected on two cores: exact sampling at 1 frame/s below 0.65 of
